@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The catalogue of everything shared with user space. Never loaded: the compiler keeps in BTF only what
+ * something refers to, and the generator (npm run gen) reads BTF. A new struct or enum of abi/ is added here;
+ * maps and settings are found by themselves.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi/conntrack.h"
+#include "abi/endpoint.h"
+#include "abi/event.h"
+#include "abi/policy.h"
+#include "abi/types.h"
+#include "maps/maps.h"
+#include "lib/config.h"
+
+#define EXPORT(kind, name) const kind name *export_##kind##_##name __attribute__((used))
+
+EXPORT(struct, ip_address);
+EXPORT(enum, direction);
+EXPORT(enum, identity);
+
+EXPORT(struct, endpoint);
+EXPORT(struct, address_key);
+EXPORT(struct, address_entry);
+EXPORT(struct, prefix_key);
+EXPORT(struct, prefix_entry);
+EXPORT(enum, endpoint_flags);
+EXPORT(enum, prefix_kind);
+
+EXPORT(struct, policy_key);
+EXPORT(struct, policy_decision);
+EXPORT(struct, policy_value);
+EXPORT(struct, subject_key);
+EXPORT(struct, subject_slot);
+EXPORT(struct, subject_value);
+EXPORT(struct, control);
+EXPORT(enum, verdict);
+EXPORT(enum, policy_peer);
+
+EXPORT(struct, conntrack_key);
+EXPORT(struct, conntrack_entry);
+EXPORT(struct, fragment_key);
+EXPORT(struct, fragment_entry);
+EXPORT(struct, flow_count);
+EXPORT(struct, conntrack_sweep);
+EXPORT(enum, conntrack_flags);
+EXPORT(enum, flow_end);
+
+EXPORT(struct, drop_reason_texts);
+EXPORT(struct, metric_key);
+EXPORT(struct, metric_value);
+EXPORT(struct, event);
+EXPORT(struct, event_limit);
+EXPORT(enum, drop_reason);
+EXPORT(enum, event_kind);
+EXPORT(enum, event_loss);
+
+/* The kernel's own: gives the types of the maps their names. */
+EXPORT(enum, bpf_map_type);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* One record per flow, for both directions of it. */
+#pragma once
+
+#include "types.h"
+
+/*
+ * Key of qn_conntrack. The two ends are ordered (a < b), so that both directions of a flow find the same
+ * record. scope is the network's id when both ends are in its CIDR, else 0.
+ */
+struct conntrack_key {
+	struct ip_address address_a;
+	struct ip_address address_b;
+	__be16
+	    port_a; /* TCP, UDP, SCTP: port; ICMP echo: identifier at the requester's end, 0 at the other */
+	__be16 port_b;
+	__u32 scope;
+	__u8 protocol; /* IPPROTO_* */
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct conntrack_key) == 44, "layout of conntrack_key");
+
+enum conntrack_flags {
+	CONNTRACK_OPENER_IS_B = 1, /* the end b sent the first packet */
+	CONNTRACK_REPLIED = 2,	   /* the responder has answered */
+	CONNTRACK_FIN_OPENER = 4,  /* TCP FIN seen from the opener */
+	CONNTRACK_FIN_RESPONDER = 8,
+	CONNTRACK_RESET = 16,	       /* TCP RST seen */
+	CONNTRACK_OPENER_IS_HOST = 64, /* the end outside is the node itself, not the world */
+	CONNTRACK_RESPONDER_IS_HOST = 128,
+	CONNTRACK_ESTABLISHED = 32, /* the opener has answered the answer */
+};
+
+/* Which end of a flow: index of the arrays in conntrack_entry. */
+enum flow_end {
+	FLOW_OPENER = 0,
+	FLOW_RESPONDER = 1,
+};
+
+/* Value of qn_conntrack. */
+struct conntrack_entry {
+	__u64 expires_ns;     /* CLOCK_MONOTONIC; past: the entry is dead, whether collected or not */
+	__u32 epoch;	      /* control.policy_epoch that the flow was last judged under */
+	__u32 flags;	      /* enum conntrack_flags */
+	__u32 endpoint_id[2]; /* per enum flow_end; 0: that end is the host or outside */
+	__u32 ifindex[2];     /* per enum flow_end; of the endpoint, valid only while its id matches */
+	__u32 rule[2];	      /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
+};
+_Static_assert(sizeof(struct conntrack_entry) == 40, "layout of conntrack_entry");
+
+/* Key of qn_fragments: the fragments of one datagram (RFC 791 §3.2, RFC 8200 §4.5). */
+struct fragment_key {
+	struct ip_address source;
+	struct ip_address destination;
+	__be32 id;     /* IPv4: the 16-bit identification in the low half */
+	__u32 ifindex; /* interface it passes, so that nobody completes another's datagram */
+	__u8 protocol; /* IPv4: the header's protocol; IPv6: the fragment header's next header */
+	__u8 pad[3];
+};
+
+/* Value of qn_fragments: what the headers of the first fragment said. */
+struct fragment_entry {
+	__u64 expires_ns;
+	__be16 source_port;
+	__be16 destination_port;
+	__u16 header_length; /* bytes of the fragmentable part that no later fragment may touch */
+	__u8 protocol;	     /* of the transport */
+	__u8 pad;
+};
+
+/*
+ * Value of qn_flow_counts: records charged to an endpoint (its own flows, and those from outside to it).
+ * Bounds what one endpoint can take of the table.
+ */
+struct flow_count {
+	__u32 flows;
+};
+
+/* The one value of qn_sweep: what the last run of the conntrack_sweep program did. */
+struct conntrack_sweep {
+	__u32 scanned; /* records looked at */
+	__u32 expired; /* removed: their time was up */
+	__u32 cut;     /* removed: an endpoint is gone, or no policy allows them any more */
+	__u32 pad;
+};

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Who sits behind an interface, and which interface an address sits behind. */
+#pragma once
+
+#include "types.h"
+
+enum endpoint_flags {
+	ENDPOINT_ALLOW_MULTICAST = 1, /* the network's options.multicast */
+	ENDPOINT_ALLOW_BROADCAST = 2, /* the network's options.broadcast */
+};
+
+/*
+ * Value of qn_endpoints. The key (ifindex of the host's side of the veth) stands first in the value too:
+ * the kernel may recycle a replaced element while a program still reads it, and writes front to back, so a
+ * reader that finds the key intact after reading the rest has read its own endpoint (see lib/endpoint.h).
+ */
+struct endpoint {
+	__u32 ifindex;
+	__u32 id;	  /* never reused */
+	__u32 network_id; /* never 0 */
+	__u32 identity;
+	struct ip_address ip4;	      /* mapped form; zero: the endpoint has no IPv4 */
+	struct ip_address ip6;	      /* zero: the endpoint has no IPv6 */
+	struct ip_address link_local; /* fe80:: EUI-64 of mac; zero: no IPv6 */
+	__u8 mac[6];		      /* the container's side */
+	__u8 gateway_mac[6];	      /* the host's side; the only MAC a container ever sees */
+	__u8 ip4_prefix_length;	      /* 0..32, of the network's CIDR */
+	__u8 ip6_prefix_length;	      /* 0..128 */
+	__u8 pad[2];
+	__u32 flags; /* enum endpoint_flags */
+};
+_Static_assert(sizeof(struct endpoint) == 84, "layout of endpoint");
+
+/* Key of qn_addresses: an endpoint's address inside its network. */
+struct address_key {
+	__u32 network_id;
+	struct ip_address address;
+};
+
+/* Value of qn_addresses: where the endpoint is; everything else about it stands in qn_endpoints. */
+struct address_entry {
+	__u32 ifindex;
+	__u32 endpoint_id; /* must equal endpoint.id, or the entry is stale */
+};
+
+/* Key of qn_prefixes (LPM trie): which part of the world an address that is no endpoint's belongs to. */
+struct prefix_key {
+	__u32 prefix_length; /* bits of address; IPv4 prefixes are 96 + n */
+	struct ip_address address;
+};
+
+enum prefix_kind {
+	PREFIX_HOST = 1,    /* an address of the node itself */
+	PREFIX_NETWORK = 2, /* the CIDR of a network; what is in it and no endpoint's address is nobody */
+};
+
+/* Value of qn_prefixes. */
+struct prefix_entry {
+	__u32 kind;	  /* enum prefix_kind */
+	__u32 network_id; /* PREFIX_NETWORK: whose CIDR; PREFIX_HOST: 0 */
+};

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Run by the daemon (BPF_PROG_RUN), attached to nothing: removes records that have expired, those of
+ * endpoints that are gone, and those that the policy no longer allows, so that a connection is cut even while
+ * it is idle. It decides with the same code as the data path, next to the data: nothing is copied to user
+ * space.
+ */
+#include "lib/connection.h"
+
+struct sweep {
+	struct conntrack_sweep *counters;
+	__u64 now;
+	__u32 epoch;
+};
+
+/* Is the end of a record still the endpoint that it was recorded for? Ends outside (0) always are. */
+static __always_inline bool end_is_present(__u32 endpoint_id, __u32 ifindex)
+{
+	struct endpoint *endpoint;
+
+	if (!endpoint_id)
+		return true;
+	endpoint = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
+	return endpoint && endpoint->id == endpoint_id;
+}
+
+static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, struct conntrack_entry *entry,
+		      struct sweep *sweep)
+{
+	struct conntrack_sweep *counters = sweep->counters;
+	__u32 payer = conntrack_payer(entry);
+	struct conntrack_key copy = *key;
+	struct outcome outcome = {};
+
+	(void)map;
+	counters->scanned++;
+	if (entry->expires_ns <= sweep->now) {
+		conntrack_remove(&copy, payer);
+		counters->expired++;
+	} else if (!end_is_present(entry->endpoint_id[FLOW_OPENER], entry->ifindex[FLOW_OPENER]) ||
+		   !end_is_present(entry->endpoint_id[FLOW_RESPONDER], entry->ifindex[FLOW_RESPONDER]) ||
+		   (entry->epoch != sweep->epoch &&
+		    connection_judge_again(&copy, entry, &outcome, sweep->epoch))) {
+		conntrack_remove(&copy, payer);
+		counters->cut++;
+	}
+	return 0;
+}
+
+/* A raw tracepoint program, because that kind runs on request with neither a packet nor bottom halves held
+ * off. */
+SEC("raw_tp")
+int conntrack_sweep(void *context)
+{
+	struct sweep sweep = {.now = bpf_ktime_get_ns(), .epoch = policy_epoch()};
+	__u32 zero = 0;
+
+	(void)context;
+	sweep.counters = bpf_map_lookup_elem(&qn_sweep, &zero);
+	if (!sweep.counters)
+		return -1;
+	sweep.counters->scanned = 0;
+	sweep.counters->expired = 0;
+	sweep.counters->cut = 0;
+	bpf_for_each_map_elem(&qn_conntrack, sweep_one, &sweep, 0);
+	return 0;
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";

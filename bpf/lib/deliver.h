@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* The ways out for a packet that may pass. */
+#pragma once
+
+#include "endpoint.h"
+#include "passage.h"
+
+/* The kernel marks a frame by the MAC it was sent to; once we have decided where it goes, it is for that
+ * host. */
+static __always_inline void mark_for_receiver(struct __sk_buff *skb)
+{
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
+}
+
+/* Back into the container that sent it: an answer made from its own request. */
+static __always_inline enum drop_reason deliver_back(struct __sk_buff *skb, struct passage *passage)
+{
+	mark_for_receiver(skb);
+	passage->action = (int)bpf_redirect_peer(skb->ifindex, 0);
+	return DROP_NONE;
+}
+
+/* To the host's own stack, which routes it on if it is not for the host. */
+static __always_inline enum drop_reason deliver_host(struct __sk_buff *skb, struct passage *passage)
+{
+	mark_for_receiver(skb);
+	passage->action = ACTION_PASS;
+	return DROP_NONE;
+}
+
+/* Straight into another container: past the host's stack and its queues. */
+static __always_inline enum drop_reason deliver_local(struct __sk_buff *skb, struct passage *passage)
+{
+	__u8 macs[2 * ETH_ALEN];
+
+	__builtin_memcpy(macs, passage->peer.mac, ETH_ALEN);
+	__builtin_memcpy(macs + ETH_ALEN, passage->peer.gateway_mac, ETH_ALEN);
+	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
+		return DROP_DELIVERY_FAILED;
+	mark_for_receiver(skb);
+	passage->action = (int)bpf_redirect_peer(passage->peer.ifindex, 0);
+	return DROP_NONE;
+}
+
+/* Hands an allowed packet to whoever stands at the other end: an endpoint on this node, or (0) the host. */
+static __always_inline enum drop_reason deliver(struct __sk_buff *skb, struct passage *passage,
+						__u32 endpoint_id, __u32 ifindex)
+{
+	if (!endpoint_id)
+		return deliver_host(skb, passage);
+	if (!endpoint_of_interface(ifindex, &passage->peer) || passage->peer.id != endpoint_id)
+		return DROP_NO_SUCH_ENDPOINT;
+	return deliver_local(skb, passage);
+}
+
+struct flood {
+	struct __sk_buff *skb;
+	__u32 network_id;
+	__u32 from_ifindex;
+};
+
+static long flood_one(struct bpf_map *map, const __u32 *ifindex, struct endpoint *endpoint,
+		      struct flood *flood)
+{
+	(void)map;
+	if (endpoint->network_id == flood->network_id && *ifindex != flood->from_ifindex)
+		bpf_clone_redirect(flood->skb, *ifindex, 0);
+	return 0;
+}
+
+/*
+ * A copy to every other endpoint of the network, through the to_container program of each, which judges it
+ * for that receiver. Only for networks whose options ask for it.
+ */
+static __always_inline enum drop_reason deliver_flood(struct __sk_buff *skb, const struct endpoint *self)
+{
+	struct flood flood = {.skb = skb, .network_id = self->network_id, .from_ifindex = self->ifindex};
+
+	if (bpf_skb_store_bytes(skb, ETH_ALEN, self->gateway_mac, ETH_ALEN, 0))
+		return DROP_DELIVERY_FAILED;
+	bpf_for_each_map_elem(&qn_endpoints, flood_one, &flood, 0);
+	return DROP_NONE;
+}

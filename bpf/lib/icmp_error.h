@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * An ICMP error (RFC 792, RFC 4443) belongs to the flow of the packet that it quotes, and passes with it.
+ * Drops errors about flows that are not known. Without them there is no path MTU discovery and no "port
+ * unreachable".
+ */
+#pragma once
+
+#include "connection.h"
+
+/*
+ * Reads the packet that an error quotes. It was sent by whoever the error is now sent to, so its source must
+ * be the error's destination; anything else is a forgery.
+ */
+static __always_inline enum drop_reason parse_quoted(struct __sk_buff *skb, struct passage *passage)
+{
+	const struct packet *error = &passage->packet;
+	struct packet *quoted = &passage->quoted;
+	enum drop_reason reason;
+	__be16 ports[4] = {};
+
+	__builtin_memset(quoted, 0, sizeof(*quoted));
+	quoted->network_offset = error->transport_offset + sizeof(struct icmp_header);
+	if (error->family == 4)
+		reason = parse_ip4(skb, quoted, PARSE_QUOTED);
+	else
+		reason = parse_ip6(skb, quoted, PARSE_QUOTED);
+	if (reason)
+		return DROP_ICMP_UNRELATED;
+	if (quoted->fragment == FRAGMENT_LATER || !address_equal(&quoted->source, &error->destination))
+		return DROP_ICMP_UNRELATED;
+	/* RFC 792 guarantees eight bytes of the quoted transport header, in which all of ours have what we
+	 * need. */
+	if (bpf_skb_load_bytes(skb, quoted->transport_offset, ports, sizeof(ports)))
+		return DROP_ICMP_UNRELATED;
+	switch (quoted->protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_SCTP:
+		quoted->source_port = ports[0];
+		quoted->destination_port = ports[1];
+		return DROP_NONE;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		quoted->icmp_type = ((__u8 *)ports)[0];
+		if (icmp_is_echo_request(quoted))
+			quoted->source_port = ports[2];
+		else if (icmp_is_echo_reply(quoted))
+			quoted->destination_port = ports[2];
+		else
+			return DROP_ICMP_UNRELATED;
+		return DROP_NONE;
+	default:
+		return DROP_ICMP_UNRELATED;
+	}
+}
+
+/*
+ * The live record of the flow that an error is about, judged by the current rules, and the end that sent the
+ * quoted packet, which is the end that gets the error. peer is the end of the quoted packet that self is not.
+ * NULL: dropped for *reason.
+ */
+static __always_inline struct conntrack_entry *
+related_find(struct passage *passage, const struct ip_address *peer, enum flow_end *receiver, int *reason)
+{
+	struct conntrack_entry *entry;
+
+	flow_of(&passage->quoted,
+		endpoint_network_contains(&passage->self, peer) ? passage->self.network_id : 0,
+		&passage->flow);
+	entry = conntrack_find(&passage->flow, passage->now);
+	if (!entry) {
+		*reason = DROP_ICMP_UNRELATED;
+		return NULL;
+	}
+	*receiver = flow_sender(&passage->flow, entry);
+	*reason = connection_recheck(passage, entry, *receiver);
+	return *reason ? NULL : entry;
+}

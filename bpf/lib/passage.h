@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The state of one packet on its way through a program. It is too large for the 512 bytes of a BPF stack and
+ * lives in a per-CPU slot of the program's own: on these hooks bottom halves are off, so no second packet of
+ * the same program runs on the CPU before the first is done.
+ */
+#pragma once
+
+#include "../abi/conntrack.h"
+#include "../abi/endpoint.h"
+#include "packet.h"
+
+/* A packet's key in the connection table, and at which end of it the packet was sent. */
+struct flow {
+	struct conntrack_key key;
+	bool from_b;
+};
+
+struct passage {
+	struct packet packet;
+	struct packet quoted; /* inside an ICMP error; filled only there */
+	struct outcome outcome;
+	struct flow flow;
+	struct endpoint self; /* whose interface this is */
+	struct endpoint peer; /* local receiver; filled on delivery */
+	__u64 now;	      /* CLOCK_MONOTONIC, ns */
+	__u32 length;	      /* of the frame as it came in, bytes */
+	__u32 epoch;	      /* of the policy; read once, so that the packet sees one generation */
+	__u32 scope;	      /* see struct conntrack_key */
+	int action;	      /* what the program returns when nothing dropped the packet */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct passage);
+} passages SEC(".maps");
+
+/* The slot of this CPU, cleared of the packet before. Never NULL in practice; the verifier wants it asked. */
+static __always_inline struct passage *passage_begin(const struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct passage *passage = bpf_map_lookup_elem(&passages, &zero);
+
+	if (!passage)
+		return NULL;
+	__builtin_memset(&passage->packet, 0, sizeof(passage->packet));
+	__builtin_memset(&passage->outcome, 0, sizeof(passage->outcome));
+	passage->self.id = 0;
+	passage->self.network_id = 0;
+	passage->length = skb->len;
+	passage->action = ACTION_DROP;
+	return passage;
+}

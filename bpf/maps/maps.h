@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Every map. All are pinned by name, so that programs of an older and a newer daemon share them. Sizes are
+ * defaults; the daemon's settings override those that say so.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "../abi/conntrack.h"
+#include "../abi/endpoint.h"
+#include "../abi/event.h"
+#include "../abi/policy.h"
+
+/* Written by the daemon, read once per packet. No entry: DROP_UNKNOWN_ENDPOINT. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 16384);
+	__type(key, __u32); /* ifindex of the host's side of the veth */
+	__type(value, struct endpoint);
+} qn_endpoints SEC(".maps");
+
+/* Written by the daemon, read once per flow. No entry: the address is looked up in qn_prefixes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 32768);
+	__type(key, struct address_key);
+	__type(value, struct address_entry);
+} qn_addresses SEC(".maps");
+
+/* Written by the daemon, read once per flow. No entry: IDENTITY_WORLD. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 16384);
+	__type(key, struct prefix_key);
+	__type(value, struct prefix_entry);
+} qn_prefixes SEC(".maps");
+
+/* Written by the daemon, read once per packet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct control);
+} qn_control SEC(".maps");
+
+/* Written by the daemon, read once per flow and change. When full, the daemon refuses the change. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1048576);
+	__type(key, struct policy_key);
+	__type(value, struct policy_value);
+} qn_policy SEC(".maps");
+
+/* Written by the daemon, read once per flow and change. No entry: DROP_POLICY_MISSING. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 65536);
+	__type(key, struct subject_key);
+	__type(value, struct subject_value);
+} qn_policy_subjects SEC(".maps");
+
+/* Written by the programs. When full: DROP_CONNTRACK_FULL for new flows; known ones go on. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 262144);
+	__type(key, struct conntrack_key);
+	__type(value, struct conntrack_entry);
+} qn_conntrack SEC(".maps");
+
+/* Written by conntrack_sweep, read by the daemon after it ran it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct conntrack_sweep);
+} qn_sweep SEC(".maps");
+
+/* Written by the programs; least recently used entries make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 8192);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment_entry);
+} qn_fragments SEC(".maps");
+
+/* Key: endpoint id. Written by the programs, entry removed by the daemon with the endpoint. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct flow_count);
+} qn_flow_counts SEC(".maps");
+
+/* Written by the programs, read by the daemon, which removes an endpoint's entries with it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 131072);
+	__type(key, struct metric_key);
+	__type(value, struct metric_value);
+} qn_metrics SEC(".maps");
+
+/* Written by the programs, consumed by the daemon. What does not fit is counted in qn_event_loss. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1048576); /* bytes */
+} qn_events SEC(".maps");
+
+/* Key: endpoint id. Written by the programs; token buckets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct event_limit);
+} qn_event_limits SEC(".maps");
+
+/* Index: enum event_loss. Written by the programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, EVENT_LOSS_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} qn_event_loss SEC(".maps");

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * tcx/clsact egress of the host's side of a container's veth: what reaches a container through the host's
+ * stack, that is from the host itself, from outside, and copies of multicast. What one container sends
+ * another on this node never comes here: from_container judges both sides of it.
+ */
+#include "lib/account.h"
+#include "lib/connection.h"
+#include "lib/destination.h"
+#include "lib/icmp_error.h"
+#include "lib/parse.h"
+
+/*
+ * Who sent it, told by where it entered the node, not by what it says. ingress_ifindex is 0 for what the
+ * node's own sockets send; a container's interface proves that container; anything else is the outside, which
+ * cannot have an address of ours.
+ */
+static __always_inline enum drop_reason source_party(struct __sk_buff *skb, const struct packet *packet,
+						     struct party *source)
+{
+	struct endpoint sender;
+
+	if (!skb->ingress_ifindex) {
+		*source = (struct party){.identity = IDENTITY_HOST};
+		return DROP_NONE;
+	}
+	if (endpoint_of_interface(skb->ingress_ifindex, &sender)) {
+		party_from_endpoint(source, &sender);
+		return DROP_NONE;
+	}
+	if (address_classify(&packet->source) != ADDRESS_UNICAST)
+		return DROP_BAD_SOURCE;
+	if (party_of_address(&packet->source, source) || source->identity != IDENTITY_WORLD)
+		return DROP_BAD_SOURCE;
+	return DROP_NONE;
+}
+
+/* A copy that from_container made for this receiver: no connection, so each one is judged. */
+static __always_inline enum drop_reason handle_copy(struct passage *passage)
+{
+	const struct party *source = &passage->outcome.source;
+
+	if (!source->endpoint_id || source->network_id != passage->self.network_id)
+		return DROP_NOT_FOR_ENDPOINT;
+	if (passage->packet.fragment != FRAGMENT_NONE)
+		return DROP_FRAGMENT_WITHOUT_FIRST;
+	if (icmp_is_error(&passage->packet))
+		return DROP_ICMP_UNRELATED;
+	return policy_judge(&passage->outcome, passage->packet.protocol, passage->packet.destination_port,
+			    passage->epoch);
+}
+
+static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb, struct passage *passage)
+{
+	__u32 sender_id = passage->outcome.source.endpoint_id;
+	struct conntrack_entry *entry;
+	enum flow_end receiver;
+	int reason;
+
+	reason = parse_quoted(skb, passage);
+	if (reason)
+		return reason;
+	entry = related_find(passage, &passage->quoted.destination, &receiver, &reason);
+	if (!entry)
+		return reason;
+	/* Any router on the way may complain of a flow to the outside, but nobody of one to another endpoint.
+	 */
+	if (conntrack_endpoint(entry, receiver) != passage->self.id ||
+	    conntrack_endpoint(entry, other_end(receiver)) != sender_id)
+		return DROP_ICMP_UNRELATED;
+	return DROP_NONE;
+}
+
+static __always_inline enum drop_reason handle_flow(struct passage *passage)
+{
+	struct outcome *outcome = &passage->outcome;
+	struct party source = outcome->source;
+	struct conntrack_entry *entry = NULL;
+	enum flow_end sender;
+	int reason;
+
+	reason = connection_find(passage, false, &sender, &entry);
+	if (reason == CONNECTION_KNOWN && entry) {
+		/* A flow belongs to who opened it: nobody else may send under its addresses. */
+		if (conntrack_endpoint(entry, sender) != source.endpoint_id)
+			return DROP_BAD_SOURCE;
+		conntrack_refresh(entry, &passage->packet, sender, passage->now);
+		return DROP_NONE;
+	}
+	if (reason != CONNECTION_NEW)
+		return reason;
+	outcome->source = source;
+	party_from_endpoint(&outcome->destination, &passage->self);
+	return connection_open(passage);
+}
+
+static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct passage *passage)
+{
+	const struct endpoint *self = &passage->self;
+	struct packet *packet = &passage->packet;
+	enum drop_reason reason;
+	bool flood = false;
+
+	reason = parse_ip(skb, packet);
+	if (reason)
+		return reason;
+	reason = source_party(skb, packet, &passage->outcome.source);
+	if (reason)
+		return reason;
+	passage->epoch = policy_epoch();
+	if (!endpoint_has_address(self, &packet->destination)) {
+		reason = destination_check(&packet->destination, self, &flood);
+		if (reason)
+			return reason;
+		return flood ? handle_copy(passage) : DROP_NOT_FOR_ENDPOINT;
+	}
+
+	passage->now = bpf_ktime_get_ns();
+	passage->scope = endpoint_network_contains(self, &packet->source) ? self->network_id : 0;
+	if (packet->fragment == FRAGMENT_LATER) {
+		reason = fragment_follow(packet, self->ifindex, passage->now);
+		if (reason)
+			return reason;
+	} else if (packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6) {
+		if (icmp_is_error(packet))
+			return handle_icmp_error(skb, passage);
+		if (!icmp_is_echo_request(packet) && !icmp_is_echo_reply(packet))
+			return DROP_ICMP_TYPE;
+	}
+	reason = handle_flow(passage);
+	if (!reason && packet->fragment == FRAGMENT_FIRST)
+		reason = fragment_open(packet, self->ifindex, passage->now);
+	return reason;
+}
+
+static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, struct passage *passage)
+{
+	enum drop_reason reason;
+	struct ethhdr eth;
+
+	if (!endpoint_of_interface(skb->ifindex, &passage->self)) {
+		passage->self.id = 0;
+		passage->self.network_id = 0;
+		return DROP_UNKNOWN_ENDPOINT;
+	}
+	party_from_endpoint(&passage->outcome.destination, &passage->self);
+	reason = parse_ethernet(skb, &passage->packet, &eth);
+	return reason ? reason : handle_ip(skb, passage);
+}
+
+SEC("tc")
+int to_container(struct __sk_buff *skb)
+{
+	struct passage *passage = passage_begin(skb);
+	enum drop_reason reason;
+
+	if (!passage)
+		return ACTION_DROP;
+	reason = handle_frame(skb, passage);
+	account(skb, passage, DIRECTION_INGRESS, reason);
+	return reason ? ACTION_DROP : ACTION_PASS;
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";
