@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+/* BPF links: TCX and XDP. Interfaces are those of the calling thread's network namespace. */
+#include "bpf_addon.h"
+
+#include "args.h"
+#include "bpf_resources.h"
+
+#include <cstring>
+#include <linux/if_link.h>
+
+namespace
+{
+
+/*
+ * The kernel's numbers since 6.6 (include/uapi/linux/bpf.h); the headers of libbpf 1.1 are older. In struct
+ * bpf_link_info, tcx is {ifindex, attach_type} at the place of xdp's {ifindex}.
+ */
+constexpr auto TCX_INGRESS = static_cast<bpf_attach_type>(46);
+constexpr auto TCX_EGRESS = static_cast<bpf_attach_type>(47);
+constexpr uint32_t LINK_TYPE_XDP = 6, LINK_TYPE_TCX = 11;
+constexpr uint32_t POSITION_BEFORE = 1U << 3, POSITION_AFTER = 1U << 4; /* BPF_F_BEFORE, BPF_F_AFTER */
+
+struct TcxInfo {
+	uint32_t ifindex, attach_type;
+};
+static_assert(offsetof(bpf_link_info, xdp.ifindex) == 16);
+
+/* Kernels without TCX do not know the attach type: EINVAL, whatever the interface. */
+bool tcx_supported()
+{
+	uint32_t count = 0;
+	constexpr int LOOPBACK = 1;
+	int result = bpf_prog_query(LOOPBACK, TCX_INGRESS, 0, nullptr, nullptr, &count);
+	if (result == -EPERM)
+		check(result, "query", "TCX");
+	return result != -EINVAL;
+}
+
+Napi::Value tcx_supported_value(const Napi::CallbackInfo &info)
+{
+	return Napi::Boolean::New(info.Env(), tcx_supported());
+}
+
+UniqueFd attach(const Program &program, uint32_t ifindex, bpf_attach_type type, uint32_t flags,
+		const char *operation)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, options);
+	options.flags = flags;
+	int fd = bpf_link_create(program.fd.get(), ifindex, type, &options);
+	if (fd == -EINVAL && type != BPF_XDP && !tcx_supported())
+		fd = -EOPNOTSUPP;
+	return UniqueFd(check(fd, operation, "ifindex " + std::to_string(ifindex)));
+}
+
+uint32_t position_flags(Napi::Value value)
+{
+	std::string position = to_text(value, "position");
+	if (position != "first" && position != "last")
+		throw Napi::TypeError::New(value.Env(), "position must be first or last");
+	return position == "first" ? POSITION_BEFORE : POSITION_AFTER;
+}
+
+/* arguments: program, ifindex, ingress, position */
+Napi::Value link_attach_tcx(const Napi::CallbackInfo &info)
+{
+	bpf_attach_type type = info[2].ToBoolean() ? TCX_INGRESS : TCX_EGRESS;
+	return wrap_resource(info.Env(), Link{attach(*resource<Program>(info, 0), to_u32(info[1], "ifindex"),
+						     type, position_flags(info[3]), "attach TCX")});
+}
+
+/* arguments: program, ifindex, generic */
+Napi::Value link_attach_xdp(const Napi::CallbackInfo &info)
+{
+	uint32_t flags = info[2].ToBoolean() ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+	return wrap_resource(info.Env(), Link{attach(*resource<Program>(info, 0), to_u32(info[1], "ifindex"),
+						     BPF_XDP, flags, "attach XDP")});
+}
+
+Napi::Value link_from_pin(const Napi::CallbackInfo &info)
+{
+	return wrap_resource(info.Env(), Link{open_pin(to_text(info[0], "path"), Link::NAME)});
+}
+
+Napi::Value link_info(const Napi::CallbackInfo &info)
+{
+	auto kernel = info_of<bpf_link_info>(resource<Link>(info, 0)->fd.get(), "link");
+	auto result = Napi::Object::New(info.Env());
+	result.Set("id", kernel.id);
+	result.Set("type", kernel.type);
+	result.Set("programId", kernel.prog_id);
+	TcxInfo place;
+	memcpy(&place, &kernel.xdp, sizeof(place));
+	if (kernel.type == LINK_TYPE_TCX || kernel.type == LINK_TYPE_XDP)
+		result.Set("ifindex", place.ifindex);
+	if (kernel.type == LINK_TYPE_TCX)
+		result.Set("attachType", place.attach_type);
+	return result;
+}
+
+/* In place: each packet meets the old program or the new one. */
+Napi::Value link_update(const Napi::CallbackInfo &info)
+{
+	int fd = resource<Link>(info, 0)->fd.get();
+	check(bpf_link_update(fd, resource<Program>(info, 1)->fd.get(), nullptr), "update", "link");
+	return info.Env().Undefined();
+}
+
+Napi::Value link_detach(const Napi::CallbackInfo &info)
+{
+	check(bpf_link_detach(resource<Link>(info, 0)->fd.get()), "detach", "link");
+	return info.Env().Undefined();
+}
+
+} // namespace
+
+void init_bpf_link(Napi::Env env, Napi::Object exports)
+{
+	define<tcx_supported_value>(env, exports, "tcxSupported");
+	define<link_attach_tcx>(env, exports, "linkAttachTcx");
+	define<link_attach_xdp>(env, exports, "linkAttachXdp");
+	define<link_from_pin>(env, exports, "linkFromPin");
+	define<link_info>(env, exports, "linkInfo");
+	define<link_update>(env, exports, "linkUpdate");
+	define<link_detach>(env, exports, "linkDetach");
+}

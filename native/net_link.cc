@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+/* Links: veth, bridge and dummy interfaces; their state; moving and deleting them. */
+#include "async.h"
+#include "net_parts.h"
+#include "net_text.h"
+#include "netns.h"
+
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <netlink/route/link.h>
+#include <netlink/route/link/inet6.h>
+#include <netlink/route/link/veth.h>
+
+using LinkPtr = std::unique_ptr<rtnl_link, Deleter<rtnl_link_put>>;
+
+static rtnl_link *link_of(const ObjectPtr &object)
+{
+	return reinterpret_cast<rtnl_link *>(object.get());
+}
+
+static const char *oper_state_text(uint8_t state)
+{
+	switch (state) {
+	case IF_OPER_NOTPRESENT:
+		return "notpresent";
+	case IF_OPER_DOWN:
+		return "down";
+	case IF_OPER_LOWERLAYERDOWN:
+		return "lowerlayerdown";
+	case IF_OPER_TESTING:
+		return "testing";
+	case IF_OPER_DORMANT:
+		return "dormant";
+	case IF_OPER_UP:
+		return "up";
+	default:
+		return "unknown";
+	}
+}
+
+static Napi::Object link_info(Napi::Env env, rtnl_link *link)
+{
+	Napi::Object info = Napi::Object::New(env);
+	unsigned flags = rtnl_link_get_flags(link);
+
+	info.Set("index", rtnl_link_get_ifindex(link));
+	info.Set("name", rtnl_link_get_name(link));
+	info.Set("mac", address_text(rtnl_link_get_addr(link)));
+	info.Set("mtu", rtnl_link_get_mtu(link));
+	info.Set("up", Napi::Boolean::New(env, flags & IFF_UP));
+	info.Set("arp", Napi::Boolean::New(env, !(flags & IFF_NOARP)));
+	info.Set("operState", oper_state_text(rtnl_link_get_operstate(link)));
+	const char *kind = rtnl_link_get_type(link);
+	if (kind)
+		info.Set("kind", kind);
+	if (const char *alias = rtnl_link_get_ifalias(link))
+		info.Set("alias", alias);
+	if (int master = rtnl_link_get_master(link))
+		info.Set("masterIndex", master);
+	/* For other kinds IFLA_LINK is not a peer but what the interface sits on. */
+	if (int peer = rtnl_link_get_link(link); peer && kind && std::string_view(kind) == "veth")
+		info.Set("peerIndex", peer);
+	uint8_t mode;
+	if (rtnl_link_inet6_get_addr_gen_mode(link, &mode) == 0)
+		info.Set("addrGenMode", mode == IN6_ADDR_GEN_MODE_NONE	  ? "none"
+					: mode == IN6_ADDR_GEN_MODE_EUI64 ? "eui64"
+									  : "stable");
+	return info;
+}
+
+/* Null when there is none. */
+static ObjectPtr find_link(RouteSocket &route, const LinkKey &key)
+{
+	constexpr const char *operation = "read";
+	std::string object = route.text(key.text());
+	nl_msg *message = nullptr;
+	check_libnl(rtnl_link_build_get_request(key.index, key.index ? nullptr : key.name.c_str(), &message),
+		    operation, object);
+	MessagePtr owned(message);
+	try {
+		auto objects = route.socket().query(message, operation, object);
+		return objects.empty() ? nullptr : std::move(objects.front());
+	} catch (const Failure &failure) {
+		if (failure.error == ENODEV)
+			return nullptr;
+		throw;
+	}
+}
+
+static int find_index(RouteSocket &route, const LinkKey &key, const char *operation)
+{
+	if (key.index)
+		return key.index;
+	ObjectPtr link = find_link(route, key);
+	if (!link)
+		throw Failure{ENODEV, operation, route.text(key.text())};
+	return rtnl_link_get_ifindex(link_of(link));
+}
+
+static void change_link(RouteSocket &route, int index, rtnl_link *changes, const char *operation,
+			const std::string &object)
+{
+	LinkPtr which(check_allocated(rtnl_link_alloc(), operation, object));
+	rtnl_link_set_ifindex(which.get(), index);
+	nl_msg *message = nullptr;
+	check_libnl(rtnl_link_build_change_request(which.get(), changes, 0, &message), operation, object);
+	MessagePtr owned(message);
+	route.socket().exchange(message, operation, object);
+}
+
+static bool delete_link(RouteSocket &route, const LinkKey &key)
+{
+	constexpr const char *operation = "delete";
+	std::string object = route.text(key.text());
+	LinkPtr link(check_allocated(rtnl_link_alloc(), operation, object));
+	if (key.index)
+		rtnl_link_set_ifindex(link.get(), key.index);
+	else
+		rtnl_link_set_name(link.get(), key.name.c_str());
+	nl_msg *message = nullptr;
+	check_libnl(rtnl_link_build_delete_request(link.get(), &message), operation, object);
+	MessagePtr owned(message);
+	try {
+		route.socket().exchange(message, operation, object);
+		return true;
+	} catch (const Failure &failure) {
+		if (failure.error == ENODEV)
+			return false;
+		throw;
+	}
+}
+
+/* Creates the link that `link` describes, whole or not at all. */
+static void create_link(RouteSocket &route, rtnl_link *link, const std::optional<std::string> &alias)
+{
+	constexpr const char *operation = "create";
+	LinkKey key = {0, rtnl_link_get_name(link)};
+	std::string object = route.text(key.text());
+	nl_msg *message = nullptr;
+	check_libnl(rtnl_link_build_add_request(link, NLM_F_CREATE | NLM_F_EXCL, &message), operation,
+		    object);
+	MessagePtr owned(message);
+	route.socket().exchange(message, operation, object);
+	if (!alias)
+		return;
+
+	/* The kernel ignores an alias in the message that creates. */
+	try {
+		LinkPtr changes(check_allocated(rtnl_link_alloc(), operation, object));
+		rtnl_link_set_ifalias(changes.get(), alias->c_str());
+		change_link(route, find_index(route, key, operation), changes.get(), "set alias of", object);
+	} catch (const Failure &) {
+		delete_link(route, key);
+		throw;
+	}
+}
+
+static void set_common(rtnl_link *link, const std::string &name, const AddressPtr &mac,
+		       const std::optional<uint32_t> &mtu)
+{
+	rtnl_link_set_name(link, name.c_str());
+	if (mac)
+		rtnl_link_set_addr(link, mac.get());
+	if (mtu)
+		rtnl_link_set_mtu(link, *mtu);
+}
+
+/* (socket, {name, peerName, peerNetnsFd?, mac?, peerMac?, mtu?, alias?}) */
+static Napi::Value link_create_veth(const Napi::CallbackInfo &info)
+{
+	RouteSocket &route = unwrap<RouteSocket>(info, 0);
+	Options options(info[1]);
+	LinkPtr link(check_allocated(rtnl_link_veth_alloc(), "create", "veth"));
+	LinkPtr peer(rtnl_link_veth_get_peer(link.get()));
+	std::optional<uint32_t> mtu = options.number_if("mtu");
+	set_common(link.get(), options.interface("name"), options.mac_if("mac"), mtu);
+	set_common(peer.get(), options.interface("peerName"), options.mac_if("peerMac"), mtu);
+	if (std::optional<int> fd = options.fd_if("peerNetnsFd"))
+		rtnl_link_set_ns_fd(peer.get(), *fd);
+	create_link(route, link.get(), options.alias_if("alias"));
+	return info.Env().Undefined();
+}
+
+/* (socket, kind, {name, mac?, mtu?, alias?}) */
+static Napi::Value link_create(const Napi::CallbackInfo &info)
+{
+	RouteSocket &route = unwrap<RouteSocket>(info, 0);
+	std::string kind = to_text(info[1], "kind");
+	Options options(info[2]);
+	LinkPtr link(check_allocated(rtnl_link_alloc(), "create", kind));
+	check_libnl(rtnl_link_set_type(link.get(), kind.c_str()), "create", kind);
+	set_common(link.get(), options.interface("name"), options.mac_if("mac"), options.number_if("mtu"));
+	create_link(route, link.get(), options.alias_if("alias"));
+	return info.Env().Undefined();
+}
+
+/* (socket, nameOrIndex) */
+static Napi::Value link_get(const Napi::CallbackInfo &info)
+{
+	ObjectPtr link = find_link(unwrap<RouteSocket>(info, 0), to_link_key(info[1]));
+	return link ? link_info(info.Env(), link_of(link)) : info.Env().Undefined();
+}
+
+/* (socket) */
+static Napi::Value link_list(const Napi::CallbackInfo &info)
+{
+	RouteSocket &route = unwrap<RouteSocket>(info, 0);
+	MessagePtr message = new_message(RTM_GETLINK, NLM_F_DUMP, ifinfomsg{});
+	/* Counters are the greater part of each message. */
+	check_libnl(nla_put_u32(message.get(), IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS), "list", "links");
+	auto links = route.socket().query(message.get(), "list", route.text("links"));
+	Napi::Array result = Napi::Array::New(info.Env(), links.size());
+	for (uint32_t i = 0; i < links.size(); i++)
+		result.Set(i, link_info(info.Env(), link_of(links[i])));
+	return result;
+}
+
+static void set_flag(rtnl_link *link, unsigned flag, bool on)
+{
+	if (on)
+		rtnl_link_set_flags(link, flag);
+	else
+		rtnl_link_unset_flags(link, flag);
+}
+
+/* (socket, nameOrIndex, {up?, mac?, mtu?, name?, alias?, master? (0: none), addrGenMode?, arp?, netnsFd?}) */
+static Napi::Value link_set(const Napi::CallbackInfo &info)
+{
+	constexpr const char *operation = "change";
+	RouteSocket &route = unwrap<RouteSocket>(info, 0);
+	LinkKey key = to_link_key(info[1]);
+	Options options(info[2]);
+	std::string object = route.text(key.text());
+	LinkPtr changes(check_allocated(rtnl_link_alloc(), operation, object));
+	rtnl_link *link = changes.get();
+
+	if (auto up = options.flag_if("up"))
+		set_flag(link, IFF_UP, *up);
+	if (auto arp = options.flag_if("arp"))
+		set_flag(link, IFF_NOARP, !*arp);
+	if (auto mac = options.mac_if("mac"))
+		rtnl_link_set_addr(link, mac.get());
+	if (auto mtu = options.number_if("mtu"))
+		rtnl_link_set_mtu(link, *mtu);
+	if (auto name = options.interface_if("name"))
+		rtnl_link_set_name(link, name->c_str());
+	if (auto alias = options.alias_if("alias"))
+		rtnl_link_set_ifalias(link, alias->c_str());
+	if (auto master = options.number_if("master"))
+		rtnl_link_set_master(link, static_cast<int>(*master));
+	if (auto mode = options.text_if("addrGenMode")) {
+		if (*mode != "none" && *mode != "eui64")
+			throw Napi::RangeError::New(info.Env(), "addrGenMode must be none or eui64");
+		check_libnl(rtnl_link_inet6_set_addr_gen_mode(
+				link, *mode == "none" ? IN6_ADDR_GEN_MODE_NONE : IN6_ADDR_GEN_MODE_EUI64),
+			    operation, object);
+	}
+	if (auto fd = options.fd_if("netnsFd"))
+		rtnl_link_set_ns_fd(link, *fd);
+	change_link(route, find_index(route, key, operation), link, operation, object);
+	return info.Env().Undefined();
+}
+
+/* (socket, nameOrIndex) */
+static Napi::Value link_delete(const Napi::CallbackInfo &info)
+{
+	return Napi::Boolean::New(info.Env(),
+				  delete_link(unwrap<RouteSocket>(info, 0), to_link_key(info[1])));
+}
+
+/* (socket, nameOrIndex): the same off the event loop, with a socket of its own */
+static Napi::Value link_delete_async(const Napi::CallbackInfo &info)
+{
+	LinkKey key = to_link_key(info[1]);
+	NetnsScope scope(unwrap<RouteSocket>(info, 0).netns().get());
+	auto route = std::make_shared<RouteSocket>();
+	return run_async<bool>(
+	    info.Env(), [route, key] { return delete_link(*route, key); },
+	    [](Napi::Env env, bool &deleted) -> Napi::Value { return Napi::Boolean::New(env, deleted); });
+}
+
+void define_links(Napi::Env env, Napi::Object exports)
+{
+	define<link_create_veth>(env, exports, "linkCreateVeth");
+	define<link_create>(env, exports, "linkCreate");
+	define<link_get>(env, exports, "linkGet");
+	define<link_list>(env, exports, "linkList");
+	define<link_set>(env, exports, "linkSet");
+	define<link_delete>(env, exports, "linkDelete");
+	define<link_delete_async>(env, exports, "linkDeleteAsync");
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Who is at the other end of a TCP connection within this machine. */
+#pragma once
+
+#include <netlink/addr.h>
+#include <sys/types.h>
+#include <cstdint>
+#include <optional>
+
+struct SocketAddress {
+	const nl_addr *address;
+	uint16_t port; /* host order */
+};
+
+/*
+ * The user that opened the socket whose own address is `own` and whose peer is `other`, in the calling
+ * thread's network namespace. Nothing when there is no such connection, or nobody holds it open any more: the
+ * kernel reports closed sockets as root's, which must never be believed.
+ */
+std::optional<uid_t> socket_owner(const SocketAddress &own, const SocketAddress &other);

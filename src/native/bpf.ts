@@ -1,0 +1,17 @@
+/** BPF objects, maps, programs, links and ring buffers: the facade of the addon's BPF half. */
+export { attachClsact, type ClsactPlace, detachClsact, queryClsact } from './bpf/clsact.js';
+export type { LinkInfo, MapEntries, MapInfo, ProgramInfo, TestRunResult } from './bpf/functions.js';
+export {
+  AttachType,
+  BpfLink,
+  type Direction,
+  LinkType,
+  type TcxOptions,
+  tcxSupported,
+  type XdpOptions,
+} from './bpf/link.js';
+export { BpfMap, type MapOptions, MapType, NO_PREALLOC, type UpdateMode } from './bpf/map.js';
+export { BpfObject, type LoadOptions } from './bpf/object.js';
+export { BpfProgram, enableRunStatistics, type TestRunOptions } from './bpf/program.js';
+export { RingBuffer, type RingBufferOptions } from './bpf/ring-buffer.js';
+export { isBpffs, monotonicNs, mountBpffs, possibleCpus } from './bpf/system.js';

@@ -1,0 +1,41 @@
+/** Filters of the clsact queueing discipline: for kernels before 6.6, which have no TCX links. */
+import { type ClsactArguments, native } from './functions.js';
+import type { Direction } from './link.js';
+import { BpfProgram } from './program.js';
+
+export interface ClsactPlace {
+  /** In the network namespace of the calling thread. */
+  ifindex: number;
+  direction: Direction;
+  /** With the priority it tells our filter from those of others. */
+  handle?: number;
+  /** 1 to 65535, lower ones run first. */
+  priority?: number;
+}
+
+/** "qn" */
+const DEFAULT_HANDLE = 0x716e;
+const DEFAULT_PRIORITY = 1;
+
+function place(options: ClsactPlace): ClsactArguments {
+  const { ifindex, direction, handle = DEFAULT_HANDLE, priority = DEFAULT_PRIORITY } = options;
+  return [ifindex, direction === 'ingress', handle, priority];
+}
+
+/**
+ * Makes the queueing discipline if it is missing, then adds our filter or replaces its program in one step.
+ */
+export function attachClsact(options: ClsactPlace & { program: BpfProgram }): void {
+  native.clsactAttach(BpfProgram.handleOf(options.program), ...place(options));
+}
+
+/** Removes our filter; the queueing discipline stays. @returns false when there was none. */
+export function detachClsact(options: ClsactPlace): boolean {
+  return native.clsactDetach(...place(options));
+}
+
+/** Our filter, if it is there. */
+export function queryClsact(options: ClsactPlace): { programId: number } | undefined {
+  const programId = native.clsactQuery(...place(options));
+  return programId === undefined ? undefined : { programId };
+}

@@ -1,0 +1,88 @@
+import { Closable } from './closable.js';
+import { type LinkHandle, type LinkInfo, native } from './functions.js';
+import { BpfProgram } from './program.js';
+
+/** enum bpf_link_type of the kernel, as far as it is used here. */
+export const LinkType = { XDP: 6, TCX: 11 } as const;
+/** enum bpf_attach_type of the kernel, as far as it is used here. */
+export const AttachType = { XDP: 37, TCX_INGRESS: 46, TCX_EGRESS: 47 } as const;
+
+export type Direction = 'ingress' | 'egress';
+
+export interface TcxOptions {
+  program: BpfProgram;
+  /** In the network namespace of the calling thread. */
+  ifindex: number;
+  direction: Direction;
+  /** Among the other programs there; default last. */
+  position?: 'first' | 'last';
+}
+
+export interface XdpOptions {
+  program: BpfProgram;
+  /** In the network namespace of the calling thread. */
+  ifindex: number;
+  /** `native` runs in the driver, which must know XDP. Default native. */
+  mode?: 'generic' | 'native';
+}
+
+/** A program attached to an interface for as long as the link is open or pinned. */
+export class BpfLink extends Closable<LinkHandle> {
+  /** @throws KernelError EINVAL when the pin is something else, ENOENT when there is none. */
+  static fromPin(path: string): BpfLink {
+    return new BpfLink(native.linkFromPin(path));
+  }
+
+  /**
+   * @throws KernelError EOPNOTSUPP on kernels before 6.6, EEXIST when the program is there already, ENODEV.
+   */
+  static attachTcx({ program, ifindex, direction, position = 'last' }: TcxOptions): BpfLink {
+    const handle = BpfProgram.handleOf(program);
+    return new BpfLink(native.linkAttachTcx(handle, ifindex, direction === 'ingress', position));
+  }
+
+  /**
+   * @throws KernelError EBUSY when there is an XDP program already, EOPNOTSUPP when the driver has no native
+   * XDP.
+   */
+  static attachXdp({ program, ifindex, mode = 'native' }: XdpOptions): BpfLink {
+    return new BpfLink(native.linkAttachXdp(BpfProgram.handleOf(program), ifindex, mode === 'generic'));
+  }
+
+  info(): LinkInfo {
+    return native.linkInfo(this.handle);
+  }
+
+  /** @throws KernelError EEXIST when there is something at the path. */
+  pin(path: string): void {
+    native.pin(this.handle, path);
+  }
+
+  /** Removes the pin at the path. @returns false when there was none. */
+  unpin(path: string): boolean {
+    return native.unpin(path);
+  }
+
+  /**
+   * Replaces the program in place: each packet meets the old one or the new one.
+   * @throws KernelError ENOLINK when detached.
+   */
+  update(program: BpfProgram): void {
+    native.linkUpdate(this.handle, BpfProgram.handleOf(program));
+  }
+
+  /**
+   * Ends the attachment now, whoever else has the link open or pinned. The link stays, without an interface.
+   */
+  detach(): void {
+    native.linkDetach(this.handle);
+  }
+}
+
+let tcx: boolean | undefined;
+
+/** Whether the kernel has TCX links (6.6 and up). Asked once. */
+export function tcxSupported(): boolean {
+  tcx ??= native.tcxSupported();
+  return tcx;
+}

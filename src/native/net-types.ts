@@ -1,0 +1,136 @@
+/** What goes in and out of src/native/net.ts. */
+import type { NetnsHandle } from './netns-handle.js';
+
+/** State of one interface. */
+export interface LinkInfo {
+  index: number;
+  name: string;
+  /** `02:00:00:00:00:01`; empty when the interface has none. */
+  mac: string;
+  /** Bytes. */
+  mtu: number;
+  up: boolean;
+  /** False: the interface answers and asks no ARP (IFF_NOARP). */
+  arp: boolean;
+  operState: 'unknown' | 'notpresent' | 'down' | 'lowerlayerdown' | 'testing' | 'dormant' | 'up';
+  /** `veth`, `bridge`…; absent for hardware and `lo`. */
+  kind?: string;
+  alias?: string;
+  /** Of the bridge that the interface is a port of. */
+  masterIndex?: number;
+  /** Of the other end of a veth, *in its own namespace*. */
+  peerIndex?: number;
+  /** How IPv6 link-local addresses come about. */
+  addrGenMode?: 'eui64' | 'none' | 'stable';
+}
+
+export interface AddressInfo {
+  index: number;
+  /** Without prefix length. */
+  address: string;
+  prefixLength: number;
+  family: 4 | 6;
+  scope: 'global' | 'site' | 'link' | 'host' | 'nowhere';
+  noDad: boolean;
+  noPrefixRoute: boolean;
+  /** IPv6: duplicate address detection is under way, or failed; the address cannot be used. */
+  tentative: boolean;
+}
+
+/** One next hop of a unicast route in the main table. */
+export interface RouteInfo {
+  family: 4 | 6;
+  /** `10.0.0.0/8`, or `default4`, `default6`. */
+  destination: string;
+  scope: 'link' | 'global';
+  /** Who made it: `kernel` for what follows from an address, `static` for addRoute(). */
+  protocol: 'kernel' | 'boot' | 'static' | 'ra' | 'dhcp' | 'other';
+  onLink: boolean;
+  via?: string;
+  index?: number;
+  source?: string;
+  metric?: number;
+}
+
+export interface NeighbourInfo {
+  index: number;
+  address: string;
+  mac?: string;
+  state: 'none' | 'incomplete' | 'reachable' | 'stale' | 'delay' | 'probe' | 'failed' | 'noarp' | 'permanent';
+}
+
+export interface CreateLinkOptions {
+  /** 1 to 15 bytes. */
+  name: string;
+  /** The kernel chooses one otherwise. */
+  mac?: string | undefined;
+  /** Bytes. */
+  mtu?: number | undefined;
+  /** At most 254 bytes. */
+  alias?: string | undefined;
+}
+
+export interface CreateVethOptions extends CreateLinkOptions {
+  peerName: string;
+  /** Where the peer is made; the socket's namespace otherwise. */
+  peerNetns?: NetnsHandle | undefined;
+  peerMac?: string | undefined;
+}
+
+export interface SetLinkOptions {
+  up?: boolean | undefined;
+  mac?: string | undefined;
+  mtu?: number | undefined;
+  name?: string | undefined;
+  alias?: string | undefined;
+  /** Index of a bridge; null releases the interface. */
+  master?: number | null | undefined;
+  addrGenMode?: 'eui64' | 'none' | undefined;
+  arp?: boolean | undefined;
+  /** Moves the interface; its index may change. */
+  netns?: NetnsHandle | undefined;
+}
+
+export interface AddressOptions {
+  index: number;
+  /** With prefix length: `10.0.0.1/16`. */
+  address: string;
+  /** IPv6: usable at once, without duplicate address detection. */
+  noDad?: boolean | undefined;
+  /** Without the route to the prefix that the kernel adds by itself. */
+  noPrefixRoute?: boolean | undefined;
+}
+
+export interface RouteKey {
+  /** `10.0.0.0/8` (no host bits set), or `default4`, `default6`. */
+  destination: string;
+  via?: string | undefined;
+  index?: number | undefined;
+  metric?: number | undefined;
+  scope?: 'link' | 'global' | undefined;
+}
+
+export interface RouteOptions extends RouteKey {
+  /** `via` is reachable on the interface though no prefix says so. */
+  onLink?: boolean | undefined;
+  /** Preferred source address. */
+  source?: string | undefined;
+  /** Replaces a route with the same destination and metric; EEXIST otherwise. */
+  replace?: boolean | undefined;
+}
+
+export interface NeighbourKey {
+  index: number;
+  address: string;
+}
+
+export interface NeighbourOptions extends NeighbourKey {
+  mac: string;
+  permanent: true;
+}
+
+export interface SocketAddress {
+  address: string;
+  /** Host order. */
+  port: number;
+}
