@@ -1,0 +1,195 @@
+/**
+ * Every setting of the daemon. This schema is the only source of flags, environment variables, keys of the
+ * configuration file, help text and docs/settings.md. Settings that the programs take have the name of
+ * their CONFIG in bpf/lib/config.h.
+ */
+import { z } from 'zod';
+import { parseAddress } from './address.js';
+import { AppError } from './errors.js';
+import { interfaceName } from './names.js';
+
+/** sun_path has 108 bytes, one of them for the end, and the longest socket name is "/api.sock". */
+const RUN_DIR_MAX = 107 - '/api.sock'.length;
+
+const WEEK_S = 7 * 24 * 3600;
+
+function path(text: string, fallback: string, max = 1024) {
+  return z
+    .string()
+    .max(max, `must have at most ${max} characters`)
+    .regex(/^\/[^\0]*$/, 'must be an absolute path')
+    .default(fallback)
+    .describe(text);
+}
+
+function integer(text: string, fallback: number, min: number, max: number) {
+  const range = `must be a whole number from ${min} to ${max}`;
+  return z.int(range).min(min, range).max(max, range).default(fallback).describe(text);
+}
+
+function seconds(text: string, fallback: number) {
+  return integer(`Seconds that ${text}`, fallback, 1, WEEK_S);
+}
+
+/** Host and port of a listener; an IPv6 host is without its brackets. */
+export interface ListenAddress {
+  host: string;
+  port: number;
+}
+
+/** `127.0.0.1:9443`, `[::1]:9443`, or `none`: undefined. Throws AppError INVALID_REQUEST. */
+export function listenAddress(text: string): ListenAddress | undefined {
+  if (text === 'none') return undefined;
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(0|[1-9][0-9]{0,4})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65535 || host === 'localhost') {
+    throw new AppError(
+      'INVALID_REQUEST',
+      'must be an address and a port such as 127.0.0.1:9443 or [::1]:9443, or "none"',
+    );
+  }
+  const address = parseAddress(host);
+  const isLoopback = address.family === 4 ? address.value >> 24n === 127n : address.value === 1n;
+  if (!isLoopback) {
+    throw new AppError(
+      'INVALID_REQUEST',
+      'must be a loopback address: the API has no authentication of remote callers; use the socket in run_dir, or a proxy that authenticates',
+    );
+  }
+  return { host, port };
+}
+
+function listen(text: string, fallback: string) {
+  return z
+    .string()
+    .max(64, { error: 'must have at most 64 characters', abort: true })
+    .check(({ value, issues }) => {
+      try {
+        listenAddress(value);
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        issues.push({ code: 'custom', message: error.message, input: value });
+      }
+    })
+    .default(fallback)
+    .describe(text);
+}
+
+/** Value of `uplink` that stands for the interface of the default route. */
+export const UPLINK_AUTO = 'auto';
+/** Value of `uplink` for a node without one. */
+export const UPLINK_NONE = 'none';
+
+export const settingsSchema = z
+  .strictObject({
+    config: path('Configuration file (YAML)', '/etc/quantum/config.yaml'),
+    listen: listen(
+      'Loopback address and port of the REST API; `none`: only the socket in run_dir',
+      '127.0.0.1:9443',
+    ),
+    grpc_listen: listen('Loopback address and port of the gRPC API; `none`: no gRPC', '127.0.0.1:9444'),
+    run_dir: path('Directory of the sockets api.sock and cni.sock', '/run/quantum', RUN_DIR_MAX),
+    state_dir: path('Directory of the embedded store', '/var/lib/quantum'),
+    bpffs_dir: path(
+      'Directory of the pinned programs, links and maps; a BPF file system is mounted if it is in none',
+      '/sys/fs/bpf/quantum',
+    ),
+    cni_bin_dir: path('Directory of CNI plugins', '/opt/cni/bin'),
+    cni_conf_dir: path('Directory of CNI network configurations', '/etc/cni/net.d'),
+    uplink: interfaceName
+      .default(UPLINK_AUTO)
+      .describe(
+        'Interface to the outside; `auto`: the interface of the default route; `none`: there is none',
+      ),
+    store: z
+      .literal('embedded', 'must be "embedded": no other store is supported yet')
+      .default('embedded')
+      .describe('Where the state is kept; `embedded`: in state_dir'),
+    log_level: z
+      .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+      .default('info')
+      .describe('Least severe messages that are logged: trace, debug, info, warn, error, fatal or silent'),
+
+    tcp_established_s: seconds('an idle established TCP connection is remembered', 21600),
+    tcp_opening_s: seconds('a TCP connection that is not yet established is remembered', 60),
+    tcp_closing_s: seconds('a TCP connection is remembered after FIN of both sides or RST', 30),
+    udp_s: seconds('an unanswered UDP or SCTP flow is remembered', 60),
+    udp_replied_s: seconds('an answered UDP or SCTP flow is remembered', 180),
+    icmp_s: seconds('an ICMP echo is remembered', 30),
+    fragment_s: seconds('the fragments of a datagram may follow their first one', 15),
+    flows_per_endpoint: integer(
+      'Connections that one endpoint may have open at once; 0: no limit',
+      32768,
+      0,
+      16777216,
+    ),
+    events_per_second: integer('Events an endpoint may cause each second', 100, 1, 1000000),
+    events_burst: integer('Events an endpoint may cause at once', 500, 1, 1000000),
+
+    events_buffer_bytes: integer(
+      'Bytes of the buffer between the programs and the daemon; a power of two',
+      1048576,
+      4096,
+      1 << 28,
+    ).refine((bytes) => (bytes & (bytes - 1)) === 0, 'must be a power of two'),
+    conntrack_max: integer('Connections that the node remembers', 262144, 1024, 16777216),
+    policy_max: integer('Entries of the compiled policy', 1048576, 1024, 16777216),
+    subjects_max: integer('Identities that have a policy on the node', 65536, 256, 1048576),
+    endpoints_max: integer('Endpoints on the node', 16384, 16, 65536),
+    prefixes_max: integer('Address ranges that policies name', 16384, 256, 1048576),
+  })
+  .check(({ value, issues }) => {
+    if (value.listen === value.grpc_listen && !/^none$|:0$/.test(value.listen)) {
+      issues.push({
+        code: 'custom',
+        path: ['grpc_listen'],
+        message: 'must differ from listen',
+        input: value,
+      });
+    }
+  });
+
+export type Settings = Readonly<z.output<typeof settingsSchema>>;
+export type SettingKey = keyof Settings;
+
+export interface SettingInfo {
+  key: SettingKey;
+  flag: string;
+  environment: string;
+  kind: 'integer' | 'text';
+  fallback: string | number;
+  text: string;
+}
+
+/** Every setting in the order of the schema, with the names that are derived from its key. */
+export const SETTINGS: readonly SettingInfo[] = (Object.keys(settingsSchema.shape) as SettingKey[]).map(
+  (key) => {
+    const schema = settingsSchema.shape[key];
+    const fallback = schema.parse(undefined);
+    return {
+      key,
+      flag: `--${key.replaceAll('_', '-')}`,
+      environment: `QUANTUM_${key.toUpperCase()}`,
+      kind: typeof fallback === 'number' ? 'integer' : 'text',
+      fallback,
+      text: schema.description ?? '',
+    };
+  },
+);
+
+/** What `--help` prints below the usage line. */
+export function renderSettingsHelp(): string {
+  const lines = SETTINGS.map(({ flag, kind, fallback, text }) => {
+    const left = `  ${flag} <${kind === 'integer' ? 'n' : 'value'}>`;
+    return `${left.padEnd(32)}${text} (default: ${fallback})`;
+  });
+  return [
+    'Settings (flag before environment variable before configuration file):',
+    ...lines,
+    '  --help                        Show this text',
+    '',
+    'Each flag --x-y is also the environment variable QUANTUM_X_Y and the key x_y of the configuration file.',
+    '',
+  ].join('\n');
+}

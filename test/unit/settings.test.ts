@@ -1,0 +1,204 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { AppError } from '../../src/model/errors.js';
+import { listenAddress, renderSettingsHelp, SETTINGS, type Settings } from '../../src/model/settings.js';
+import { renderSettingsDocs } from '../../src/model/settings-docs.js';
+import { asksForHelp, loadSettings } from '../../src/model/settings-load.js';
+
+const root = join(import.meta.dirname, '../..');
+
+interface Given {
+  argv?: string[];
+  env?: Record<string, string>;
+  files?: Record<string, string>;
+}
+
+function load({ argv = [], env = {}, files = {} }: Given): Settings {
+  const readFile = (path: string): string => {
+    const text = files[path];
+    if (text === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
+    return text;
+  };
+  return loadSettings({ argv, env: { PATH: '/bin', ...env }, readFile });
+}
+
+function refusalOf(given: Given): AppError {
+  try {
+    load(given);
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'INVALID_SETTINGS') return error;
+    throw error;
+  }
+  throw new Error('the settings were accepted');
+}
+
+const FILE = '/etc/quantum/config.yaml';
+
+describe('settings', () => {
+  it('have the documented defaults when nothing is given', () => {
+    expect(load({})).toMatchObject({
+      config: FILE,
+      listen: '127.0.0.1:9443',
+      grpc_listen: '127.0.0.1:9444',
+      run_dir: '/run/quantum',
+      state_dir: '/var/lib/quantum',
+      bpffs_dir: '/sys/fs/bpf/quantum',
+      cni_bin_dir: '/opt/cni/bin',
+      cni_conf_dir: '/etc/cni/net.d',
+      uplink: 'auto',
+      store: 'embedded',
+      log_level: 'info',
+    });
+  });
+
+  it('of the programs have the name and the default of their CONFIG', () => {
+    const header = readFileSync(join(root, 'bpf/lib/config.h'), 'utf8');
+    const configs = [...header.matchAll(/^CONFIG\(\w+, (\w+), (\d+),/gm)].map(([, name, value]) => [
+      name,
+      Number(value),
+    ]);
+    expect(configs.length).toBeGreaterThan(5);
+    const defaults: [string, unknown][] = SETTINGS.map(({ key, fallback }) => [key, fallback]);
+    for (const config of configs) expect(defaults).toContainEqual(config);
+  });
+
+  it('come from the flag before the environment before the file', () => {
+    const files = { [FILE]: 'log_level: warn\nudp_s: 1\nicmp_s: 11\n' };
+    const env = { QUANTUM_UDP_S: '2', QUANTUM_LOG_LEVEL: 'error' };
+    const settings = load({ argv: ['--log-level', 'debug', '--run-dir=/tmp/a=b'], env, files });
+    expect(settings).toMatchObject({ log_level: 'debug', udp_s: 2, icmp_s: 11, run_dir: '/tmp/a=b' });
+  });
+
+  it('cannot be changed', () => {
+    expect(Object.isFrozen(load({}))).toBe(true);
+  });
+
+  it('come from the file that flag or environment name', () => {
+    const files = { '/a.yaml': 'udp_s: 5', '/b.yaml': 'udp_s: 6' };
+    expect(load({ env: { QUANTUM_CONFIG: '/a.yaml' }, files }).udp_s).toBe(5);
+    expect(load({ argv: ['--config', '/b.yaml'], env: { QUANTUM_CONFIG: '/a.yaml' }, files })).toMatchObject({
+      udp_s: 6,
+      config: '/b.yaml',
+    });
+    expect(load({ files: { [FILE]: '# nothing yet\n' } }).udp_s).toBe(60);
+  });
+
+  const refusals: [string, Given, string[]][] = [
+    [
+      'an unknown flag',
+      { argv: ['--lisen', 'x'] },
+      ['flag --lisen', 'unknown flag', 'did you mean --listen?'],
+    ],
+    ['a stray argument', { argv: ['start'] }, ['start', 'unexpected argument']],
+    ['a flag without its value', { argv: ['--uplink'] }, ['flag --uplink', 'needs a value']],
+    ['a flag given twice', { argv: ['--udp-s=1', '--udp-s=2'] }, ['flag --udp-s', 'given twice']],
+    [
+      'an unknown variable',
+      { env: { QUANTUM_LISTN: 'x' } },
+      ['QUANTUM_LISTN', 'did you mean QUANTUM_LISTEN?'],
+    ],
+    [
+      'a bad variable',
+      { env: { QUANTUM_UDP_S: '1.5' } },
+      ['environment variable QUANTUM_UDP_S', 'whole number from 1'],
+    ],
+    ['an empty variable', { env: { QUANTUM_UDP_S: '' } }, ['environment variable QUANTUM_UDP_S']],
+    [
+      'an unknown key',
+      { files: { [FILE]: 'udp-s: 1' } },
+      [`file ${FILE}`, 'udp-s: unknown key', 'did you mean udp_s?'],
+    ],
+    ['a bad key', { files: { [FILE]: 'udp_s: many' } }, [`file ${FILE}: udp_s`, 'whole number']],
+    ['a number in quotes', { files: { [FILE]: 'udp_s: "5"' } }, [`file ${FILE}: udp_s`]],
+    ['config in the file', { files: { [FILE]: 'config: /x' } }, ['config: cannot be set in the file itself']],
+    ['a file that is no mapping', { files: { [FILE]: '- a' } }, [`file ${FILE}`, 'a key for each setting']],
+    ['a file that is no YAML', { files: { [FILE]: 'a: [' } }, [`file ${FILE}`, 'invalid YAML']],
+    ['a key given twice', { files: { [FILE]: 'udp_s: 1\nudp_s: 2' } }, [`file ${FILE}`]],
+    ['an endless file', { files: { [FILE]: '#'.repeat(70_000) } }, [`file ${FILE}`, 'larger than']],
+    [
+      'a missing file that was asked for',
+      { argv: ['--config', '/no.yaml'] },
+      ['flag --config', 'no file /no.yaml'],
+    ],
+    ['a relative path', { argv: ['--state-dir', 'x'] }, ['flag --state-dir', 'absolute path']],
+    [
+      'a run_dir too long for a socket',
+      { argv: ['--run-dir', `/${'x'.repeat(98)}`] },
+      ['flag --run-dir', '98'],
+    ],
+    ['a store that is not there yet', { argv: ['--store', 'etcd://a:2379'] }, ['flag --store', 'embedded']],
+    ['a buffer that is no power of two', { argv: ['--events-buffer-bytes=5000'] }, ['power of two']],
+    [
+      'two listeners on one address',
+      { argv: ['--grpc-listen=127.0.0.1:9443'] },
+      ['--grpc-listen', 'differ from listen'],
+    ],
+  ];
+  it.each(refusals)('refuse %s, naming source and key', (_, given, words) => {
+    const { message, exitCode } = refusalOf(given);
+    for (const word of words) expect(message).toContain(word);
+    expect(exitCode).toBe(78);
+  });
+
+  it('report every bad value at once', () => {
+    const error = refusalOf({
+      argv: ['--udp-s=0'],
+      env: { QUANTUM_ICMP_S: 'x' },
+      files: { [FILE]: 'log_level: loud' },
+    });
+    expect(error.details?.map(({ path }) => path).sort()).toEqual(['icmp_s', 'log_level', 'udp_s']);
+  });
+
+  it('report a file that cannot be read even when nobody asked for it', () => {
+    const readFile = () => {
+      throw Object.assign(new Error('denied'), { code: 'EACCES' });
+    };
+    expect(() => loadSettings({ argv: [], env: {}, readFile })).toThrow(`${FILE} cannot be read`);
+  });
+
+  it.each(['0.0.0.0:9443', '192.168.1.1:80', '[::]:9443', '[fd00::1]:1', '10.0.0.1:9443'])(
+    'do not let the API listen on %s, and say why',
+    (text) =>
+      expect(refusalOf({ argv: ['--listen', text] }).message).toContain(
+        'no authentication of remote callers',
+      ),
+  );
+
+  it.each([
+    'localhost:9443',
+    '127.0.0.1',
+    ':9443',
+    '127.0.0.1:65536',
+    '::1:9443',
+    '127.1:80',
+    '127.0.0.1:080',
+    '',
+  ])('do not take %j for an address to listen on', (text) =>
+    expect(refusalOf({ argv: ['--listen', text] }).message).toMatch(/^flag --listen: .*must be an/),
+  );
+
+  it('take loopback addresses and none', () => {
+    expect(listenAddress('127.0.0.2:0')).toEqual({ host: '127.0.0.2', port: 0 });
+    expect(listenAddress('[::1]:9443')).toEqual({ host: '::1', port: 9443 });
+    expect(listenAddress('none')).toBeUndefined();
+    expect(load({ argv: ['--listen=none', '--grpc-listen=none'] })).toMatchObject({
+      listen: 'none',
+      grpc_listen: 'none',
+    });
+  });
+
+  it('are all in the help text, with flag, meaning and default', () => {
+    const help = renderSettingsHelp();
+    for (const { flag, text, fallback } of SETTINGS) {
+      expect(text.length).toBeGreaterThan(10);
+      expect(help).toMatch(new RegExp(`${flag} <`));
+      expect(help).toContain(`${text} (default: ${fallback})`);
+    }
+    expect([['--help'], ['-h'], ['--listen', 'x']].map(asksForHelp)).toEqual([true, true, false]);
+  });
+
+  it('are documented in docs/settings.md as they are', () => {
+    expect(readFileSync(join(root, 'docs/settings.md'), 'utf8')).toBe(renderSettingsDocs());
+  });
+});
