@@ -1,0 +1,212 @@
+/**
+ * The programs on the two hooks of each endpoint's interface. Where the kernel has TCX links (6.6) they are
+ * pinned, so that they hold while no daemon runs, and replaced in place; older kernels keep clsact filters, which
+ * live as long as the interface and are replaced atomically too.
+ */
+import { readdirSync, rmSync } from 'node:fs';
+import {
+  attachClsact,
+  BpfLink,
+  type BpfProgram,
+  detachClsact,
+  queryClsact,
+  tcxSupported,
+} from '../native/bpf.js';
+import { KernelError } from '../native/errors.js';
+import { expediteGracePeriods } from '../native/rcu.js';
+
+const HOOKS = [
+  { direction: 'ingress', program: 'from_container' },
+  { direction: 'egress', program: 'to_container' },
+] as const;
+type Hook = (typeof HOOKS)[number];
+
+/** A pin of ours; whatever else stands in the directory is somebody else's. */
+const PIN = /^(qn[0-9a-f]{8})_(?:from_container|to_container)$/;
+
+export interface Attachable {
+  /** Name of the host's side of the veth; pins are named after it. */
+  interface: string;
+  ifindex: number;
+}
+
+export interface Attachments {
+  /** How programs are attached here. */
+  readonly kind: 'tcx' | 'clsact';
+  /** Puts the current programs on both hooks. When it throws, none of ours is on any. */
+  attach(target: Attachable): void;
+  /** Like attach(), but takes over what an earlier daemon left. True: something was missing and had to be attached. */
+  adopt(target: Attachable): boolean;
+  /** Whether the current programs are on both hooks. */
+  isAttached(target: Attachable): boolean;
+  /** Takes them off; nothing there is fine. */
+  detach(target: Attachable): void;
+  /** Interfaces for which pins exist. */
+  pinned(): string[];
+  /** Removes the pins of an interface that is gone. */
+  unpin(interfaceName: string): void;
+}
+
+export interface AttachedPrograms {
+  fromContainer: BpfProgram;
+  toContainer: BpfProgram;
+}
+
+export function openAttachments(programs: AttachedPrograms, linksDirectory: string): Attachments {
+  return tcxSupported() ? new TcxAttachments(programs, linksDirectory) : new ClsactAttachments(programs);
+}
+
+function programFor(hook: Hook, programs: AttachedPrograms): BpfProgram {
+  return hook.program === 'from_container' ? programs.fromContainer : programs.toContainer;
+}
+
+class TcxAttachments implements Attachments {
+  readonly kind = 'tcx';
+
+  constructor(
+    private readonly programs: AttachedPrograms,
+    private readonly directory: string,
+  ) {}
+
+  attach(target: Attachable): void {
+    try {
+      using _ = expediteGracePeriods();
+      for (const hook of HOOKS) this.create(hook, target);
+    } catch (error) {
+      this.unpin(target.interface);
+      throw error;
+    }
+  }
+
+  adopt(target: Attachable): boolean {
+    let repaired = false;
+    for (const hook of HOOKS) {
+      using link = this.open(hook, target);
+      if (link === undefined) {
+        this.removePin(hook, target.interface);
+        this.create(hook, target);
+        repaired = true;
+      } else if (link.info().programId !== programFor(hook, this.programs).info().id) {
+        link.update(programFor(hook, this.programs));
+      }
+    }
+    return repaired;
+  }
+
+  isAttached(target: Attachable): boolean {
+    return HOOKS.every((hook) => {
+      using link = this.open(hook, target);
+      return link !== undefined && link.info().programId === programFor(hook, this.programs).info().id;
+    });
+  }
+
+  detach(target: Attachable): void {
+    this.unpin(target.interface);
+  }
+
+  pinned(): string[] {
+    return [...new Set(readdirSync(this.directory).flatMap((name) => PIN.exec(name)?.[1] ?? []))];
+  }
+
+  unpin(interfaceName: string): void {
+    for (const hook of HOOKS) this.removePin(hook, interfaceName);
+  }
+
+  private path(hook: Hook, interfaceName: string): string {
+    return `${this.directory}/${interfaceName}_${hook.program}`;
+  }
+
+  private create(hook: Hook, target: Attachable): void {
+    // First on the hook: another program there must not see, or pass on, what we would drop.
+    using link = BpfLink.attachTcx({
+      program: programFor(hook, this.programs),
+      ifindex: target.ifindex,
+      direction: hook.direction,
+      position: 'first',
+    });
+    try {
+      link.pin(this.path(hook, target.interface));
+    } catch (error) {
+      link.detach();
+      throw error;
+    }
+  }
+
+  /** The pinned link, if it is on that very interface; a link of an interface that is gone has ifindex 0. */
+  private open(hook: Hook, target: Attachable): BpfLink | undefined {
+    let link: BpfLink;
+    try {
+      link = BpfLink.fromPin(this.path(hook, target.interface));
+    } catch (error) {
+      // EINVAL: something else stands at the path.
+      if (error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
+        return undefined;
+      throw error;
+    }
+    if (link.info().ifindex === target.ifindex) return link;
+    link.close();
+    return undefined;
+  }
+
+  /** With its pin the link ends, and with it the attachment. */
+  private removePin(hook: Hook, interfaceName: string): void {
+    rmSync(this.path(hook, interfaceName), { force: true });
+  }
+}
+
+export class ClsactAttachments implements Attachments {
+  readonly kind = 'clsact';
+
+  constructor(private readonly programs: AttachedPrograms) {}
+
+  attach(target: Attachable): void {
+    try {
+      for (const hook of HOOKS) this.replace(hook, target);
+    } catch (error) {
+      this.detach(target);
+      throw error;
+    }
+  }
+
+  adopt(target: Attachable): boolean {
+    const repaired = HOOKS.some(
+      (hook) => queryClsact({ ifindex: target.ifindex, direction: hook.direction }) === undefined,
+    );
+    for (const hook of HOOKS) this.replace(hook, target);
+    return repaired;
+  }
+
+  isAttached(target: Attachable): boolean {
+    return HOOKS.every(
+      (hook) =>
+        queryClsact({ ifindex: target.ifindex, direction: hook.direction })?.programId ===
+        programFor(hook, this.programs).info().id,
+    );
+  }
+
+  detach(target: Attachable): void {
+    for (const hook of HOOKS) {
+      try {
+        detachClsact({ ifindex: target.ifindex, direction: hook.direction });
+      } catch (error) {
+        // The filter goes with its interface.
+        if (!(error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'ENODEV')))
+          throw error;
+      }
+    }
+  }
+
+  pinned(): string[] {
+    return [];
+  }
+
+  unpin(): void {}
+
+  private replace(hook: Hook, target: Attachable): void {
+    attachClsact({
+      program: programFor(hook, this.programs),
+      ifindex: target.ifindex,
+      direction: hook.direction,
+    });
+  }
+}

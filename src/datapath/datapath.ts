@@ -1,0 +1,71 @@
+/** The kernel's side of the node: programs, their maps, and what is attached where. */
+import type { Settings } from '../model/settings.js';
+import { RingBuffer } from '../native/bpf.js';
+import { waitForPrograms } from '../native/rcu.js';
+import { Event } from './abi/generated.js';
+import { type Attachments, openAttachments } from './attachments.js';
+import { ConntrackSweeper } from './conntrack-sweeper.js';
+import { Counters } from './counters.js';
+import { EndpointTable } from './endpoint-table.js';
+import { PolicyTable } from './policy-table.js';
+import { loadPrograms, type Programs, preparePins } from './programs.js';
+
+/** Records that wait for the event loop; what comes beyond is dropped and counted. */
+const EVENTS_QUEUED_MAX = 16384;
+
+export class Datapath implements AsyncDisposable {
+  readonly attachments: Attachments;
+  readonly endpoints: EndpointTable;
+  readonly policy: PolicyTable;
+  readonly counters: Counters;
+  readonly sweeper: ConntrackSweeper;
+  private ring: RingBuffer | undefined;
+
+  private constructor(
+    private readonly programs: Programs,
+    linksDirectory: string,
+    readonly conntrackMax: number,
+  ) {
+    this.attachments = openAttachments(programs, linksDirectory);
+    this.endpoints = new EndpointTable(programs.maps);
+    this.policy = new PolicyTable(programs.maps, waitForPrograms);
+    this.counters = new Counters(programs.maps);
+    this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
+  }
+
+  /** Loads programs and maps, or adopts the maps that are pinned. Touches no interface. */
+  static async open(settings: Settings): Promise<Datapath> {
+    const pins = preparePins(settings.bpffs_dir);
+    const programs = await loadPrograms(settings, pins);
+    return new Datapath(programs, pins.links, programs.maps.conntrack.raw.info.maxEntries);
+  }
+
+  /** Sizes of maps that differ from the settings, because the maps are older. */
+  get deferredSizes(): Programs['deferredSizes'] {
+    return this.programs.deferredSizes;
+  }
+
+  /** Calls back with the programs' events, in batches. Once. */
+  onEvents(listener: (events: Event[]) => void): void {
+    this.ring = new RingBuffer(
+      this.programs.maps.events,
+      (records) =>
+        listener(records.filter(({ length }) => length === Event.size).map((record) => Event.decode(record))),
+      { maxQueued: EVENTS_QUEUED_MAX },
+    );
+  }
+
+  /** Events by the cause that kept them from the listener. */
+  lostEvents(): Record<'rate_limited' | 'ring_full' | 'queue_full', bigint> {
+    const { rateLimited, ringFull } = this.counters.lostEvents();
+    return { rate_limited: rateLimited, ring_full: ringFull, queue_full: BigInt(this.ring?.dropped ?? 0) };
+  }
+
+  /** Lets go of everything; programs stay attached and go on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.ring?.close();
+    await this.sweeper.stop();
+    await this.policy.settled();
+    this.programs[Symbol.dispose]();
+  }
+}

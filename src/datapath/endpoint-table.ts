@@ -1,0 +1,169 @@
+/** Who is where, as the programs see it: interfaces, addresses, and the ranges that belong to the fabric. */
+import { addressBits, type Cidr, eui64LinkLocal, parseAddress, toBytes16 } from '../model/address.js';
+import { type AddressKey, Endpoint, EndpointFlags, type PrefixEntry, PrefixKind } from './abi/generated.js';
+import type { DatapathMaps } from './maps.js';
+
+const NO_ADDRESS = new Uint8Array(16);
+
+/** An endpoint as the programs need it. */
+export interface EndpointState {
+  ifindex: number;
+  id: number;
+  networkId: number;
+  identity: number;
+  ip4?: { address: string; prefixLength: number };
+  ip6?: { address: string; prefixLength: number };
+  mac: string;
+  gatewayMac: string;
+  multicast: boolean;
+  broadcast: boolean;
+}
+
+/** A range of qn_prefixes. */
+export interface Prefix {
+  cidr: Cidr;
+  /** The network that the range belongs to; undefined: the node itself. */
+  networkId: number | undefined;
+}
+
+type Maps = Pick<DatapathMaps, 'endpoints' | 'addresses' | 'prefixes' | 'flowCounts'>;
+
+export class EndpointTable {
+  constructor(private readonly maps: Maps) {}
+
+  /** Creates or replaces, first who it is and then where to find it: no address ever leads to an unknown endpoint. */
+  put(state: EndpointState): void {
+    this.maps.endpoints.set(state.ifindex, encodeEndpoint(state));
+    for (const key of addressKeys(state)) {
+      this.maps.addresses.set(key, { ifindex: state.ifindex, endpointId: state.id });
+    }
+  }
+
+  /**
+   * Removes an endpoint, what its addresses lead to and its account of flows; what is not there is fine. The
+   * interface may be gone: then its addresses tell which it was.
+   */
+  remove(state: Pick<EndpointState, 'id' | 'networkId' | 'ip4' | 'ip6'>, ifindex: number | undefined): void {
+    const interfaces = new Set(ifindex === undefined ? [] : [ifindex]);
+    for (const key of addressKeys(state)) {
+      const entry = this.maps.addresses.get(key);
+      if (entry?.endpointId !== state.id) continue;
+      interfaces.add(entry.ifindex);
+      this.maps.addresses.delete(key);
+    }
+    for (const index of interfaces) {
+      if (this.maps.endpoints.get(index)?.id === state.id) this.maps.endpoints.delete(index);
+    }
+    this.maps.flowCounts.delete(state.id);
+  }
+
+  /** Whether the kernel has the endpoint exactly so. */
+  matches(state: EndpointState): boolean {
+    const found = this.maps.endpoints.get(state.ifindex);
+    return (
+      found !== undefined &&
+      sameEndpoint(found, encodeEndpoint(state)) &&
+      addressKeys(state).every((key) => {
+        const entry = this.maps.addresses.get(key);
+        return entry?.ifindex === state.ifindex && entry.endpointId === state.id;
+      })
+    );
+  }
+
+  /** Removes every entry that belongs to none of these endpoints. */
+  async retain(states: readonly EndpointState[]): Promise<void> {
+    const ids = new Map(states.map((state) => [state.id, state]));
+    for (const [key, entry] of await this.maps.addresses.entries()) {
+      const state = ids.get(entry.endpointId);
+      if (state === undefined || !addressKeys(state).some((own) => sameAddress(own, key)))
+        this.maps.addresses.delete(key);
+    }
+    for (const [ifindex, endpoint] of await this.maps.endpoints.entries()) {
+      if (ids.get(endpoint.id)?.ifindex !== ifindex) this.maps.endpoints.delete(ifindex);
+    }
+    for (const [id] of await this.maps.flowCounts.entries()) {
+      if (id !== 0 && !ids.has(id)) this.maps.flowCounts.delete(id);
+    }
+  }
+
+  putPrefix(prefix: Prefix): void {
+    this.maps.prefixes.set(prefixKey(prefix.cidr), encodePrefix(prefix));
+  }
+
+  removePrefix(cidr: Cidr): void {
+    this.maps.prefixes.delete(prefixKey(cidr));
+  }
+
+  /**
+   * Makes qn_prefixes hold exactly what `wanted` says at the moment of the change. Adds first, so that no address of
+   * ours is the world's in between.
+   */
+  async syncPrefixes(wanted: () => readonly Prefix[]): Promise<void> {
+    const present = await this.maps.prefixes.entries();
+    const kept = new Set<string>();
+    for (const prefix of wanted()) {
+      const key = prefixKey(prefix.cidr);
+      const entry = encodePrefix(prefix);
+      kept.add(prefixText(key));
+      const found = this.maps.prefixes.get(key);
+      if (found?.kind !== entry.kind || found.networkId !== entry.networkId)
+        this.maps.prefixes.set(key, entry);
+    }
+    for (const [key] of present) if (!kept.has(prefixText(key))) this.maps.prefixes.delete(key);
+  }
+}
+
+function encodeEndpoint(state: EndpointState): Endpoint {
+  const { ip4, ip6 } = state;
+  return {
+    ifindex: state.ifindex,
+    id: state.id,
+    networkId: state.networkId,
+    identity: state.identity,
+    ip4: ip4 ? toBytes16(parseAddress(ip4.address)) : NO_ADDRESS,
+    ip6: ip6 ? toBytes16(parseAddress(ip6.address)) : NO_ADDRESS,
+    linkLocal: ip6 ? toBytes16(parseAddress(eui64LinkLocal(state.mac))) : NO_ADDRESS,
+    mac: macBytes(state.mac),
+    gatewayMac: macBytes(state.gatewayMac),
+    ip4PrefixLength: ip4?.prefixLength ?? 0,
+    ip6PrefixLength: ip6?.prefixLength ?? 0,
+    flags:
+      (state.multicast ? EndpointFlags.ALLOW_MULTICAST : 0) |
+      (state.broadcast ? EndpointFlags.ALLOW_BROADCAST : 0),
+  };
+}
+
+function addressKeys(state: Pick<EndpointState, 'networkId' | 'ip4' | 'ip6'>): AddressKey[] {
+  return [state.ip4, state.ip6].flatMap((ip) =>
+    ip === undefined ? [] : [{ networkId: state.networkId, address: toBytes16(parseAddress(ip.address)) }],
+  );
+}
+
+function prefixKey(cidr: Cidr): { prefixLength: number; address: Uint8Array } {
+  return {
+    prefixLength: 128 - addressBits(cidr.family) + cidr.prefixLength,
+    address: toBytes16({ family: cidr.family, value: cidr.base }),
+  };
+}
+
+function encodePrefix(prefix: Prefix): PrefixEntry {
+  return prefix.networkId === undefined
+    ? { kind: PrefixKind.HOST, networkId: 0 }
+    : { kind: PrefixKind.NETWORK, networkId: prefix.networkId };
+}
+
+function prefixText(key: { prefixLength: number; address: Uint8Array }): string {
+  return `${Buffer.from(key.address).toString('hex')}/${key.prefixLength}`;
+}
+
+function sameAddress(a: AddressKey, b: AddressKey): boolean {
+  return a.networkId === b.networkId && Buffer.compare(a.address, b.address) === 0;
+}
+
+function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return Buffer.compare(Endpoint.encode(a), Endpoint.encode(b)) === 0;
+}
+
+function macBytes(mac: string): Uint8Array {
+  return Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16));
+}

@@ -1,0 +1,73 @@
+/** The pinned maps, typed by what the programs say of them. */
+import { BpfMap } from '../native/bpf.js';
+import { type Codec, u32, u64 } from './abi/codec.js';
+import {
+  AddressEntry,
+  AddressKey,
+  ConntrackEntry,
+  ConntrackKey,
+  ConntrackSweep,
+  Control,
+  Endpoint,
+  FlowCount,
+  type MAPS,
+  MetricKey,
+  MetricValue,
+  PolicyKey,
+  PolicyValue,
+  PrefixEntry,
+  PrefixKey,
+  SubjectKey,
+  SubjectValue,
+} from './abi/generated.js';
+import { TypedMap } from './typed-map.js';
+
+export interface DatapathMaps extends Disposable {
+  readonly endpoints: TypedMap<number, Endpoint>;
+  readonly addresses: TypedMap<AddressKey, AddressEntry>;
+  readonly prefixes: TypedMap<PrefixKey, PrefixEntry>;
+  readonly control: TypedMap<number, Control>;
+  readonly policy: TypedMap<PolicyKey, PolicyValue>;
+  readonly subjects: TypedMap<SubjectKey, SubjectValue>;
+  readonly conntrack: TypedMap<ConntrackKey, ConntrackEntry>;
+  readonly flowCounts: TypedMap<number, FlowCount>;
+  readonly metrics: TypedMap<MetricKey, MetricValue>;
+  readonly sweep: TypedMap<number, ConntrackSweep>;
+  readonly eventLoss: TypedMap<number, bigint>;
+  /** The ring buffer; it has no entries. */
+  readonly events: BpfMap;
+}
+
+export function openMaps(directory: string): DatapathMaps {
+  const opened: BpfMap[] = [];
+  const open = (name: keyof typeof MAPS): BpfMap => {
+    const map = BpfMap.fromPin(`${directory}/${name}`);
+    opened.push(map);
+    return map;
+  };
+  const typed = <K, V>(name: keyof typeof MAPS, key: Codec<K>, value: Codec<V>) =>
+    new TypedMap(open(name), key, value);
+  const close = () => {
+    for (const map of opened) map.close();
+  };
+  try {
+    return {
+      endpoints: typed('qn_endpoints', u32, Endpoint),
+      addresses: typed('qn_addresses', AddressKey, AddressEntry),
+      prefixes: typed('qn_prefixes', PrefixKey, PrefixEntry),
+      control: typed('qn_control', u32, Control),
+      policy: typed('qn_policy', PolicyKey, PolicyValue),
+      subjects: typed('qn_policy_subjects', SubjectKey, SubjectValue),
+      conntrack: typed('qn_conntrack', ConntrackKey, ConntrackEntry),
+      flowCounts: typed('qn_flow_counts', u32, FlowCount),
+      metrics: typed('qn_metrics', MetricKey, MetricValue),
+      sweep: typed('qn_sweep', u32, ConntrackSweep),
+      eventLoss: typed('qn_event_loss', u32, u64),
+      events: open('qn_events'),
+      [Symbol.dispose]: close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}

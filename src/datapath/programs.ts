@@ -1,0 +1,134 @@
+/**
+ * Loads the BPF programs. Their maps are pinned below `<bpffs_dir>/maps` and shared with the programs that an
+ * earlier daemon left running; programs themselves are loaded anew at each start and then put in the place of
+ * the old ones, link by link.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { AppError } from '../model/errors.js';
+import type { Settings } from '../model/settings.js';
+import { BpfMap, BpfObject, type BpfProgram, isBpffs, mountBpffs } from '../native/bpf.js';
+import { KernelError } from '../native/errors.js';
+import { CONFIG, type MAPS } from './abi/generated.js';
+import { type DatapathMaps, openMaps } from './maps.js';
+
+/** Where the build puts the object files. */
+const OBJECTS = new URL('../../bpf/build/', import.meta.url);
+const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
+type ProgramName = (typeof PROGRAMS)[number];
+
+type MapName = keyof typeof MAPS;
+
+export interface Programs extends Disposable {
+  readonly fromContainer: BpfProgram;
+  readonly toContainer: BpfProgram;
+  readonly conntrackSweep: BpfProgram;
+  readonly maps: DatapathMaps;
+  /** Sizes that a setting asks for and that a map from before does not have; in force after a restart of the node. */
+  readonly deferredSizes: { map: string; wanted: number; actual: number }[];
+}
+
+export interface PinDirectories {
+  maps: string;
+  links: string;
+}
+
+/** Makes the directories of the pins; mounts a BPF file system where there is none. */
+export function preparePins(bpffsDir: string): PinDirectories {
+  mkdirSync(bpffsDir, { recursive: true, mode: 0o700 });
+  if (!isBpffs(bpffsDir)) mountBpffs(bpffsDir);
+  const pins = { maps: `${bpffsDir}/maps`, links: `${bpffsDir}/links` };
+  mkdirSync(pins.maps, { recursive: true, mode: 0o700 });
+  mkdirSync(pins.links, { recursive: true, mode: 0o700 });
+  return pins;
+}
+
+/** Throws AppError KERNEL_UNSUPPORTED (with the kernel's own words in the cause) when a program does not load. */
+export async function loadPrograms(settings: Settings, pins: PinDirectories): Promise<Programs> {
+  const sizes = wantedSizes(settings);
+  const deferredSizes: Programs['deferredSizes'] = [];
+  for (const [map, wanted] of sizes) {
+    const actual = pinnedSize(`${pins.maps}/${map}`);
+    if (actual === undefined || actual === wanted) continue;
+    deferredSizes.push({ map, wanted, actual });
+    sizes.set(map, actual);
+  }
+
+  const loaded = new Map<ProgramName, BpfProgram>();
+  try {
+    for (const name of PROGRAMS) loaded.set(name, await loadProgram(name, settings, sizes, pins));
+    const maps = openMaps(pins.maps);
+    return {
+      fromContainer: required(loaded, 'from_container'),
+      toContainer: required(loaded, 'to_container'),
+      conntrackSweep: required(loaded, 'conntrack_sweep'),
+      maps,
+      deferredSizes,
+      [Symbol.dispose]() {
+        maps[Symbol.dispose]();
+        for (const program of loaded.values()) program.close();
+      },
+    };
+  } catch (error) {
+    for (const program of loaded.values()) program.close();
+    throw error;
+  }
+}
+
+async function loadProgram(
+  name: ProgramName,
+  settings: Settings,
+  sizes: ReadonlyMap<MapName, number>,
+  pins: PinDirectories,
+): Promise<BpfProgram> {
+  const path = fileURLToPath(new URL(`${name}.bpf.o`, OBJECTS));
+  if (!existsSync(path)) {
+    throw new AppError('KERNEL_UNSUPPORTED', `${path} is missing`, { hint: 'run "npm run build"' });
+  }
+  using object = BpfObject.open(path);
+  for (const setting of Object.values(CONFIG)) {
+    object.setVariable(setting.variable, setting.codec.encode(settings[setting.name]));
+  }
+  for (const [map, size] of sizes) {
+    if (object.mapNames.includes(map)) object.setMaxEntries(map, size);
+  }
+  try {
+    await object.load({ pinRoot: pins.maps });
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    throw new AppError(
+      'KERNEL_UNSUPPORTED',
+      `the kernel does not take the program ${name}: ${error.message}`,
+      {
+        cause: error,
+        hint: 'the README lists what the kernel must have; a map of another version is removed by a restart of the node',
+      },
+    );
+  }
+  return object.program(name);
+}
+
+function required(programs: ReadonlyMap<ProgramName, BpfProgram>, name: ProgramName): BpfProgram {
+  const program = programs.get(name);
+  if (program === undefined) throw new AppError('INTERNAL', `program ${name} was not loaded`);
+  return program;
+}
+
+function wantedSizes(settings: Settings): Map<MapName, number> {
+  return new Map<MapName, number>([
+    ['qn_endpoints', settings.endpoints_max],
+    ['qn_addresses', settings.endpoints_max * 2], // an IPv4 and an IPv6 address each
+    ['qn_flow_counts', settings.endpoints_max],
+    ['qn_prefixes', settings.prefixes_max],
+    ['qn_policy', settings.policy_max],
+    ['qn_policy_subjects', settings.subjects_max],
+    ['qn_conntrack', settings.conntrack_max],
+    ['qn_events', settings.events_buffer_bytes],
+  ]);
+}
+
+function pinnedSize(path: string): number | undefined {
+  if (!existsSync(path)) return undefined;
+  using map = BpfMap.fromPin(path);
+  return map.info.maxEntries;
+}
