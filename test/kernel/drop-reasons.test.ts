@@ -1,0 +1,87 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Programs } from '../support/programs.js';
+import { ALL_REASONS, checkRow, provoked, type Row } from '../support/row.js';
+import { Scenario } from '../support/scenario.js';
+import { ethernetRows } from './rows/ethernet.js';
+import { exhaustiveRows } from './rows/exhaustive.js';
+import { flowRows, TIGHT, tightRows } from './rows/flows.js';
+import { fragmentRows } from './rows/fragments.js';
+import { icmpRows } from './rows/icmp.js';
+import { ipRows } from './rows/ip.js';
+import { ipHeaderRows } from './rows/ip-headers.js';
+import { transportRows } from './rows/transport.js';
+
+const TABLES: Record<string, Row[]> = {
+  ethernetRows,
+  ipRows,
+  ipHeaderRows,
+  transportRows,
+  fragmentRows,
+  icmpRows,
+  flowRows,
+};
+
+/** Reasons that no packet can bring about from outside, and why. */
+const NOT_PROVOKED: Record<string, string> = {
+  FRAGMENT_TABLE_FULL: 'an LRU map makes room for any entry as long as the kernel has memory',
+  DELIVERY_FAILED: 'a store into a packet of this size fails only when the kernel has no memory',
+};
+
+describe.each(Object.entries(TABLES))('%s', (_table, rows) => {
+  let s: Scenario;
+  beforeAll(async () => {
+    s = await shared();
+  });
+  beforeEach(() => s.reset());
+
+  it.each(rows)('$name', async (row) => {
+    await checkRow(s, row);
+  });
+});
+
+describe('every value', () => {
+  it.each(Object.entries(exhaustiveRows))('of %s', async (_name, rows) => {
+    const s = await shared();
+    s.reset();
+    for (const row of rows) {
+      s.programs.conntrack.clear();
+      await checkRow(s, row);
+    }
+  });
+});
+
+describe('tightRows', () => {
+  let s: Scenario;
+  beforeAll(async () => {
+    s = new Scenario(await Programs.load(TIGHT));
+  });
+  afterAll(() => s?.programs.close());
+  beforeEach(() => s.reset());
+
+  it.each(tightRows)('$name', async (row) => {
+    await checkRow(s, row);
+  });
+});
+
+const rows = [...Object.values({ ...TABLES, ...exhaustiveRows }).flat(), ...tightRows];
+
+it('every reason for a drop is provoked by a row, or is listed as one that cannot be', () => {
+  const seen = provoked(rows);
+  expect(ALL_REASONS.filter((reason) => !seen.has(reason))).toEqual(Object.keys(NOT_PROVOKED));
+  expect([...seen].filter((reason) => reason !== 'NONE' && !ALL_REASONS.includes(reason))).toEqual([]);
+});
+
+it('no two rows have the same name', () => {
+  const names = rows.map((row) => row.name);
+  expect(names.filter((name, at) => names.indexOf(name) !== at)).toEqual([]);
+});
+
+let loaded: Promise<Scenario> | undefined;
+/** Loaded once for all tables of ordinary size: that is what takes the time. */
+function shared(): Promise<Scenario> {
+  loaded ??= Programs.load({ settings: { events_burst: 1_000_000 } }).then(
+    (programs) => new Scenario(programs),
+  );
+  return loaded;
+}
+afterAll(async () => (await loaded)?.programs.close());

@@ -1,0 +1,48 @@
+/** Every object file loads, with every kind of value of its settings, and stays far below the verifier's limit. */
+import { randomBytes } from 'node:crypto';
+import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { CONFIG, MAPS } from '../../src/datapath/abi/generated.js';
+import { BpfObject, mountBpffs } from '../../src/native/bpf.js';
+import { verifiedInstructions } from '../support/program-descriptor.js';
+import { OBJECT_FOLDER, PROGRAMS, setIfKnown } from '../support/programs.js';
+
+/** The kernel gives up after a million instructions; what is near it breaks on the next compiler. */
+const INSTRUCTIONS_MAX = 500_000;
+
+/** The catalogue of shared types is an object too, and is never loaded. */
+const NEVER_LOADED = ['abi.bpf.o'];
+
+const SETTINGS: Record<string, number | undefined> = { 'the defaults': undefined, 'zero everywhere': 0 };
+
+it('every object file is a program that the tests know, or is never loaded', () => {
+  const objects = readdirSync(OBJECT_FOLDER).filter((name) => name.endsWith('.bpf.o'));
+  expect(objects.sort()).toEqual([...PROGRAMS.map((name) => `${name}.bpf.o`), ...NEVER_LOADED].sort());
+});
+
+describe.each(Object.entries(SETTINGS))('with %s', (_name, value) => {
+  it('all objects load and share their maps', async () => {
+    const pinRoot = join('/sys/fs/bpf', `quantum-test-${randomBytes(6).toString('hex')}`);
+    mountBpffs(pinRoot);
+    try {
+      for (const name of PROGRAMS) {
+        using object = BpfObject.open(join(OBJECT_FOLDER, `${name}.bpf.o`));
+        for (const { variable, codec } of Object.values(CONFIG)) {
+          if (value !== undefined) setIfKnown(object, variable, codec.encode(value));
+        }
+        await object.load({ pinRoot });
+        expect(object.programNames).toEqual([name]);
+        using program = object.program(name);
+        const instructions = verifiedInstructions(program);
+        console.log(`${name}: the verifier looked at ${instructions} instructions`);
+        expect(instructions).toBeGreaterThan(0);
+        expect(instructions).toBeLessThan(INSTRUCTIONS_MAX);
+      }
+      expect(readdirSync(pinRoot).sort()).toEqual(Object.keys(MAPS).sort());
+    } finally {
+      for (const pin of readdirSync(pinRoot)) unlinkSync(join(pinRoot, pin));
+      rmdirSync(pinRoot);
+    }
+  });
+});

@@ -1,0 +1,88 @@
+/**
+ * All that a daemon keeps on its node, as text that can be compared: interfaces, pins, entries of the maps that it
+ * writes, files, and what its API tells. What the programs write (connections, counters, events) is left out.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConntrackKey } from '../../src/datapath/abi/generated.js';
+import { formatAddress, fromBytes16 } from '../../src/model/address.js';
+import { BpfMap } from '../../src/native/bpf.js';
+import type { Daemon } from './daemon.js';
+
+const WRITTEN_BY_DAEMON = ['endpoints', 'addresses', 'prefixes', 'policy', 'policy_subjects'];
+const LISTS = ['networks', 'endpoints', 'identities', 'namespaces', 'policies'];
+
+export interface NodeState {
+  interfaces: string[];
+  addresses: string[];
+  routes: string[];
+  neighbours: string[];
+  pins: string[];
+  maps: Record<string, string[]>;
+  files: Record<string, string>;
+  api: Record<string, unknown>;
+}
+
+export async function nodeState(daemon: Daemon): Promise<NodeState> {
+  const api: NodeState['api'] = {};
+  for (const list of LISTS) api[list] = await daemon.rest.expect('GET', `/${list}`);
+  return { ...kernelState(daemon), files: filesIn(daemon.path('conf')), api };
+}
+
+/** The part that is there without a daemon. */
+export function kernelState({ netns, bpffs }: Daemon): Omit<NodeState, 'files' | 'api'> {
+  const { rtnl } = netns.net;
+  const links = rtnl.links();
+  const nameOf = (index: number | undefined) => links.find((link) => link.index === index)?.name ?? index;
+  const maps: NodeState['maps'] = {};
+  for (const name of WRITTEN_BY_DAEMON) maps[name] = mapEntries(join(bpffs, 'maps', `qn_${name}`));
+  return {
+    interfaces: links.map(({ name, mac, up, mtu, alias }) => `${name} ${mac} ${up} ${mtu} ${alias}`).sort(),
+    addresses: rtnl
+      .addresses()
+      .map(({ index, address, prefixLength }) => `${nameOf(index)} ${address}/${prefixLength}`)
+      .sort(),
+    routes: rtnl
+      .routes()
+      .map(({ destination, via, index }) => `${destination} via ${via} dev ${nameOf(index)}`)
+      .sort(),
+    neighbours: rtnl
+      .neighbours()
+      .filter(({ state }) => state === 'permanent')
+      .map(({ index, address, mac }) => `${address} ${mac} dev ${nameOf(index)}`)
+      .sort(),
+    pins: existsSync(bpffs) ? readdirSync(bpffs, { recursive: true, encoding: 'utf8' }).sort() : [],
+    maps,
+  };
+}
+
+/** `KEY VALUE` in hexadecimal; the slot of a policy that does not count may lag behind and is left out. */
+function mapEntries(path: string): string[] {
+  if (!existsSync(path)) return [];
+  using map = BpfMap.fromPin(path);
+  const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('hex');
+  const isSlotted = path.includes('policy');
+  return [...map.keys()].map((key) => (isSlotted ? hex(key) : `${hex(key)} ${hex(map.get(key))}`)).sort();
+}
+
+/** The connections that the programs remember of an address. */
+export function connectionsOf({ bpffs }: Daemon, address: string): ConntrackKey[] {
+  using map = BpfMap.fromPin(join(bpffs, 'maps/qn_conntrack'));
+  return [...map.keys()]
+    .map((key) => ConntrackKey.decode(key))
+    .filter((key) => [key.addressA, key.addressB].some((bytes) => textOf(bytes) === address));
+}
+
+function textOf(bytes: Uint8Array): string | undefined {
+  const address = fromBytes16(bytes);
+  return address && formatAddress(address);
+}
+
+function filesIn(directory: string): Record<string, string> {
+  if (!existsSync(directory)) return {};
+  return Object.fromEntries(
+    readdirSync(directory)
+      .sort()
+      .map((name) => [name, readFileSync(join(directory, name), 'utf8')]),
+  );
+}

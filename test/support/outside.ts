@@ -1,0 +1,56 @@
+/** The world beyond the node: a host on another link of it, for which the node is a router. */
+import { writeFileSync } from 'node:fs';
+import { createVethPair } from '../../src/netns/index.js';
+import { type Family, Host } from './containers.js';
+import type { TestNetns } from './netns.js';
+
+const UPLINK = 'uplink';
+/** Whatever networks tests make is in these. */
+const NETWORKS = { 4: '10.60.0.0/16', 6: 'fd00:60::/32' };
+const NODE = { 4: '198.18.0.1', 6: 'fd00:198::1' };
+const WORLD = { 4: '198.18.0.2', 6: 'fd00:198::2' };
+
+export class Outside extends Host {
+  /** `mtu` is that of the link, bytes. */
+  constructor(
+    private readonly node: TestNetns,
+    mtu = 1500,
+  ) {
+    super('outside');
+    for (const { net } of [node, this.netns]) {
+      // The links are used at once: without waiting whether somebody else has their addresses.
+      net.run(() => writeFileSync('/proc/sys/net/ipv6/conf/default/accept_dad', '0'));
+    }
+    node.net.run(() => {
+      writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
+      writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', '1');
+    });
+    createVethPair(
+      { netns: node.net, name: UPLINK, addresses: [`${NODE[4]}/24`, `${NODE[6]}/64`] },
+      {
+        netns: this.netns.net,
+        name: 'eth0',
+        addresses: [`${WORLD[4]}/24`, `${WORLD[6]}/64`],
+        routes: [
+          { destination: NETWORKS[4], via: NODE[4] },
+          { destination: NETWORKS[6], via: NODE[6] },
+        ],
+      },
+      { mtu },
+    );
+  }
+
+  override address(family: Family): string {
+    return WORLD[family];
+  }
+
+  /** The node's address on this side. */
+  nodeAddress(family: Family): string {
+    return NODE[family];
+  }
+
+  override [Symbol.dispose](): void {
+    this.node.net.rtnl.deleteLink(UPLINK);
+    super[Symbol.dispose]();
+  }
+}

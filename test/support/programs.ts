@@ -1,0 +1,283 @@
+/**
+ * The BPF programs, loaded into a directory of their own below /sys/fs/bpf and run on single packets with
+ * BPF_PROG_TEST_RUN in a network namespace of their own. Nothing here judges what they do.
+ */
+import { randomBytes } from 'node:crypto';
+import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { decodePerCpu, u32, u64 } from '../../src/datapath/abi/codec.js';
+import {
+  CONFIG,
+  type ConntrackSweep,
+  DROP_REASONS,
+  Event,
+  MAPS,
+  MetricKey,
+  MetricValue,
+} from '../../src/datapath/abi/generated.js';
+import {
+  type BpfMap,
+  BpfObject,
+  type BpfProgram,
+  monotonicNs,
+  mountBpffs,
+  RingBuffer,
+} from '../../src/native/bpf.js';
+import { NetnsHandle, Rtnl } from '../../src/native/net.js';
+import { Packet } from './packet.js';
+import { TypedMap } from './typed-map.js';
+
+export const OBJECT_FOLDER = fileURLToPath(new URL('../../bpf/build/', import.meta.url));
+export const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
+export type ProgramName = (typeof PROGRAMS)[number];
+export type MapName = keyof typeof MAPS;
+export type SettingName = keyof typeof CONFIG;
+
+/** What the programs answer to the hook: TC_ACT_UNSPEC (on to the host), TC_ACT_SHOT, TC_ACT_REDIRECT. */
+export const ACTION = { PASS: -1, DROP: 2, REDIRECT: 7 } as const;
+
+/** Offsets in struct __sk_buff of what BPF_PROG_TEST_RUN takes. */
+const SK_BUFF_SIZE = 192;
+const MARK = 8;
+const INGRESS_IFINDEX = 36;
+const IFINDEX = 40;
+
+/** How long a record may take from the ring buffer to the test. */
+const EVENT_TIMEOUT_MS = 5000;
+
+export interface LoadOptions {
+  settings?: Partial<Record<SettingName, number>>;
+  maxEntries?: Partial<Record<MapName, number>>;
+  /** Real devices for packets to pass. Default 5. */
+  devices?: number;
+}
+
+/** What a packet came to. */
+export interface Outcome {
+  /** See ACTION. */
+  verdict: number;
+  /** As counted: name in enum drop_reason, NONE if it was not dropped. */
+  reason: string;
+  endpointId: number;
+  direction: number;
+  packets: number;
+  bytes: number;
+  /** The frame as the program left it. */
+  frame: Uint8Array;
+}
+
+export class Programs implements Disposable {
+  readonly pinRoot: string;
+  readonly endpoints;
+  readonly addresses;
+  readonly prefixes;
+  readonly control;
+  readonly policy;
+  readonly subjects;
+  readonly conntrack;
+  readonly fragments;
+  readonly flowCounts;
+  readonly eventLimits;
+  /** Of the devices in the namespace. */
+  readonly ifindexes: readonly number[];
+  readonly #namespace: NetnsHandle;
+  readonly #programs: Map<ProgramName, BpfProgram>;
+  readonly #maps: Map<string, BpfMap>;
+  #ring: RingBuffer | undefined;
+  #events: Event[] = [];
+  #since = 0n;
+  #wake = (): void => {};
+
+  private constructor(
+    pinRoot: string,
+    namespace: NetnsHandle,
+    ifindexes: readonly number[],
+    programs: Map<ProgramName, BpfProgram>,
+    maps: Map<string, BpfMap>,
+  ) {
+    this.pinRoot = pinRoot;
+    this.#namespace = namespace;
+    this.ifindexes = ifindexes;
+    this.#programs = programs;
+    this.#maps = maps;
+    this.endpoints = new TypedMap(this.map('qn_endpoints'), MAPS.qn_endpoints);
+    this.addresses = new TypedMap(this.map('qn_addresses'), MAPS.qn_addresses);
+    this.prefixes = new TypedMap(this.map('qn_prefixes'), MAPS.qn_prefixes);
+    this.control = new TypedMap(this.map('qn_control'), MAPS.qn_control);
+    this.policy = new TypedMap(this.map('qn_policy'), MAPS.qn_policy);
+    this.subjects = new TypedMap(this.map('qn_policy_subjects'), MAPS.qn_policy_subjects);
+    this.conntrack = new TypedMap(this.map('qn_conntrack'), MAPS.qn_conntrack);
+    this.fragments = new TypedMap(this.map('qn_fragments'), MAPS.qn_fragments);
+    this.flowCounts = new TypedMap(this.map('qn_flow_counts'), MAPS.qn_flow_counts);
+    this.eventLimits = new TypedMap(this.map('qn_event_limits'), MAPS.qn_event_limits);
+  }
+
+  static async load({ settings = {}, maxEntries = {}, devices = 5 }: LoadOptions = {}): Promise<Programs> {
+    const name = `quantum-test-${randomBytes(6).toString('hex')}`;
+    const pinRoot = join('/sys/fs/bpf', name);
+    mountBpffs(pinRoot);
+    const namespace = NetnsHandle.createUnnamed();
+    const programs = new Map<ProgramName, BpfProgram>();
+    const maps = new Map<string, BpfMap>();
+    try {
+      for (const program of PROGRAMS) {
+        using object = BpfObject.open(join(OBJECT_FOLDER, `${program}.bpf.o`));
+        for (const [map, entries] of Object.entries(maxEntries)) {
+          if (object.mapNames.includes(map)) object.setMaxEntries(map, entries);
+        }
+        for (const [setting, value] of Object.entries(settings)) {
+          setIfKnown(object, CONFIG[setting as SettingName].variable, u32.encode(value));
+        }
+        await object.load({ pinRoot });
+        programs.set(program, object.program(program));
+        for (const map of object.mapNames) {
+          if (map.startsWith('qn_') && !maps.has(map)) maps.set(map, object.map(map));
+        }
+      }
+      return new Programs(pinRoot, namespace, createDevices(namespace, devices), programs, maps);
+    } catch (error) {
+      release(pinRoot, namespace, [...programs.values(), ...maps.values()]);
+      throw error;
+    }
+  }
+
+  map(name: MapName): BpfMap {
+    const map = this.#maps.get(name);
+    if (!map) throw new Error(`no program uses the map ${name}`);
+    return map;
+  }
+
+  program(name: ProgramName): BpfProgram {
+    const program = this.#programs.get(name);
+    if (!program) throw new Error(`no program ${name}`);
+    return program;
+  }
+
+  /** Sends one frame through a program. It must be counted exactly once, which is not for tests to repeat. */
+  run(
+    program: 'from_container' | 'to_container' | BpfProgram,
+    frame: Packet | Uint8Array,
+    { ifindex, ingressIfindex = 0, mark = 0 }: { ifindex: number; ingressIfindex?: number; mark?: number },
+  ): Outcome {
+    this.forget();
+    const context = new Uint8Array(SK_BUFF_SIZE);
+    const view = new DataView(context.buffer);
+    view.setUint32(MARK, mark, true);
+    view.setUint32(IFINDEX, ifindex, true);
+    view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
+    const tested = typeof program === 'string' ? this.program(program) : program;
+    const data = frame instanceof Packet ? frame.bytes() : frame;
+    const result = this.#namespace.run(() => tested.testRun({ data, context }));
+    const counted = this.metrics();
+    const [metric] = counted;
+    if (!metric || counted.length > 1 || metric.packets !== 1) {
+      throw new Error(`one packet was counted as ${JSON.stringify(counted)}`);
+    }
+    return { ...metric, verdict: result.returnValue | 0, frame: result.dataOut };
+  }
+
+  /** Counters since the last run() or forget(), summed over the CPUs. */
+  metrics(): { endpointId: number; reason: string; direction: number; packets: number; bytes: number }[] {
+    const map = this.map('qn_metrics');
+    return [...map.keys()].map((bytes) => {
+      const { endpointId, reason, direction } = MetricKey.decode(bytes);
+      const values = decodePerCpu(MetricValue, map.get(bytes) ?? new Uint8Array());
+      const packets = Number(values.reduce((sum, value) => sum + value.packets, 0n));
+      const length = Number(values.reduce((sum, value) => sum + value.bytes, 0n));
+      return { endpointId, reason: reasonName(reason), direction, packets, bytes: length };
+    });
+  }
+
+  /** Zeroes the counters, and lets takeEvents() pass over the events until now. */
+  forget(): void {
+    const map = this.map('qn_metrics');
+    for (const key of [...map.keys()]) map.delete(key);
+    this.#since = monotonicNs();
+  }
+
+  /** Lost events since the programs were loaded, by enum event_loss. */
+  eventLoss(kind: number): number {
+    const values = decodePerCpu(u64, this.map('qn_event_loss').get(u32.encode(kind)) ?? new Uint8Array());
+    return Number(values.reduce((sum, value) => sum + value, 0n));
+  }
+
+  /** Starts to read the ring buffer; what is in it already is read too. */
+  watchEvents(): void {
+    this.#ring ??= new RingBuffer(this.map('qn_events'), (records) => {
+      this.#events.push(...records.map((record) => Event.decode(record)));
+      this.#wake();
+    });
+  }
+
+  /** Lets takeEvents() go back to a time (CLOCK_MONOTONIC, ns), before the last run(). */
+  since(time: bigint): void {
+    this.#since = time;
+  }
+
+  /** Takes `count` events that came about since the last run() or forget(). @throws when they do not come. */
+  async takeEvents(count: number): Promise<Event[]> {
+    this.watchEvents();
+    const deadline = AbortSignal.timeout(EVENT_TIMEOUT_MS);
+    for (;;) {
+      this.#events = this.#events.filter((event) => event.timeNs >= this.#since);
+      if (this.#events.length >= count) return this.#events.splice(0, count);
+      if (deadline.aborted) throw new Error(`${this.#events.length} of ${count} events came`);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        deadline.addEventListener('abort', () => resolve(), { once: true });
+      });
+    }
+  }
+
+  /** The event of the packet that was run last. */
+  async takeEvent(): Promise<Event> {
+    const [event] = await this.takeEvents(1);
+    if (!event) throw new Error('no event');
+    return event;
+  }
+
+  sweep(): ConntrackSweep {
+    this.program('conntrack_sweep').testRun();
+    const counters = new TypedMap(this.map('qn_sweep'), MAPS.qn_sweep).get(0);
+    if (!counters) throw new Error('no counters of the sweep');
+    return counters;
+  }
+
+  close(): void {
+    this.#ring?.close();
+    release(this.pinRoot, this.#namespace, [...this.#programs.values(), ...this.#maps.values()]);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+export function reasonName(value: number): string {
+  return DROP_REASONS[value]?.name ?? `unknown reason ${value}`;
+}
+
+/** Not every program uses every setting. */
+export function setIfKnown(object: BpfObject, variable: string, bytes: Uint8Array): void {
+  try {
+    object.setVariable(variable, bytes);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOENT') throw error;
+  }
+}
+
+function createDevices(namespace: NetnsHandle, count: number): number[] {
+  using rtnl = Rtnl.open(namespace);
+  return Array.from({ length: count }, (_, at) => {
+    rtnl.createVeth({ name: `host${at}`, peerName: `peer${at}` });
+    return rtnl.link(`host${at}`)?.index ?? 0;
+  });
+}
+
+function release(pinRoot: string, namespace: NetnsHandle, handles: { close(): void }[]): void {
+  for (const handle of handles) handle.close();
+  namespace.close();
+  for (const pin of readdirSync(pinRoot)) unlinkSync(join(pinRoot, pin));
+  rmdirSync(pinRoot);
+}

@@ -1,0 +1,136 @@
+/** A client of the daemon's REST API, through its Unix socket or through any other connection. */
+import { type IncomingHttpHeaders, request } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { z } from 'zod';
+import type { Endpoint, EndpointPatch, EndpointRequestInput } from '../../src/model/endpoint.js';
+import type { ErrorBody } from '../../src/model/errors.js';
+import type { Network, networkRequest } from '../../src/model/network.js';
+import type { NetworkPolicy } from '../../src/model/policy.js';
+import type { FlowEvent } from '../../src/vnet/services.js';
+
+const TIMEOUT_MS = 30_000;
+
+export interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  text: string;
+  /** The JSON of the text; undefined when it is none. */
+  json: unknown;
+}
+
+/** A policy as its author writes it; what is left out gets its default. */
+export interface PolicyInput {
+  name: string;
+  namespace?: string;
+  spec: object;
+}
+
+export type NetworkInput = z.input<typeof networkRequest>;
+
+export class Rest {
+  /** `open` makes a connection; without it, the socket of the path. */
+  constructor(
+    private readonly socketPath: string,
+    private readonly open?: () => Duplex,
+  ) {}
+
+  /** A body that is no string is sent as JSON. */
+  call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+    const type = text === undefined ? {} : { 'content-type': 'application/json' };
+    const { open } = this;
+    return new Promise((resolve, reject) => {
+      const outgoing = request(
+        {
+          method,
+          path,
+          headers: { host: 'localhost', ...type, ...headers },
+          timeout: TIMEOUT_MS,
+          ...(open === undefined
+            ? { socketPath: this.socketPath }
+            : { createConnection: open as never, agent: false }),
+        },
+        (incoming) => {
+          const chunks: Buffer[] = [];
+          incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+          incoming.on('error', reject);
+          incoming.on('end', () => {
+            const answer = Buffer.concat(chunks).toString();
+            const { statusCode = 0 } = incoming;
+            resolve({ status: statusCode, headers: incoming.headers, text: answer, json: jsonOf(answer) });
+          });
+        },
+      );
+      outgoing.on('timeout', () => outgoing.destroy(new Error(`${method} ${path}: no answer`)));
+      outgoing.on('error', reject);
+      outgoing.end(text);
+    });
+  }
+
+  /** The body of a successful answer; anything else is an Error that carries the answer's text. */
+  async expect<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const answer = await this.call(method, path, body);
+    if (answer.status >= 200 && answer.status < 300) return answer.json as T;
+    throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+  }
+
+  createNetwork(network: NetworkInput): Promise<Network> {
+    return this.expect('POST', '/networks', network);
+  }
+
+  connect(network: string, endpoint: EndpointRequestInput): Promise<Endpoint> {
+    return this.expect('POST', `/networks/${network}/containers`, endpoint);
+  }
+
+  patch(network: string, containerId: string, patch: EndpointPatch): Promise<Endpoint> {
+    return this.expect('PATCH', `/networks/${network}/containers/${containerId}`, patch);
+  }
+
+  async disconnect(network: string, containerId: string): Promise<void> {
+    await this.expect('DELETE', `/networks/${network}/containers/${containerId}`);
+  }
+
+  apply({ name, namespace = 'default', spec }: PolicyInput): Promise<NetworkPolicy> {
+    return this.expect('POST', '/policies', policyObject({ name, namespace, spec }));
+  }
+
+  async deletePolicy(name: string, namespace = 'default'): Promise<void> {
+    await this.expect('DELETE', `/policies/${namespace}/${name}`);
+  }
+
+  async setNamespace(name: string, labels: Record<string, string>): Promise<void> {
+    await this.expect('PUT', `/namespaces/${name}`, { labels });
+  }
+
+  async flows(query = ''): Promise<FlowEvent[]> {
+    const { text } = await this.call('GET', `/flows?limit=10000${query}`);
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as FlowEvent);
+  }
+}
+
+export function policyObject({ name, namespace = 'default', spec }: PolicyInput): object {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name, namespace },
+    spec,
+  };
+}
+
+/** The error that an answer carries. */
+export function errorOf(answer: Answer): ErrorBody['error'] {
+  const { error } = (answer.json ?? {}) as Partial<ErrorBody>;
+  if (error === undefined) throw new Error(`not an error: ${answer.status} ${answer.text}`);
+  return error;
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,74 @@
+/** One line of a table of packets: what comes in, by which program, and what becomes of it. */
+import { expect } from 'vitest';
+import { Direction, DropReason, EventKind } from '../../src/datapath/abi/generated.js';
+import type { Packet } from './packet.js';
+import { ACTION, type Outcome, reasonName } from './programs.js';
+import type { Scenario, TestEndpoint } from './scenario.js';
+
+export interface Row {
+  /** `<family>-<mutation>-<VERDICT>`: the verdict is PASS, or the reason for the drop. */
+  readonly name: string;
+  readonly frame: (s: Scenario) => Packet | Uint8Array;
+  /** What happened before. Everyone may talk to everyone already. */
+  readonly before?: (s: Scenario) => void;
+  /** Whose interface it is; a's if it is not said. A number stands for an interface that is nobody's. */
+  readonly at?: (s: Scenario) => TestEndpoint | number;
+  /** Given: the packet goes to the container, and came into the node by this interface (0: the node's own). */
+  readonly from?: (s: Scenario) => number;
+  /** What a packet that passes is told to the hook. */
+  readonly action?: keyof typeof ACTION;
+}
+
+/** The last part of the name. */
+export function expectedReason(row: Row): string {
+  const word = row.name.slice(row.name.lastIndexOf('-') + 1);
+  return word === 'PASS' ? 'NONE' : word;
+}
+
+/** Runs a row in a scenario that was just reset; asserts verdict, counters and event. */
+export async function checkRow(s: Scenario, row: Row): Promise<Outcome> {
+  s.allowAll();
+  row.before?.(s);
+  const at = row.at?.(s) ?? s.a;
+  const ifindex = typeof at === 'number' ? at : at.ifindex;
+  const endpointId = typeof at === 'number' ? 0 : at.id;
+  const frame = row.frame(s);
+  const bytes = frame instanceof Uint8Array ? frame : frame.bytes();
+  const program = row.from ? 'to_container' : 'from_container';
+  const ingressIfindex = row.from?.(s) ?? 0;
+  const reason = expectedReason(row);
+
+  const outcome = s.programs.run(program, bytes, { ifindex, ingressIfindex });
+
+  const direction = row.from ? Direction.INGRESS : Direction.EGRESS;
+  const action = reason === 'NONE' ? (row.action ?? (row.from ? 'PASS' : 'REDIRECT')) : 'DROP';
+  expect(outcome, row.name).toMatchObject({
+    reason,
+    verdict: ACTION[action],
+    endpointId,
+    direction,
+    packets: 1,
+  });
+  if (reason === 'NONE') return outcome;
+  // What is dropped has not been changed first.
+  expect(outcome.frame).toEqual(bytes);
+  expect(outcome.bytes).toBe(bytes.length);
+  const event = await s.programs.takeEvent();
+  expect({ ...event, reason: reasonName(event.reason) }).toMatchObject({
+    kind: EventKind.DROP,
+    reason,
+    direction,
+    endpointId,
+    ifindex,
+    networkId: typeof at === 'number' ? 0 : at.networkId,
+    length: bytes.length,
+  });
+  return outcome;
+}
+
+/** Reasons that rows provoke. */
+export function provoked(rows: readonly Row[]): Set<string> {
+  return new Set(rows.map(expectedReason));
+}
+
+export const ALL_REASONS = Object.keys(DropReason).filter((name) => name !== 'NONE' && name !== 'COUNT');
