@@ -1,0 +1,136 @@
+/** The records of an endpoint in the store: written and erased together, whatever the kernel has of it. */
+import type { ContainerRoute } from '../bridge/endpoint-device.js';
+import { randomMac } from '../bridge/mac.js';
+import { type Endpoint, type EndpointRequest, hostInterface } from '../model/endpoint.js';
+import { AppError } from '../model/errors.js';
+import type { Network } from '../model/network.js';
+import type { Reader, Transaction } from '../store/store.js';
+import { type AttachmentRecord, attachments, endpointKeys, endpoints, nextNumber } from '../store/tables.js';
+import { claimIdentity } from './identities.js';
+import { allocateAddress, releaseAddress } from './ipam.js';
+import { requireNetwork } from './networks.js';
+
+export type Origin = AttachmentRecord['origin'];
+
+/** Records an endpoint that is about to be made: numbers, addresses, identity. All or nothing, as transactions are. */
+export function recordEndpoint(
+  transaction: Transaction,
+  networkName: string,
+  request: EndpointRequest,
+  { origin, routes }: { origin: Origin; routes: readonly ContainerRoute[] },
+): { endpoint: Endpoint; network: Network } {
+  const network = requireNetwork(transaction, networkName);
+  const { container_id, interface_name, namespace, labels } = request;
+  if (transaction.get(endpointKeys, [network.id, container_id, interface_name]) !== undefined) {
+    throw new AppError(
+      'ENDPOINT_EXISTS',
+      `container ${container_id} has the interface ${interface_name} on network ${network.name} already`,
+    );
+  }
+  const now = new Date().toISOString();
+  const id = nextNumber(transaction, 'endpoint');
+  const identity = claimIdentity(
+    transaction,
+    { network: network.name, network_id: network.id, namespace, labels },
+    now,
+  );
+  const endpoint: Endpoint = {
+    id,
+    network: network.name,
+    network_id: network.id,
+    container_id,
+    interface_name,
+    netns_path: request.netns_path,
+    namespace,
+    labels,
+    ...address(transaction, network, 4, id, request.ip_address),
+    ...address(transaction, network, 6, id, request.ip6_address),
+    mac_address: request.mac_address ?? randomMac(),
+    ...(network.gateway === undefined ? {} : { gateway: network.gateway }),
+    ...(network.gateway6 === undefined ? {} : { gateway6: network.gateway6 }),
+    identity: identity.id,
+    host_interface: hostInterface(id),
+    ports: request.ports,
+    created_at: now,
+    state: 'creating',
+  };
+  transaction.put(endpoints, [id], endpoint);
+  transaction.put(endpointKeys, [network.id, container_id, interface_name], {
+    network_id: network.id,
+    container_id,
+    interface_name,
+    endpoint_id: id,
+  });
+  transaction.put(attachments, [id], { endpoint_id: id, origin, routes: [...routes] });
+  return { endpoint, network };
+}
+
+/** Marks an endpoint as made. */
+export function completeEndpoint(
+  transaction: Transaction,
+  endpoint: Endpoint,
+  attachment: AttachmentRecord,
+): Endpoint {
+  const ready: Endpoint = { ...endpoint, state: 'ready' };
+  transaction.put(endpoints, [endpoint.id], ready);
+  transaction.put(attachments, [endpoint.id], attachment);
+  return ready;
+}
+
+/** Marks an endpoint as one that is to go, whatever happens. */
+export function condemnEndpoint(transaction: Transaction, endpoint: Endpoint): void {
+  transaction.put(endpoints, [endpoint.id], { ...endpoint, state: 'deleting' });
+}
+
+/** Gives an endpoint another identity. */
+export function relabelEndpoint(
+  transaction: Transaction,
+  endpoint: Endpoint,
+  change: Pick<Endpoint, 'namespace' | 'labels'>,
+): Endpoint {
+  const { network, network_id } = endpoint;
+  const identity = claimIdentity(transaction, { network, network_id, ...change }, new Date().toISOString());
+  const changed: Endpoint = { ...endpoint, ...change, identity: identity.id };
+  transaction.put(endpoints, [endpoint.id], changed);
+  return changed;
+}
+
+/** Forgets an endpoint: its records and its addresses. */
+export function eraseEndpoint(transaction: Transaction, endpoint: Endpoint): void {
+  const network = requireNetwork(transaction, endpoint.network);
+  for (const ip of [endpoint.ip_address, endpoint.ip6_address]) {
+    if (ip !== undefined) releaseAddress(transaction, network, ip, endpoint.id);
+  }
+  transaction.delete(endpoints, [endpoint.id]);
+  transaction.delete(endpointKeys, [network.id, endpoint.container_id, endpoint.interface_name]);
+  transaction.delete(attachments, [endpoint.id]);
+}
+
+/** The endpoints of a container in a network, or the one of an interface, by id. */
+export function endpointsOf(
+  reader: Reader,
+  network: Network,
+  containerId: string,
+  interfaceName?: string,
+): Endpoint[] {
+  const keys =
+    interfaceName === undefined
+      ? reader.list(endpointKeys, [network.id, containerId])
+      : [reader.get(endpointKeys, [network.id, containerId, interfaceName])];
+  return keys
+    .flatMap((key) => reader.get(endpoints, [key?.endpoint_id ?? 0]) ?? [])
+    .sort((left, right) => left.id - right.id);
+}
+
+function address(
+  transaction: Transaction,
+  network: Network,
+  family: 4 | 6,
+  endpointId: number,
+  wanted: string | undefined,
+): { ip_address?: string; ip6_address?: string } {
+  const range = family === 4 ? network.cidr : network.cidr6;
+  if (range === undefined && wanted === undefined) return {};
+  const ip = allocateAddress(transaction, network, family, endpointId, wanted);
+  return family === 4 ? { ip_address: ip } : { ip6_address: ip };
+}

@@ -1,0 +1,99 @@
+/** Namespaces and their labels. One exists as soon as something is in it; only labels need a record. */
+import { AppError } from '../model/errors.js';
+import { DEFAULT_NAMESPACE } from '../model/names.js';
+import { type Namespace, type NamespaceRequest, namespaceLabels } from '../model/namespace.js';
+import type { Reader, Store } from '../store/store.js';
+import { endpoints, namespaces, policies } from '../store/tables.js';
+import type { PolicySync } from './policy-sync.js';
+import type { Serial } from './serial.js';
+import type { NamespaceService } from './services.js';
+
+/** When a namespace without a record began is not known. */
+const UNRECORDED = new Date(0).toISOString();
+
+export class Namespaces implements NamespaceService {
+  constructor(private readonly parts: { store: Store; serial: Serial; policy: PolicySync }) {}
+
+  list(): Namespace[] {
+    const { store } = this.parts;
+    const recorded = store.list(namespaces);
+    const names = new Set(recorded.map(({ name }) => name));
+    const implied = [...namesInUse(store)].filter((name) => !names.has(name)).map(impliedNamespace);
+    return [...recorded, ...implied].sort((left, right) => (left.name < right.name ? -1 : 1));
+  }
+
+  get(name: string): Namespace {
+    const { store } = this.parts;
+    const recorded = store.get(namespaces, [name]);
+    if (recorded !== undefined) return recorded;
+    if (namesInUse(store).has(name)) return impliedNamespace(name);
+    throw new AppError('NAMESPACE_NOT_FOUND', `there is no namespace ${name}`);
+  }
+
+  put(name: string, request: NamespaceRequest): Promise<Namespace> {
+    return this.parts.serial.run(async () => {
+      const { store } = this.parts;
+      const before = store.get(namespaces, [name]);
+      const after: Namespace = {
+        name,
+        labels: namespaceLabels(name, request.labels),
+        created_at: before?.created_at ?? new Date().toISOString(),
+      };
+      await this.change(name, before, after);
+      return after;
+    });
+  }
+
+  delete(name: string): Promise<void> {
+    return this.parts.serial.run(async () => {
+      const { store } = this.parts;
+      const before = store.get(namespaces, [name]);
+      if (name === DEFAULT_NAMESPACE || namesInUse(store).has(name)) {
+        throw new AppError('NAMESPACE_IN_USE', `endpoints or policies are in the namespace ${name}`);
+      }
+      if (before === undefined) throw new AppError('NAMESPACE_NOT_FOUND', `there is no namespace ${name}`);
+      await this.change(name, before, undefined);
+    });
+  }
+
+  /** Stored before it is in force, and taken back when the kernel refuses it. */
+  private async change(
+    name: string,
+    before: Namespace | undefined,
+    after: Namespace | undefined,
+  ): Promise<void> {
+    const { store, policy } = this.parts;
+    const record = (namespace: Namespace | undefined) =>
+      store.transaction((transaction) => {
+        if (namespace === undefined) transaction.delete(namespaces, [name]);
+        else transaction.put(namespaces, [name], namespace);
+      });
+    await record(after);
+    try {
+      await policy.change(
+        (engine) => (after === undefined ? engine.removeNamespace(name) : engine.setNamespace(after)),
+        (engine) => (before === undefined ? engine.removeNamespace(name) : engine.setNamespace(before)),
+      );
+    } catch (error) {
+      await record(before);
+      throw error;
+    }
+  }
+}
+
+function impliedNamespace(name: string): Namespace {
+  return { name, labels: namespaceLabels(name, {}), created_at: UNRECORDED };
+}
+
+function namesInUse(reader: Reader): Set<string> {
+  return new Set([
+    DEFAULT_NAMESPACE,
+    ...reader.list(endpoints).map(({ namespace }) => namespace),
+    ...reader.list(policies).map((record) => namespaceOf(record.object)),
+  ]);
+}
+
+function namespaceOf(object: Record<string, unknown>): string {
+  const { metadata } = object as { metadata?: { namespace?: string } };
+  return metadata?.namespace ?? DEFAULT_NAMESPACE;
+}

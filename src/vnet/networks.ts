@@ -1,0 +1,166 @@
+/** Virtual networks: their records, their bridge on the host, and their place in the policy. */
+
+import { ownerOf } from '../bridge/aliases.js';
+import { ensureNetworkDevice, removeNetworkDevice } from '../bridge/network-device.js';
+import { cidrsOverlap, type Family, formatCidr, parseCidr } from '../model/address.js';
+import { AppError } from '../model/errors.js';
+import {
+  type Network,
+  type NetworkRequest,
+  networkFrom,
+  networkRanges,
+  requireDriver,
+} from '../model/network.js';
+import type { Rtnl } from '../native/net.js';
+import type { Reader, Store, Transaction } from '../store/store.js';
+import { endpointKeys, networks, nextNumber } from '../store/tables.js';
+import type { HostPrefixes } from './host-prefixes.js';
+import { addressUsage, forgetAddresses } from './ipam.js';
+import type { PolicySync } from './policy-sync.js';
+import { Rollback } from './rollback.js';
+import type { Serial } from './serial.js';
+import type { NetworkService } from './services.js';
+
+/** Files that tell container runtimes of a network. */
+export interface NetworkFiles {
+  /** Throws NETWORK_EXISTS when a file of that name is not ours. */
+  write(network: Network): Promise<void>;
+  remove(network: Network): Promise<void>;
+}
+
+export interface NetworksParts {
+  store: Store;
+  serial: Serial;
+  host: Rtnl;
+  prefixes: HostPrefixes;
+  policy: PolicySync;
+  files: NetworkFiles;
+}
+
+export class Networks implements NetworkService {
+  constructor(private readonly parts: NetworksParts) {}
+
+  list(): Network[] {
+    return this.parts.store.list(networks);
+  }
+
+  get(name: string): Network {
+    return requireNetwork(this.parts.store, name);
+  }
+
+  /** The family of which the network has no free address left, if there is one. */
+  exhaustedFamily(network: Network): Family | undefined {
+    return ([4, 6] as const).find((family) => {
+      if ((family === 4 ? network.cidr : network.cidr6) === undefined) return false;
+      const { used, capacity } = addressUsage(this.parts.store, network, family);
+      return BigInt(used) >= capacity;
+    });
+  }
+
+  create(request: NetworkRequest): Promise<Network> {
+    return this.parts.serial.run(async () => {
+      const { store, host, prefixes, policy, files } = this.parts;
+      requireDriver(request.driver);
+      const rollback = new Rollback();
+      try {
+        const network = await store.transaction((transaction) => this.record(transaction, request));
+        rollback.add(() => store.transaction((transaction) => eraseNetwork(transaction, network)));
+        await files.write(network);
+        rollback.add(() => files.remove(network));
+        // The ranges are known before an address of theirs exists: until then they were the outside world's.
+        prefixes.addNetwork(network);
+        rollback.add(() => prefixes.removeNetwork(network));
+        rollback.add(() => removeNetworkDevice(host, network));
+        ensureNetworkDevice(host, network);
+        await policy.change(
+          (engine) => engine.upsertNetwork(network),
+          (engine) => engine.removeNetwork(network.id),
+        );
+        return network;
+      } catch (error) {
+        await rollback.run();
+        throw error;
+      }
+    });
+  }
+
+  delete(name: string): Promise<void> {
+    return this.parts.serial.run(async () => {
+      const { store, host, prefixes, policy, files } = this.parts;
+      const network = await store.transaction((transaction) => {
+        const found = requireNetwork(transaction, name);
+        if (transaction.any(endpointKeys, [found.id])) {
+          throw new AppError('NETWORK_IN_USE', `containers are connected to the network ${name}`);
+        }
+        eraseNetwork(transaction, found);
+        return found;
+      });
+      // From here on a daemon that starts anew would finish the rest: the bridge is nobody's.
+      await policy.change(
+        (engine) => engine.removeNetwork(network.id),
+        (engine) => engine.upsertNetwork(network),
+      );
+      removeNetworkDevice(host, network);
+      prefixes.removeNetwork(network);
+      await files.remove(network);
+    });
+  }
+
+  private record(transaction: Transaction, request: NetworkRequest): Network {
+    if (transaction.get(networks, [request.name]) !== undefined) {
+      throw new AppError('NETWORK_EXISTS', `a network ${request.name} exists`);
+    }
+    const id = nextNumber(transaction, 'network');
+    const network = networkFrom(request, { id, created_at: new Date().toISOString() });
+    refuseOverlap(network, transaction.list(networks), hostRanges(this.parts.host));
+    transaction.put(networks, [network.name], network);
+    return network;
+  }
+}
+
+/** The network of that name. Throws NETWORK_NOT_FOUND. */
+export function requireNetwork(reader: Reader, name: string): Network {
+  const network = reader.get(networks, [name]);
+  if (network === undefined) throw new AppError('NETWORK_NOT_FOUND', `there is no network ${name}`);
+  return network;
+}
+
+function eraseNetwork(transaction: Transaction, network: Network): void {
+  transaction.delete(networks, [network.name]);
+  forgetAddresses(transaction, network);
+}
+
+interface TakenRange {
+  range: string;
+  owner: string;
+}
+
+function refuseOverlap(network: Network, others: readonly Network[], host: readonly TakenRange[]): void {
+  const taken = [
+    ...others.flatMap((other) =>
+      networkRanges(other).map(({ cidr }) => ({ range: formatCidr(cidr), owner: `network ${other.name}` })),
+    ),
+    ...host,
+  ];
+  for (const { cidr } of networkRanges(network)) {
+    const clash = taken.find(({ range }) => cidrsOverlap(cidr, parseCidr(range)));
+    if (clash === undefined) continue;
+    throw new AppError('CIDR_OVERLAP', `${formatCidr(cidr)} overlaps ${clash.range} of ${clash.owner}`, {
+      details: [
+        { path: cidr.family === 4 ? 'cidr' : 'cidr6', message: `overlaps ${clash.range} of ${clash.owner}` },
+      ],
+    });
+  }
+}
+
+/** Ranges that the node's own interfaces are in: a network over one would take the node's traffic. */
+function hostRanges(host: Rtnl): TakenRange[] {
+  const links = new Map(host.links().map((link) => [link.index, link]));
+  return host.addresses().flatMap((address) => {
+    const link = links.get(address.index);
+    if (link === undefined || link.name === 'lo' || ownerOf(link) !== undefined || address.scope === 'link')
+      return [];
+    const range = formatCidr(parseCidr(`${address.address}/${address.prefixLength}`, 'mask'));
+    return [{ range, owner: `the node's interface ${link.name}` }];
+  });
+}

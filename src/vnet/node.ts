@@ -1,0 +1,169 @@
+/** Composes the node: the store's wishes on one side, the kernel on the other, the services between them. */
+import { join } from 'node:path';
+import { Datapath } from '../datapath/datapath.js';
+import { PolicyEngine } from '../firewall/engine.js';
+import type { Settings } from '../model/settings.js';
+import { Rtnl } from '../native/net.js';
+import { markExpedition } from '../native/rcu.js';
+import type { Store } from '../store/store.js';
+import { identities, namespaces, networks } from '../store/tables.js';
+import { Endpoints } from './endpoints.js';
+import { FlowLog } from './flow-log.js';
+import { HostPrefixes } from './host-prefixes.js';
+import { IdentityUse } from './identities.js';
+import { Namespaces } from './namespaces.js';
+import { type NetworkFiles, Networks } from './networks.js';
+import { NodeObservation } from './observation.js';
+import { Policies, storedPolicies } from './policies.js';
+import { PolicySync } from './policy-sync.js';
+import { type ReconcileReport, reconcile, survey } from './reconcile.js';
+import { RuleNumbers } from './rule-numbers.js';
+import { Serial } from './serial.js';
+import type { Node } from './services.js';
+
+/** How often counters of endpoints that are gone are taken out of the kernel. */
+const COLLECT_INTERVAL_MS = 5_000;
+
+/** As much of a logger as is used here; pino's has it. */
+export interface NodeLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface NodeOptions {
+  settings: Settings;
+  store: Store;
+  files: NetworkFiles;
+  log: NodeLog;
+}
+
+export class LocalNode implements Node, AsyncDisposable {
+  readonly networks: Networks;
+  readonly endpoints: Endpoints;
+  readonly namespaces: Namespaces;
+  readonly policies: Policies;
+  readonly observation: NodeObservation;
+  private readonly serial = new Serial();
+  private readonly identityUse: IdentityUse;
+  private readonly policy: PolicySync;
+  private readonly prefixes: HostPrefixes;
+  private readonly flows: FlowLog;
+  private timer: NodeJS.Timeout | undefined;
+  /** Opens when start() has ended; changes that are asked for before wait in line behind it. */
+  private openGate: () => void = () => undefined;
+
+  private constructor(
+    private readonly options: NodeOptions,
+    private readonly host: Rtnl,
+    readonly datapath: Datapath,
+  ) {
+    const { store, files, log, settings } = options;
+    const engine = new PolicyEngine({ maxSize: settings.policy_max });
+    const gate = new Promise<void>((resolve) => {
+      this.openGate = resolve;
+    });
+    void this.serial.run(() => gate);
+    this.identityUse = new IdentityUse(store);
+    loadEngine(engine, store, this.identityUse);
+    const onError = (what: string) => (error: unknown) => log.error({ err: error }, what);
+    this.policy = new PolicySync(
+      engine,
+      datapath.policy,
+      new RuleNumbers(store),
+      datapath.sweeper,
+      onError('could not sweep the connection table'),
+    );
+    this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
+    this.flows = new FlowLog(store);
+    const { serial, identityUse, policy, prefixes } = this;
+    this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows });
+    this.networks = new Networks({ store, serial, host, prefixes, policy, files });
+    this.endpoints = new Endpoints({
+      store,
+      serial,
+      host,
+      datapath,
+      policy,
+      identityUse,
+      onStoreError: onError('could not mark an endpoint as made'),
+      onGone: (endpoint) => this.observation.retire(endpoint),
+    });
+    this.namespaces = new Namespaces({ store, serial, policy });
+    this.policies = new Policies({ store, serial, policy });
+  }
+
+  /** Loads the programs. Nothing that is in force changes before start(). */
+  static async open(options: NodeOptions): Promise<LocalNode> {
+    const datapath = await Datapath.open(options.settings);
+    try {
+      return new LocalNode(options, Rtnl.open(), datapath);
+    } catch (error) {
+      await datapath[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Brings the kernel to what the store wants, then follows events. Changes asked for before it ends wait for it. */
+  async start(): Promise<ReconcileReport> {
+    try {
+      const { log, store, settings } = this.options;
+      this.observation.fulfil('programs');
+      this.observation.fulfil('store');
+      for (const size of this.datapath.deferredSizes) {
+        log.warn(size, 'a map keeps its size until the node is restarted');
+      }
+      markExpedition(join(settings.run_dir, 'expedited'));
+      const { host, datapath, endpoints, identityUse } = this;
+      const parts = { store, host, datapath, endpoints, identityUse };
+      const found = survey(parts);
+      await this.policy.resync();
+      await this.prefixes.sync();
+      this.prefixes.start((error) => log.error({ err: error }, 'could not follow the addresses of the node'));
+      const report = await reconcile(parts, found);
+      for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
+      // Once more: bridges may have gone with their addresses, and the watch may tell of it late.
+      await this.prefixes.sync();
+      // The daemon before this one may have ended between a change of who an endpoint is and its effect on flows.
+      await this.policy.judgeAgain();
+      this.datapath.onEvents((events) => this.flows.record(events));
+      this.datapath.sweeper.start((error) =>
+        log.error({ err: error }, 'could not sweep the connection table'),
+      );
+      this.timer = setInterval(() => void this.collect(), COLLECT_INTERVAL_MS).unref();
+      this.observation.fulfil('sync');
+      return report;
+    } finally {
+      this.openGate();
+    }
+  }
+
+  /** Finishes what is under way and lets go. Containers keep their network, programs and policy. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.openGate();
+    await this.serial.idle();
+    await this.endpoints.idle();
+    clearInterval(this.timer);
+    await this.prefixes.stop();
+    await this.datapath[Symbol.asyncDispose]();
+    this.host.close();
+  }
+
+  private async collect(): Promise<void> {
+    try {
+      await this.observation.collectRetired();
+    } catch (error) {
+      this.options.log.error({ err: error }, 'could not collect the counters of endpoints that are gone');
+    }
+  }
+}
+
+function loadEngine(engine: PolicyEngine, store: Store, use: IdentityUse): void {
+  for (const network of store.list(networks)) engine.upsertNetwork(network);
+  for (const namespace of store.list(namespaces)) engine.setNamespace(namespace);
+  for (const id of use.inUse()) {
+    const identity = store.get(identities, [id]);
+    if (identity !== undefined) engine.upsertIdentity(identity);
+  }
+  for (const policy of storedPolicies(store)) engine.upsertPolicy(policy);
+}

@@ -1,0 +1,119 @@
+/** What can be seen of the node: readiness, identities, traffic, connections, flows. */
+
+import { type Count, dropReasonName } from '../datapath/counters.js';
+import type { Datapath } from '../datapath/datapath.js';
+import type { Endpoint } from '../model/endpoint.js';
+import { READINESS, type Readiness } from '../model/health.js';
+import type { Identity } from '../model/identity.js';
+import type { Store } from '../store/store.js';
+import { endpoints, identities } from '../store/tables.js';
+import type { FlowLog } from './flow-log.js';
+import type { IdentityUse } from './identities.js';
+import type { FlowEvent, Observation, TrafficSample } from './services.js';
+
+type Check = (typeof READINESS)[number];
+
+export class NodeObservation implements Observation {
+  private readonly met = new Set<Check>();
+  /** Traffic of endpoints that are gone, by network, direction and reason: what was counted is never uncounted. */
+  private readonly past = new Map<string, TrafficSample>();
+  /** Endpoints that are gone and whose counters the kernel still has. */
+  private readonly gone = new Map<number, Endpoint>();
+
+  constructor(
+    private readonly parts: { store: Store; datapath: Datapath; identityUse: IdentityUse; flows: FlowLog },
+  ) {}
+
+  /** From now on this condition holds. */
+  fulfil(check: Check): void {
+    this.met.add(check);
+  }
+
+  readiness(): Readiness {
+    const checks = READINESS.map((name) => ({ name, ready: this.met.has(name) }));
+    return { ready: checks.every(({ ready }) => ready), checks };
+  }
+
+  identities(): (Identity & { endpoints: number })[] {
+    const { store, identityUse } = this.parts;
+    return store
+      .list(identities)
+      .map((identity) => ({ ...identity, endpoints: identityUse.count(identity.id) }));
+  }
+
+  async traffic(): Promise<TrafficSample[]> {
+    const counts = await this.parts.datapath.counters.read();
+    const { store } = this.parts;
+    const live = counts.flatMap((count) => {
+      const endpoint = store.get(endpoints, [count.endpointId]);
+      return endpoint === undefined || this.gone.has(count.endpointId)
+        ? []
+        : [sample(count, endpoint.network, endpoint.id)];
+    });
+    const past = new Map([...this.past].map(([key, value]) => [key, { ...value }]));
+    for (const count of counts) {
+      const endpoint = this.gone.get(count.endpointId);
+      if (endpoint !== undefined) addTo(past, sample(count, endpoint.network, 0));
+      else if (count.endpointId === 0) addTo(past, sample(count, '', 0));
+    }
+    return [...live, ...past.values()];
+  }
+
+  /** The endpoint's counters leave the kernel soon, and stay in the sums of its network. */
+  retire(endpoint: Endpoint): void {
+    this.gone.set(endpoint.id, endpoint);
+  }
+
+  /** Moves the counters of endpoints that are gone out of the kernel. */
+  async collectRetired(): Promise<void> {
+    const retired = new Map(this.gone);
+    if (retired.size === 0) return;
+    const { counters } = this.parts.datapath;
+    const counts = await counters.read();
+    await counters.remove(new Set(retired.keys()));
+    for (const count of counts) {
+      const endpoint = retired.get(count.endpointId);
+      if (endpoint !== undefined) addTo(this.past, sample(count, endpoint.network, 0));
+    }
+    for (const id of retired.keys()) this.gone.delete(id);
+  }
+
+  lostEvents(): Record<string, bigint> {
+    return this.parts.datapath.lostEvents();
+  }
+
+  connections(): { used: number; max: number } {
+    const { sweeper, conntrackMax } = this.parts.datapath;
+    return { used: sweeper.records, max: conntrackMax };
+  }
+
+  watchFlows(listener: (event: FlowEvent) => void, signal: AbortSignal): void {
+    this.parts.flows.watch(listener, signal);
+  }
+
+  recentFlows(limit: number): FlowEvent[] {
+    return this.parts.flows.last(limit);
+  }
+}
+
+function sample(count: Count, network: string, endpointId: number): TrafficSample {
+  const { direction, packets, bytes } = count;
+  return {
+    endpoint_id: endpointId,
+    network,
+    direction,
+    reason: dropReasonName(count.reason),
+    packets,
+    bytes,
+  };
+}
+
+function addTo(sums: Map<string, TrafficSample>, addition: TrafficSample): void {
+  const key = `${addition.network}/${addition.direction}/${addition.reason}`;
+  const sum = sums.get(key);
+  if (sum === undefined) sums.set(key, { ...addition });
+  else {
+    sum.packets += addition.packets;
+    sum.bytes += addition.bytes;
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * At the start: compares what the store wants with what the kernel has, adopts what is right and repairs the
+ * rest. Whatever an earlier daemon left half done, at whichever instruction it ended, is finished or undone here.
+ * Nothing is removed before everything that is wanted is known.
+ */
+import { ownerOf } from '../bridge/aliases.js';
+import {
+  type ContainerRoute,
+  configuredRoutes,
+  configureHostSide,
+  inspectEndpointDevice,
+  isOwn,
+} from '../bridge/endpoint-device.js';
+import { ensureNetworkDevice } from '../bridge/network-device.js';
+import type { Datapath } from '../datapath/datapath.js';
+import type { EndpointState } from '../datapath/endpoint-table.js';
+import type { Endpoint } from '../model/endpoint.js';
+import { AppError } from '../model/errors.js';
+import type { Network } from '../model/network.js';
+import { KernelError } from '../native/errors.js';
+import { type LinkInfo, NetnsHandle, Rtnl } from '../native/net.js';
+import type { Store } from '../store/store.js';
+import { attachments, endpoints, identities, networks } from '../store/tables.js';
+import { completeEndpoint, condemnEndpoint } from './endpoint-records.js';
+import { endpointState } from './endpoint-state.js';
+import type { Endpoints } from './endpoints.js';
+import { dropIdentity, type IdentityUse } from './identities.js';
+import { requireNetwork } from './networks.js';
+
+export interface ReconcileParts {
+  store: Store;
+  host: Rtnl;
+  datapath: Datapath;
+  endpoints: Endpoints;
+  identityUse: IdentityUse;
+}
+
+export interface ReconcileReport {
+  /** Endpoints that go on as they were. */
+  adopted: number;
+  /** Endpoints on which something was missing and was put back. */
+  repaired: number;
+  /** Endpoints without an interface, or half made, that were taken off. */
+  removed: number;
+  /** Interfaces and pins of ours that belonged to nothing. */
+  swept: string[];
+  /** What could not be put in order, a sentence each. */
+  problems: string[];
+}
+
+/** A recorded endpoint that has its interface. */
+interface Kept {
+  endpoint: Endpoint;
+  network: Network;
+  link: LinkInfo;
+  state: EndpointState;
+  /** The maps had it just so. */
+  wasKnown: boolean;
+  /** What the container got, when nobody has recorded it yet: the daemon ended just after the last step. */
+  unrecordedRoutes: ContainerRoute[] | undefined;
+}
+
+/** What is to become of the recorded endpoints. */
+export interface Survey {
+  kept: Kept[];
+  doomed: Endpoint[];
+}
+
+/**
+ * Looks at every recorded endpoint, and tells the programs who is where. First of all: rules are put in force
+ * later, when every packet is already judged as whom it comes from by now, and the programs after that, when they find
+ * all of it.
+ */
+export function survey({ store, host, datapath }: ReconcileParts): Survey {
+  const found: Survey = { kept: [], doomed: [] };
+  for (const endpoint of store.list(endpoints)) {
+    const network = requireNetwork(store, endpoint.network);
+    const link = ownLink(host, endpoint);
+    const unrecordedRoutes =
+      endpoint.state === 'creating' ? routesIfComplete(store, host, endpoint, network) : undefined;
+    const isWanted = endpoint.state === 'ready' || unrecordedRoutes !== undefined;
+    if (link === undefined || !isWanted) {
+      found.doomed.push(endpoint);
+      continue;
+    }
+    const state = endpointState(endpoint, network, link.index);
+    const wasKnown = datapath.endpoints.matches(state);
+    found.kept.push({ endpoint, network, link, state, wasKnown, unrecordedRoutes });
+  }
+  for (const { state, wasKnown } of found.kept) if (!wasKnown) datapath.endpoints.put(state);
+  return found;
+}
+
+export async function reconcile(parts: ReconcileParts, { kept, doomed }: Survey): Promise<ReconcileReport> {
+  const { store, host, datapath } = parts;
+  const report: ReconcileReport = { adopted: 0, repaired: 0, removed: 0, swept: [], problems: [] };
+  for (const network of store.list(networks)) {
+    try {
+      ensureNetworkDevice(host, network);
+    } catch (error) {
+      // Its containers reach each other without it.
+      if (!(error instanceof AppError)) throw error;
+      report.problems.push(`network ${network.name}: ${error.message}`);
+    }
+  }
+
+  const states: EndpointState[] = [];
+  for (const candidate of kept) {
+    const { endpoint, state, unrecordedRoutes } = candidate;
+    const outcome = adopt(parts, candidate);
+    if (outcome === 'gone') {
+      doomed.push(endpoint);
+      continue;
+    }
+    report[outcome]++;
+    states.push(state);
+    if (unrecordedRoutes !== undefined) await complete(store, endpoint, unrecordedRoutes);
+  }
+
+  for (const endpoint of doomed) {
+    await store.transaction((transaction) => condemnEndpoint(transaction, endpoint));
+    await parts.endpoints.remove(endpoint);
+    report.removed++;
+  }
+  const ids = new Set(states.map(({ id }) => id));
+  await datapath.endpoints.retain(states);
+  await datapath.counters.retain(ids);
+  report.swept = sweep(parts, ids);
+  await dropUnusedIdentities(parts);
+  return report;
+}
+
+/** The host's side of the endpoint, if it is there and is that endpoint's. */
+function ownLink(host: Rtnl, endpoint: Endpoint): LinkInfo | undefined {
+  const link = host.link(endpoint.host_interface);
+  return isOwn(link, endpoint) ? link : undefined;
+}
+
+/**
+ * The routes of an endpoint that was being made when the daemon ended, if that was after the last step. Before it
+ * nobody was told of the endpoint: undefined.
+ */
+function routesIfComplete(
+  store: Store,
+  host: Rtnl,
+  endpoint: Endpoint,
+  network: Network,
+): ContainerRoute[] | undefined {
+  const asked = store.get(attachments, [endpoint.id])?.routes ?? [];
+  try {
+    using netns = NetnsHandle.open(endpoint.netns_path);
+    using inside = Rtnl.open(netns);
+    if (inspectEndpointDevice(host, inside, endpoint, network, []).length > 0) return undefined;
+    return configuredRoutes(inside, endpoint, network, asked);
+  } catch (error) {
+    if (error instanceof KernelError) return undefined;
+    throw error;
+  }
+}
+
+/** Puts the programs in place and the host's side in order. A container can end at any moment: then it is gone. */
+function adopt(
+  { host, datapath }: ReconcileParts,
+  { endpoint, network, link, wasKnown }: Kept,
+): 'adopted' | 'repaired' | 'gone' {
+  try {
+    const attached = datapath.attachments.adopt({ interface: link.name, ifindex: link.index });
+    configureHostSide(host, link.index, endpoint, network);
+    return attached || !wasKnown || !link.up ? 'repaired' : 'adopted';
+  } catch (error) {
+    if (error instanceof KernelError && ownLink(host, endpoint)?.index !== link.index) return 'gone';
+    throw error;
+  }
+}
+
+async function complete(store: Store, endpoint: Endpoint, routes: ContainerRoute[]): Promise<void> {
+  await store.transaction((transaction) => {
+    const origin = transaction.get(attachments, [endpoint.id])?.origin ?? 'rest';
+    completeEndpoint(transaction, endpoint, { endpoint_id: endpoint.id, origin, routes });
+  });
+}
+
+/** Removes interfaces and pins that carry our mark and that no record wants. */
+function sweep({ store, host, datapath }: ReconcileParts, endpointIds: ReadonlySet<number>): string[] {
+  const swept: string[] = [];
+  const networkIds = new Set(store.list(networks).map(({ id }) => id));
+  for (const link of host.links()) {
+    const owner = ownerOf(link);
+    if (owner === undefined) continue;
+    if ((owner.kind === 'endpoint' ? endpointIds : networkIds).has(owner.id)) continue;
+    host.deleteLink(link.index);
+    swept.push(link.name);
+  }
+  const wanted = new Set(
+    store
+      .list(endpoints)
+      .filter(({ id }) => endpointIds.has(id))
+      .map(({ host_interface }) => host_interface),
+  );
+  for (const name of datapath.attachments.pinned()) {
+    if (wanted.has(name)) continue;
+    datapath.attachments.unpin(name);
+    swept.push(`pins of ${name}`);
+  }
+  return swept;
+}
+
+async function dropUnusedIdentities({ store, identityUse }: ReconcileParts): Promise<void> {
+  const unused = store.list(identities).filter(({ id }) => identityUse.count(id) === 0);
+  if (unused.length === 0) return;
+  await store.transaction((transaction) => {
+    for (const { id } of unused) dropIdentity(transaction, id);
+  });
+}

@@ -1,0 +1,15 @@
+/** Runs changes of the node one after another: each sees everything that the one before it did. */
+export class Serial {
+  private tail: Promise<unknown> = Promise.resolve();
+
+  run<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.tail.then(task);
+    this.tail = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Resolves when everything that was asked for before is done. */
+  async idle(): Promise<void> {
+    await this.tail;
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * What the edges (REST, CNI) may ask of the node. Every method validates nothing about syntax (the schemas of
+ * model/ did), everything about state, and throws AppError. A promise that resolves means: durable in the store
+ * and in force in the kernel. A promise that is rejected means: nothing has changed.
+ */
+import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
+import type { Readiness } from '../model/health.js';
+import type { Identity } from '../model/identity.js';
+import type { Namespace, NamespaceRequest } from '../model/namespace.js';
+import type { Network, NetworkRequest } from '../model/network.js';
+import type { NetworkPolicy } from '../model/policy.js';
+
+export interface NetworkService {
+  /** NETWORK_EXISTS, CIDR_OVERLAP, UNSUPPORTED_DRIVER, NETWORK_NOT_FOUND (a peer). */
+  create(request: NetworkRequest): Promise<Network>;
+  list(): Network[];
+  /** NETWORK_NOT_FOUND. */
+  get(name: string): Network;
+  /** NETWORK_NOT_FOUND, NETWORK_IN_USE. */
+  delete(name: string): Promise<void>;
+}
+
+export interface EndpointService {
+  /** NETWORK_NOT_FOUND, ENDPOINT_EXISTS, ADDRESS_IN_USE, POOL_EXHAUSTED, NETNS_INVALID, INTERFACE_EXISTS, INSUFFICIENT_CAPACITY. */
+  connect(network: string, request: EndpointRequest): Promise<Endpoint>;
+  /** All of the node, or of a network (NETWORK_NOT_FOUND). */
+  list(network?: string): Endpoint[];
+  /** The endpoint; without an interface name the container's only or first one. NETWORK_NOT_FOUND, CONTAINER_NOT_FOUND. */
+  get(network: string, containerId: string, interfaceName?: string): Endpoint;
+  /** NETWORK_NOT_FOUND, CONTAINER_NOT_FOUND. */
+  patch(
+    network: string,
+    containerId: string,
+    patch: EndpointPatch,
+    interfaceName?: string,
+  ): Promise<Endpoint>;
+  /** Every endpoint of the container in the network, or the one of that interface. NETWORK_NOT_FOUND, CONTAINER_NOT_FOUND. */
+  disconnect(network: string, containerId: string, interfaceName?: string): Promise<void>;
+  /** What of the endpoint's state in the kernel is not as it should be; empty: all as it should be. */
+  inspect(endpoint: Endpoint): Promise<string[]>;
+}
+
+export interface NamespaceService {
+  put(name: string, request: NamespaceRequest): Promise<Namespace>;
+  list(): Namespace[];
+  /** NAMESPACE_NOT_FOUND. `default` always exists, and so does every namespace that an endpoint or policy is in. */
+  get(name: string): Namespace;
+  /** NAMESPACE_NOT_FOUND, NAMESPACE_IN_USE. */
+  delete(name: string): Promise<void>;
+}
+
+export interface PolicyService {
+  /** Creates or replaces; as a whole or not at all. INVALID_POLICY, INSUFFICIENT_CAPACITY. */
+  apply(policy: NetworkPolicy): Promise<{ policy: NetworkPolicy; created: boolean }>;
+  list(): NetworkPolicy[];
+  /** POLICY_NOT_FOUND. Cluster-wide policies have the namespace `-`. */
+  get(namespace: string, name: string): NetworkPolicy;
+  /** POLICY_NOT_FOUND. */
+  delete(namespace: string, name: string): Promise<void>;
+}
+
+/** Packets and bytes of one endpoint, since it was connected. reason `NONE`: forwarded. */
+export interface TrafficSample {
+  endpoint_id: number;
+  network: string;
+  direction: 'egress' | 'ingress';
+  reason: string;
+  packets: bigint;
+  bytes: bigint;
+}
+
+/** A verdict, as the loaded program told it. */
+export interface FlowEvent {
+  time: string;
+  verdict: 'allowed' | 'dropped';
+  /** Name of the drop reason; `NONE` when allowed. */
+  reason: string;
+  direction: 'egress' | 'ingress';
+  network?: string;
+  protocol?: string;
+  source: FlowParty;
+  destination: FlowParty;
+  icmp_type?: number;
+  icmp_code?: number;
+  /** Text of the rules that decided: `default/allow-web ingress[0]`. */
+  egress_rule?: string;
+  ingress_rule?: string;
+  bytes: number;
+}
+
+export interface FlowParty {
+  kind: 'endpoint' | 'host' | 'world' | 'unknown';
+  container_id?: string;
+  network?: string;
+  namespace?: string;
+  labels?: Record<string, string>;
+  ip?: string;
+  port?: number;
+}
+
+export interface Observation {
+  readiness(): Readiness;
+  identities(): (Identity & { endpoints: number })[];
+  /** Read from the kernel at the moment of the call; endpoints that are gone are summed under endpoint_id 0 of their network. */
+  traffic(): Promise<TrafficSample[]>;
+  /** Events that never reached the daemon, by cause. */
+  lostEvents(): Record<string, bigint>;
+  /** Live records of the connection table, and its size. */
+  connections(): { used: number; max: number };
+  /** Calls back for each event until the signal aborts. */
+  watchFlows(listener: (event: FlowEvent) => void, signal: AbortSignal): void;
+  /** The last events, oldest first. */
+  recentFlows(limit: number): FlowEvent[];
+}
+
+/** The node, as its edges see it. */
+export interface Node {
+  readonly networks: NetworkService;
+  readonly endpoints: EndpointService;
+  readonly namespaces: NamespaceService;
+  readonly policies: PolicyService;
+  readonly observation: Observation;
+}
