@@ -1,0 +1,59 @@
+/** Bodies of requests: read whole within a limit, then parsed as JSON or YAML. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { AppError } from '../model/errors.js';
+import { POLICY_TEXT_MAX } from '../model/policy.js';
+import { parseYaml } from '../model/yaml-text.js';
+
+/** Largest body of a request, bytes. */
+export const BODY_BYTES_MAX = 1 << 20;
+
+/** How much beyond the limit is read and dropped, so that the sender gets to see the answer. */
+const DRAIN_FACTOR = 8;
+
+/** Media types of YAML: the registered one (RFC 9512) and those that were in use before. */
+export const YAML_TYPES = ['application/yaml', 'application/x-yaml', 'text/yaml'] as const;
+
+/** Replaces fastify's parsers by the one for JSON. */
+export function acceptJson(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: Payload) =>
+    parseJson(await readBody(payload, request.routeOptions.bodyLimit)),
+  );
+}
+
+/** Takes YAML as well, in the scope of `app`. */
+export function acceptYaml(app: FastifyInstance): void {
+  app.addContentTypeParser([...YAML_TYPES], async (_request: FastifyRequest, payload: Payload) =>
+    parseYaml(await readBody(payload, POLICY_TEXT_MAX)),
+  );
+}
+
+type Payload = AsyncIterable<unknown>;
+
+/** The body as text. Throws PAYLOAD_TOO_LARGE. */
+async function readBody(payload: Payload, limit: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of payload) {
+    if (!Buffer.isBuffer(chunk)) throw new TypeError('a body is made of buffers');
+    bytes += chunk.length;
+    if (bytes <= limit) chunks.push(chunk);
+    else if (bytes > limit * DRAIN_FACTOR) break;
+  }
+  if (bytes > limit) {
+    throw new AppError('PAYLOAD_TOO_LARGE', `the body is larger than ${limit} bytes`);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new AppError('INVALID_JSON', `invalid JSON: ${message}`, {
+      details: [{ path: '', message }],
+      cause,
+    });
+  }
+}

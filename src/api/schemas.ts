@@ -1,0 +1,115 @@
+/** How the schemas of model/ act on requests and answers, and the schemas that only the API has. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifySerializerCompiler,
+  RawServerDefault,
+} from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { AppError, ERRORS, type ErrorCode, parseWith } from '../model/errors.js';
+import { CLUSTER_WIDE, containerId, dnsLabel, interfaceName } from '../model/names.js';
+import { policyName } from '../model/policy.js';
+
+/** A fastify instance whose routes are typed by their zod schemas. */
+export type Api = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+/** Turns requests into typed values, or fails with the path of each bad field; a bad body with `code`. */
+export function validateBodyAs(code: ErrorCode, what: string) {
+  return ({ schema, httpPart }: { schema: unknown; httpPart?: string }) => {
+    const [failure, part] = httpPart === 'body' ? [code, what] : (['INVALID_REQUEST', httpPart] as const);
+    return (data: unknown) => {
+      if (httpPart === 'body' && (data === undefined || data === null)) {
+        const message = 'the request has no body';
+        return { error: new AppError(failure, message, { details: [{ path: '', message }] }) };
+      }
+      try {
+        return { value: parseWith(schema as z.ZodType, data, failure, part) };
+      } catch (error) {
+        return { error: error as Error };
+      }
+    };
+  };
+}
+
+/** Objects that are known to fit their schema. They are replaced, never changed, by who made them. */
+const checked = new WeakMap<z.ZodType, WeakSet<object>>();
+
+/** Throws ZodError when the answer is not what the schema promises: a bug of ours. */
+function check(schema: z.ZodType, value: unknown): void {
+  if (typeof value !== 'object' || value === null) {
+    schema.parse(value);
+    return;
+  }
+  const known = checked.get(schema) ?? new WeakSet();
+  if (known.has(value)) return;
+  schema.parse(value);
+  checked.set(schema, known.add(value));
+}
+
+/**
+ * Writes answers, and fails on those that are not what their schema promises. An entry of a list is looked at once:
+ * a check takes a hundred microseconds, and there may be thousands of entries.
+ */
+export const encodeAnswers: FastifySerializerCompiler<z.ZodType> = ({ schema }) => {
+  const list = listOf(schema);
+  return (data: unknown) => {
+    const entries = list === undefined ? undefined : (data as Record<string, unknown>)[list.key];
+    if (list === undefined || !Array.isArray(entries)) schema.parse(data);
+    else for (const entry of entries) check(list.entry, entry);
+    return JSON.stringify(data);
+  };
+};
+
+/** Key and entries of a schema of the form `{key: [entry, …]}`. */
+function listOf(schema: z.ZodType): { key: string; entry: z.ZodType } | undefined {
+  if (!(schema instanceof z.ZodObject)) return undefined;
+  const fields = Object.entries(schema.shape as Record<string, z.ZodType>);
+  const [key, field] = fields[0] ?? [];
+  if (fields.length !== 1 || key === undefined || !(field instanceof z.ZodArray)) return undefined;
+  return { key, entry: field.element as z.ZodType };
+}
+
+export const errorAnswer = z
+  .strictObject({
+    error: z.strictObject({
+      code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]).describe('What went wrong'),
+      message: z.string().describe('For a reader'),
+      details: z
+        .array(z.strictObject({ path: z.string().describe('Path of a bad field'), message: z.string() }))
+        .describe('Each bad field'),
+    }),
+  })
+  .meta({ id: 'Error', description: 'Answer of every request that fails' });
+
+/** The answers of a route, with the one form that errors have. */
+export function answers<Success extends Record<number, unknown>>(success: Success) {
+  return { ...success, '4xx': errorAnswer, '5xx': errorAnswer };
+}
+
+/** An answer without a body. */
+export const nothing = z.undefined().describe('Done');
+
+export const noQuery = z.strictObject({});
+export const networkPath = z.strictObject({ name: dnsLabel.describe('Name of the network') });
+export const containerPath = networkPath.extend({ container_id: containerId });
+export const containerQuery = z.strictObject({
+  interface_name: interfaceName
+    .optional()
+    .describe('Which interface, where the container has several in the network'),
+});
+export const namespacePath = z.strictObject({ name: dnsLabel.describe('Name of the namespace') });
+export const policyPath = z.strictObject({
+  namespace: z
+    .union([z.literal(CLUSTER_WIDE), dnsLabel])
+    .describe(`Namespace of the policy; \`${CLUSTER_WIDE}\`: it is cluster-wide`),
+  name: policyName,
+});

@@ -1,0 +1,24 @@
+import type { Command } from 'commander';
+import type { Health, Readiness } from '../../model/health.js';
+import type { ContextOf } from '../context.js';
+import { EXIT } from '../failures.js';
+import { objectText } from '../output.js';
+import { tableOf } from '../text.js';
+
+export function register(command: Command, contextOf: ContextOf): void {
+  command.action(async () => {
+    const context = contextOf();
+    const { api, format, print } = context;
+    const { version } = (await api.call('GET', '/healthz')) as Health;
+    const readiness = (await api.probe('GET', '/readyz')).body as Readiness;
+    if (!readiness.ready) context.exitCode = EXIT.failed;
+    if (format !== 'table') return print(await objectText(format, { version, ...readiness }));
+    const rows = readiness.checks.map(({ name, ready, message = '' }) => [
+      name,
+      ready ? 'yes' : 'no',
+      message,
+    ]);
+    const head = `quantum-api ${version} is ${readiness.ready ? 'ready' : 'not ready'}\n`;
+    return print(head + tableOf(['CHECK', 'READY', 'MESSAGE'], rows));
+  });
+}

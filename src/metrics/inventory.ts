@@ -1,0 +1,15 @@
+import type { Node } from '../vnet/services.js';
+import type { Collectors } from './collector.js';
+import { METRICS } from './names.js';
+
+/** How many there are of everything that the node keeps. */
+export function collectInventory(collectors: Collectors, node: Node): void {
+  collectors.add(METRICS.endpoints, 'endpoints', (set) => {
+    for (const { name } of node.networks.list()) set({ network: name, state: 'ready' }, 0);
+    for (const { network, state } of node.endpoints.list()) set({ network, state }, 1);
+  });
+  collectors.add(METRICS.networks, 'networks', (set) => set({}, node.networks.list().length));
+  collectors.add(METRICS.identities, 'identities', (set) => set({}, node.observation.identities().length));
+  collectors.add(METRICS.namespaces, 'namespaces', (set) => set({}, node.namespaces.list().length));
+  collectors.add(METRICS.policies, 'policies', (set) => set({}, node.policies.list().length));
+}

@@ -1,0 +1,80 @@
+/** Every metric of the product. Names never change their meaning; docs/metrics.md and the dashboard are held to them. */
+
+export interface MetricInfo {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly labels: readonly string[];
+  readonly help: string;
+}
+
+const TRAFFIC_LABELS = ['network', 'direction', 'reason', 'container_id', 'interface'];
+
+export const METRICS = {
+  packets: {
+    name: 'quantum_packets_total',
+    type: 'counter',
+    labels: TRAFFIC_LABELS,
+    help: 'Packets by what became of them; reason NONE: forwarded',
+  },
+  bytes: {
+    name: 'quantum_bytes_total',
+    type: 'counter',
+    labels: TRAFFIC_LABELS,
+    help: 'Bytes of packets by what became of them; reason NONE: forwarded',
+  },
+  endpoints: {
+    name: 'quantum_endpoints',
+    type: 'gauge',
+    labels: ['network', 'state'],
+    help: 'Endpoints on this node',
+  },
+  networks: { name: 'quantum_networks', type: 'gauge', labels: [], help: 'Networks' },
+  identities: { name: 'quantum_identities', type: 'gauge', labels: [], help: 'Identities' },
+  namespaces: { name: 'quantum_namespaces', type: 'gauge', labels: [], help: 'Namespaces' },
+  policies: { name: 'quantum_policies', type: 'gauge', labels: [], help: 'Policies' },
+  connections: {
+    name: 'quantum_conntrack_entries',
+    type: 'gauge',
+    labels: [],
+    help: 'Connections that the node remembers',
+  },
+  connectionsMax: {
+    name: 'quantum_conntrack_entries_limit',
+    type: 'gauge',
+    labels: [],
+    help: 'Connections that the node can remember',
+  },
+  eventsLost: {
+    name: 'quantum_events_lost_total',
+    type: 'counter',
+    labels: ['cause'],
+    help: 'Flow events that did not reach the daemon, by cause; cause api_reader: that a reader of the API was too slow for',
+  },
+  ready: {
+    name: 'quantum_ready',
+    type: 'gauge',
+    labels: ['check'],
+    help: 'Whether a condition of readiness holds (1) or not (0)',
+  },
+  requests: {
+    name: 'quantum_api_request_duration_seconds',
+    type: 'histogram',
+    labels: ['method', 'route', 'status'],
+    help: 'Time from the head of a request of the API to the end of its answer',
+  },
+  collectErrors: {
+    name: 'quantum_metrics_collect_errors_total',
+    type: 'counter',
+    labels: ['collector'],
+    help: 'Times that a group of metrics could not be read and is missing from an answer',
+  },
+  build: {
+    name: 'quantum_build_info',
+    type: 'gauge',
+    labels: ['version', 'node_version'],
+    help: 'Version of the daemon and of its runtime; the value is 1',
+  },
+} as const satisfies Record<string, MetricInfo>;
+
+/** Names of every metric of ours. */
+export const METRIC_NAMES: readonly string[] = Object.values(METRICS).map(({ name }) => name);

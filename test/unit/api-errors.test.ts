@@ -1,0 +1,297 @@
+import type { InjectOptions } from 'fastify';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type FakeApi, fakeApi } from '../support/fake-api.js';
+
+let api: FakeApi;
+beforeEach(async () => {
+  api = await fakeApi();
+  await post('/networks', { name: 'front', cidr: '10.1.0.0/16' });
+  await post('/networks/front/containers', { container_id: 'c1', netns_path: '/proc/7/ns/net' });
+});
+afterEach(() => api.close());
+
+const post = (url: string, payload: object) => api.app.inject({ method: 'POST', url, payload });
+const container = { container_id: 'c2', netns_path: '/proc/7/ns/net' };
+const policy = (spec: object) => ({
+  apiVersion: 'networking.k8s.io/v1',
+  kind: 'NetworkPolicy',
+  metadata: { name: 'p' },
+  spec,
+});
+
+interface Row {
+  name: string;
+  request: InjectOptions;
+  status: number;
+  code: string;
+  /** Paths of the bad fields. */
+  paths?: string[];
+}
+
+const postRow = (
+  name: string,
+  url: string,
+  payload: object,
+  expected: Omit<Row, 'name' | 'request'>,
+): Row => ({
+  name,
+  request: { method: 'POST', url, payload },
+  ...expected,
+});
+const bad = (...paths: string[]) => ({ status: 400, code: 'INVALID_REQUEST', paths });
+const invalid = (...paths: string[]) => ({ status: 422, code: 'INVALID_POLICY', paths });
+const typed = (url: string, type: string, payload: string): InjectOptions => ({
+  method: 'POST',
+  url,
+  payload,
+  headers: { 'content-type': type },
+});
+
+const ROWS: Row[] = [
+  postRow('a CIDR that is none', '/networks', { name: 'x', cidr: '10.9.0.0/99' }, bad('cidr')),
+  postRow('a CIDR with host bits', '/networks', { name: 'x', cidr: '10.9.0.1/16' }, bad('cidr')),
+  postRow('no CIDR at all', '/networks', { name: 'x' }, bad('cidr')),
+  postRow(
+    'a gateway outside of the CIDR',
+    '/networks',
+    { name: 'x', cidr: '10.9.0.0/16', gateway: '10.8.0.1' },
+    bad('gateway'),
+  ),
+  postRow('a name that is none', '/networks', { name: 'Not_a_name', cidr: '10.9.0.0/16' }, bad('name')),
+  postRow('an unknown field', '/networks', { name: 'x', cidr: '10.9.0.0/16', colour: 'red' }, bad('colour')),
+  postRow(
+    'an unknown field further down',
+    '/networks',
+    { name: 'x', cidr: '10.9.0.0/16', options: { mtuu: 1500 } },
+    bad('options.mtuu'),
+  ),
+  postRow('several bad fields, all named', '/networks', { name: 'X', cidr: 'x' }, bad('cidr', 'name')),
+  postRow(
+    'a network that exists',
+    '/networks',
+    { name: 'front', cidr: '10.9.0.0/16' },
+    { status: 409, code: 'NETWORK_EXISTS' },
+  ),
+  postRow(
+    'a range in use',
+    '/networks',
+    { name: 'x', cidr: '10.1.2.0/24' },
+    { status: 409, code: 'CIDR_OVERLAP' },
+  ),
+  postRow(
+    'an unknown driver',
+    '/networks',
+    { name: 'x', cidr: '10.9.0.0/16', driver: 'vlan' },
+    { status: 422, code: 'UNSUPPORTED_DRIVER', paths: ['driver'] },
+  ),
+  postRow('a container on an unknown network', '/networks/nope/containers', container, {
+    status: 404,
+    code: 'NETWORK_NOT_FOUND',
+  }),
+  postRow(
+    'a container without network namespace',
+    '/networks/front/containers',
+    { container_id: 'c2' },
+    bad('netns_path'),
+  ),
+  postRow(
+    'a bad label',
+    '/networks/front/containers',
+    { ...container, labels: { a: 'not ok' } },
+    bad('labels.a'),
+  ),
+  postRow(
+    'an address outside of the network',
+    '/networks/front/containers',
+    { ...container, ip_address: '10.2.0.1' },
+    bad('ip_address'),
+  ),
+  postRow(
+    'a container that is connected',
+    '/networks/front/containers',
+    { ...container, container_id: 'c1' },
+    {
+      status: 409,
+      code: 'ENDPOINT_EXISTS',
+    },
+  ),
+  postRow(
+    'a policy with a bad port',
+    '/policies',
+    policy({ ingress: [{ ports: [{ port: 70000 }] }] }),
+    invalid('spec.ingress[0].ports[0].port'),
+  ),
+  postRow('a policy with an unknown field', '/policies', policy({ ingres: [] }), invalid('spec.ingres')),
+  postRow('a policy without a name', '/policies', { ...policy({}), metadata: {} }, invalid('metadata.name')),
+  postRow('a policy of another kind', '/policies', { ...policy({}), kind: 'Pod' }, invalid('kind')),
+  postRow('a CNI call without input', '/cni', { env: {} }, bad('stdin')),
+  {
+    name: 'broken JSON',
+    request: typed('/networks', 'application/json', '{"name":'),
+    status: 400,
+    code: 'INVALID_JSON',
+    paths: [''],
+  },
+  {
+    name: 'an empty body that is said to be JSON',
+    request: typed('/networks', 'application/json', ''),
+    status: 400,
+    code: 'INVALID_JSON',
+  },
+  { name: 'no body', request: { method: 'POST', url: '/networks' }, ...bad('') },
+  { name: 'a body that is no object', request: typed('/networks', 'application/json', '[1]'), ...bad('') },
+  {
+    name: '__proto__ as a field',
+    request: typed('/networks', 'application/json', '{"name":"x","cidr":"10.9.0.0/16","__proto__":{"a":1}}'),
+    ...bad('__proto__'),
+  },
+  {
+    name: 'broken YAML',
+    request: typed('/policies', 'application/yaml', 'a: [1'),
+    status: 400,
+    code: 'INVALID_JSON',
+  },
+  {
+    name: 'YAML with aliases',
+    request: typed('/policies', 'text/yaml', 'a: &x [1]\nb: *x'),
+    status: 400,
+    code: 'INVALID_JSON',
+  },
+  {
+    name: 'a body of 2 MiB',
+    request: typed('/networks', 'application/json', `"${'x'.repeat(2 << 20)}"`),
+    status: 413,
+    code: 'PAYLOAD_TOO_LARGE',
+  },
+  {
+    name: 'a policy of 300 KiB',
+    request: typed('/policies', 'application/yaml', `# ${'x'.repeat(300 << 10)}`),
+    status: 413,
+    code: 'PAYLOAD_TOO_LARGE',
+  },
+  {
+    name: 'a form',
+    request: typed('/networks', 'application/x-www-form-urlencoded', '{"name":"x"}'),
+    status: 415,
+    code: 'UNSUPPORTED_MEDIA_TYPE',
+  },
+  {
+    name: 'YAML where only JSON is taken',
+    request: typed('/networks', 'application/yaml', 'name: x'),
+    status: 415,
+    code: 'UNSUPPORTED_MEDIA_TYPE',
+  },
+  { name: 'an unknown path', request: { method: 'GET', url: '/nope' }, status: 404, code: 'NOT_FOUND' },
+  {
+    name: 'an unknown path with a body of any kind',
+    request: typed('/nope', 'text/plain', 'x'),
+    status: 404,
+    code: 'NOT_FOUND',
+  },
+  {
+    name: 'a wrong method',
+    request: { method: 'PUT', url: '/networks' },
+    status: 405,
+    code: 'METHOD_NOT_ALLOWED',
+  },
+  {
+    name: 'a wrong method below a parameter',
+    request: { method: 'POST', url: '/networks/front' },
+    status: 405,
+    code: 'METHOD_NOT_ALLOWED',
+  },
+  { name: 'a path that is not encoded well', request: { method: 'GET', url: '/networks/%zz' }, ...bad() },
+  {
+    name: 'a name in the path that is none',
+    request: { method: 'GET', url: '/networks/Not_a_name' },
+    ...bad('name'),
+  },
+  { name: 'an unknown parameter', request: { method: 'GET', url: '/networks?colour=red' }, ...bad('colour') },
+  {
+    name: 'an unknown network',
+    request: { method: 'GET', url: '/networks/nope' },
+    status: 404,
+    code: 'NETWORK_NOT_FOUND',
+  },
+  {
+    name: 'a network in use',
+    request: { method: 'DELETE', url: '/networks/front' },
+    status: 409,
+    code: 'NETWORK_IN_USE',
+  },
+  {
+    name: 'an unknown container',
+    request: { method: 'GET', url: '/networks/front/containers/c9' },
+    status: 404,
+    code: 'CONTAINER_NOT_FOUND',
+  },
+  {
+    name: 'a patch of nothing',
+    request: { method: 'PATCH', url: '/networks/front/containers/c1', payload: {} },
+    ...bad(''),
+  },
+  {
+    name: 'an unknown namespace',
+    request: { method: 'GET', url: '/namespaces/nope' },
+    status: 404,
+    code: 'NAMESPACE_NOT_FOUND',
+  },
+  {
+    name: 'a namespace in use',
+    request: { method: 'DELETE', url: '/namespaces/default' },
+    status: 409,
+    code: 'NAMESPACE_IN_USE',
+  },
+  {
+    name: 'an unknown policy',
+    request: { method: 'GET', url: '/policies/default/nope' },
+    status: 404,
+    code: 'POLICY_NOT_FOUND',
+  },
+  {
+    name: 'an unknown cluster-wide policy',
+    request: { method: 'DELETE', url: '/policies/-/nope' },
+    status: 404,
+    code: 'POLICY_NOT_FOUND',
+  },
+  {
+    name: 'a limit of flows that is none',
+    request: { method: 'GET', url: '/flows?limit=many' },
+    ...bad('limit'),
+  },
+];
+
+describe('is refused', () => {
+  it.each(ROWS)('$name: $status $code', async ({ request, status, code, paths }) => {
+    const answer = await api.app.inject(request);
+    expect(answer.statusCode).toBe(status);
+    expect(answer.headers['content-type']).toBe('application/json; charset=utf-8');
+    const body = answer.json();
+    expect(Object.keys(body)).toEqual(['error']);
+    expect(Object.keys(body.error)).toEqual(['code', 'message', 'details']);
+    expect(body.error.code).toBe(code);
+    expect(body.error.message).not.toBe('');
+    if (paths !== undefined) {
+      expect(body.error.details.map(({ path }: { path: string }) => path).sort()).toEqual(paths);
+    }
+  });
+
+  it('changes nothing', async () => {
+    for (const { request } of ROWS) await api.app.inject(request);
+    expect(api.node.networks.list()).toHaveLength(1);
+    expect(api.node.endpoints.list()).toHaveLength(1);
+    expect(api.node.policies.list()).toEqual([]);
+  });
+});
+
+it('a form is answered with what to send instead', async () => {
+  const { error } = (
+    await api.app.inject(typed('/networks', 'application/x-www-form-urlencoded', '{}'))
+  ).json();
+  expect(error.message).toContain("-H 'content-type: application/json'");
+});
+
+it('a wrong method is answered with the right ones', async () => {
+  const answer = await api.app.inject({ method: 'PUT', url: '/networks/front' });
+  expect(answer.headers.allow).toBe('DELETE, GET, HEAD');
+});
