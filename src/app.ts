@@ -1,0 +1,117 @@
+/**
+ * The composition root of the daemon. Everything that can be wrong with the settings, the port or the store is
+ * found before the machine is changed.
+ */
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { buildApi } from './api/api.js';
+import { CallerRegistry } from './api/caller.js';
+import { assertPortFree } from './api/port-probe.js';
+import { serveApi } from './api/server.js';
+import { removeConflist, syncConflists, writeConflist } from './cni/conflist.js';
+import { DeferredCalls } from './cni/deferred.js';
+import { CniHandler } from './cni/handler.js';
+import { installPlugin } from './cni/install.js';
+import { NodeCniPorts } from './cni/node-ports.js';
+import { CniServer } from './cni/server.js';
+import { createMetrics } from './metrics/metrics.js';
+import { cniAnswer, cniCall } from './model/cni.js';
+import { AppError } from './model/errors.js';
+import type { Network } from './model/network.js';
+import { listenAddress, type Settings } from './model/settings.js';
+import { socketOwner } from './native/net.js';
+import { notifyServiceManager } from './native/sd-notify.js';
+import { EmbeddedStore } from './store/embedded.js';
+import { networks } from './store/tables.js';
+import { LocalNode } from './vnet/node.js';
+
+export interface App {
+  /** Where the REST API listens; undefined: on its socket only. */
+  readonly url: string | undefined;
+  readonly socketPath: string;
+  /** Finishes what is under way and lets go; containers keep their network. */
+  stop(): Promise<void>;
+}
+
+export interface AppOptions {
+  settings: Settings;
+  version: string;
+  log: Logger;
+  /** NOTIFY_SOCKET of the environment, where a service manager set it. */
+  notifySocket: string | undefined;
+}
+
+/** Starts the daemon; throws AppError, and then nothing of it runs. */
+export async function startApp({ settings, version, log, notifySocket }: AppOptions): Promise<App> {
+  if (process.geteuid?.() !== 0) {
+    throw new AppError(
+      'NOT_ROOT',
+      'the daemon must run as root: it loads BPF programs and configures interfaces',
+    );
+  }
+  const listen = listenAddress(settings.listen);
+  if (listen !== undefined) await assertPortFree(listen);
+
+  const stopping: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const step of stopping.splice(0).reverse()) await step();
+  };
+  try {
+    const store = await EmbeddedStore.open(settings.state_dir);
+    stopping.push(() => store.close());
+
+    const cniSocket = join(settings.run_dir, 'cni.sock');
+    const place = { directory: settings.cni_conf_dir, socket: cniSocket };
+    const files = {
+      write: (network: Network) => writeConflist(place, network),
+      remove: async (network: Network) => void (await removeConflist(place, network.name)),
+    };
+    const node = await LocalNode.open({ settings, store, files, log: log.child({ component: 'node' }) });
+    stopping.push(() => node[Symbol.asyncDispose]());
+
+    const cniLog = log.child({ component: 'cni' });
+    const handler = new CniHandler({
+      ports: new NodeCniPorts(node),
+      deferred: new DeferredCalls(cniSocket, cniLog),
+      log: cniLog,
+    });
+    const callers = new CallerRegistry(socketOwner);
+    const app = await buildApi({
+      node,
+      version,
+      logger: log.child({ component: 'api' }),
+      callers,
+      metrics: createMetrics({ node, version, log: log.child({ component: 'metrics' }) }),
+      cni: {
+        call: cniCall,
+        outcome: cniAnswer,
+        handle: (call) => handler.handle(cniCall.parse(call)),
+      },
+    });
+    const socketPath = join(settings.run_dir, 'api.sock');
+    const server = await serveApi(app, { listen, socketPath, callers });
+    stopping.push(() => server.close());
+
+    log.info(await node.start(), 'the kernel is as the store wants it');
+    for (const error of await syncConflists(place, store.list(networks))) {
+      log.warn({ err: error }, 'a CNI network configuration could not be written');
+    }
+    await installPlugin(settings.cni_bin_dir);
+    const cni = await CniServer.start({ socketPath: cniSocket, handler, log: cniLog });
+    stopping.push(() => cni.close());
+
+    stopping.push(async () => notifyServiceManager(notifySocket, 'STOPPING=1'));
+    const url = urlOf(server.tcp);
+    notifyServiceManager(notifySocket, `READY=1\nSTATUS=serving ${url ?? socketPath}`);
+    return { url, socketPath, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function urlOf(tcp: AddressInfo | undefined): string | undefined {
+  if (tcp === undefined) return undefined;
+  return `http://${tcp.family === 'IPv6' ? `[${tcp.address}]` : tcp.address}:${tcp.port}`;
+}
