@@ -1,0 +1,56 @@
+// A bare network namespace with one process in it (probe.mjs) that connects and listens on command.
+
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+
+const FOLDER = '/run/netns';
+
+export class Container {
+  #probe;
+  #calls = 0;
+  #waiting = new Map();
+
+  constructor(name) {
+    this.name = name;
+    this.path = `${FOLDER}/${name}`;
+    mkdirSync(FOLDER, { recursive: true });
+    writeFileSync(this.path, '');
+    execFileSync('unshare', [`--net=${this.path}`, 'true']);
+    const probe = new URL('probe.mjs', import.meta.url).pathname;
+    this.#probe = spawn('nsenter', [`--net=${this.path}`, process.execPath, probe], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.#probe.on('message', ({ call, result }) => {
+      this.#waiting.get(call)(result);
+      this.#waiting.delete(call);
+    });
+  }
+
+  /** Answers every TCP connection to the port with what it sends. */
+  listen(port) {
+    return this.#ask({ operation: 'listen', port });
+  }
+
+  /** 'connected', or the reason why not. */
+  connect(address, port, timeoutMs) {
+    return this.#ask({ operation: 'connect', address, port, timeoutMs });
+  }
+
+  /** Like connect, and the connection stays open for echo(). */
+  open(address, port, timeoutMs) {
+    return this.#ask({ operation: 'open', address, port, timeoutMs });
+  }
+
+  /** Sends a text over each open connection and waits until it has come back on all of them. */
+  echo(text, timeoutMs) {
+    return this.#ask({ operation: 'echo', text, timeoutMs });
+  }
+
+  #ask(request) {
+    const call = this.#calls++;
+    return new Promise((resolve) => {
+      this.#waiting.set(call, resolve);
+      this.#probe.send({ call, ...request });
+    });
+  }
+}

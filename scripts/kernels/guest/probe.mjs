@@ -1,0 +1,58 @@
+// Runs inside a container's network namespace; see container.mjs for what it is asked.
+
+import { connect, createServer } from 'node:net';
+
+const opened = [];
+
+const operations = {
+  async listen({ port }) {
+    const server = createServer((socket) => socket.on('error', () => {}).pipe(socket));
+    await new Promise((resolve, reject) => server.on('error', reject).listen(port, '::', resolve));
+    return 'listening';
+  },
+
+  async connect(request) {
+    const { outcome, socket } = await dial(request);
+    socket.destroy();
+    return outcome;
+  },
+
+  async open(request) {
+    const { outcome, socket } = await dial(request);
+    opened.push(socket);
+    return outcome;
+  },
+
+  async echo({ text, timeoutMs }) {
+    const answers = opened.map(
+      (socket) =>
+        new Promise((resolve) => {
+          const limit = setTimeout(resolve, timeoutMs, 'timeout');
+          socket.once('data', (data) => {
+            clearTimeout(limit);
+            resolve(data.toString());
+          });
+          socket.write(text);
+        }),
+    );
+    return Promise.all(answers);
+  },
+};
+
+function dial({ address, port, timeoutMs }) {
+  const socket = connect({ host: address, port });
+  return new Promise((resolve) => {
+    const limit = setTimeout(() => resolve({ outcome: 'timeout', socket }), timeoutMs);
+    const end = (outcome) => {
+      clearTimeout(limit);
+      resolve({ outcome, socket });
+    };
+    socket.once('connect', () => end('connected'));
+    socket.on('error', (error) => end(error.code));
+  });
+}
+
+process.on('message', async ({ call, ...request }) => {
+  const result = await operations[request.operation](request).catch((error) => error.message);
+  process.send({ call, result });
+});
