@@ -46,8 +46,12 @@ struct policy_decision {
  * Value of qn_policy. Two generations side by side: programs read slot[control.policy_epoch & 1]. A change
  * is written into the other slot of every key that it touches and takes effect, as a whole, with the one
  * write that advances the epoch.
+ *
+ * The key stands first in the value too, for the same reason as in struct endpoint: a reader that finds it
+ * intact after reading a slot has not read another rule's.
  */
 struct policy_value {
+	struct policy_key key;
 	struct policy_decision slot[2];
 };
 

@@ -24,21 +24,34 @@ struct policy_query {
 	__u8 computed; /* 0: this identity has no compiled policy */
 };
 
+static __always_inline bool policy_key_equal(const struct policy_key *a, const struct policy_key *b)
+{
+	return a->subject == b->subject && a->peer == b->peer && a->direction == b->direction &&
+	       a->protocol == b->protocol && a->port_bits == b->port_bits && a->port == b->port;
+}
+
 static __always_inline void policy_probe(struct policy_query *query, struct policy_key *key)
 {
 	struct policy_value *value = bpf_map_lookup_elem(&qn_policy, key);
-	struct policy_decision *found;
+	struct policy_decision found;
 
 	if (!value)
 		return;
-	found = query->slot ? &value->slot[1] : &value->slot[0];
-	if (found->verdict == VERDICT_NONE)
+	found = query->slot ? value->slot[1] : value->slot[0];
+	barrier();
+	if (!policy_key_equal(&value->key, key)) {
+		/* The element was given to another rule while we read it. This packet is not decided by
+		 * either. */
+		query->computed = 0;
 		return;
-	if (query->verdict == VERDICT_NONE || found->precedence > query->precedence ||
-	    (found->precedence == query->precedence && found->verdict == VERDICT_DENY)) {
-		query->verdict = found->verdict;
-		query->precedence = found->precedence;
-		query->rule = found->rule;
+	}
+	if (found.verdict == VERDICT_NONE)
+		return;
+	if (query->verdict == VERDICT_NONE || found.precedence > query->precedence ||
+	    (found.precedence == query->precedence && found.verdict == VERDICT_DENY)) {
+		query->verdict = found.verdict;
+		query->precedence = found.precedence;
+		query->rule = found.rule;
 	}
 }
 

@@ -156,7 +156,7 @@ export class PolicyTable {
     const { policy } = this.maps;
     return {
       read: () => policy.get(key)?.slot,
-      write: (slot) => policy.set(key, { slot } satisfies PolicyValue),
+      write: (slot) => policy.set(key, { key, slot } satisfies PolicyValue),
       remove: () => policy.delete(key),
       isEmpty: (decision) => decision.verdict === Verdict.NONE,
       empty: NO_DECISION,

@@ -63,7 +63,7 @@ export class Daemon implements AsyncDisposable {
     this.netns = TestNetns.create();
     this.directory = mkdtempSync(join(tmpdir(), `${name}-`));
     this.bpffs = `/sys/fs/bpf/${name}`;
-    this.rest = new Rest(join(this.directory, 'run/api.sock'));
+    this.rest = new Rest(join(this.directory, 'run/api.sock'), () => this.log);
   }
 
   static async start(options?: DaemonOptions): Promise<Daemon> {
@@ -135,12 +135,13 @@ export class Daemon implements AsyncDisposable {
 
   /** A client on a loopback connection inside of the node; a prefix such as `setpriv …` makes it another user's. */
   loopback(port = 9443, wrapper: readonly string[] = []): Rest {
-    return new Rest('', () => {
+    const open = () => {
       const argv = [...wrapper, trafficProgram('sockets'), 'pipe', '127.0.0.1', String(port)];
       const [command = '', ...args] = argv;
       const child = this.netns.net.spawn(command, args, { stdio: ['pipe', 'pipe', 'ignore'] });
       return Duplex.from({ readable: child.stdout, writable: child.stdin } as never);
-    });
+    };
+    return new Rest('', () => this.log, open);
   }
 
   /** Processes that are in the namespace of the node, but for the daemon's own. */

@@ -28,9 +28,10 @@ export interface PolicyInput {
 export type NetworkInput = z.input<typeof networkRequest>;
 
 export class Rest {
-  /** `open` makes a connection; without it, the socket of the path. */
+  /** `open` makes a connection; without it, the socket of the path. `log` is what the daemon says of failures. */
   constructor(
     private readonly socketPath: string,
+    private readonly log: () => string,
     private readonly open?: () => Duplex,
   ) {}
 
@@ -71,7 +72,8 @@ export class Rest {
   async expect<T>(method: string, path: string, body?: unknown): Promise<T> {
     const answer = await this.call(method, path, body);
     if (answer.status >= 200 && answer.status < 300) return answer.json as T;
-    throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+    const log = answer.status >= 500 ? `\n${this.log()}` : '';
+    throw new Error(`${method} ${path}: ${answer.status} ${answer.text}${log}`);
   }
 
   createNetwork(network: NetworkInput): Promise<Network> {

@@ -146,7 +146,8 @@ export class Scenario {
     const key = { subject, peer, direction, protocol, portBits, port };
     const verdict = rule.verdict === 'deny' ? Verdict.DENY : Verdict.ALLOW;
     const value = this.programs.policy.get(key) ?? { slot: [NO_DECISION, NO_DECISION] };
-    this.programs.policy.set(key, withSlot(value, slot, { rule: rule.rule ?? 0, precedence, verdict }));
+    const decision = { rule: rule.rule ?? 0, precedence, verdict };
+    this.programs.policy.set(key, { key, ...withSlot<PolicyDecision>(value, slot, decision) });
     this.computed(subject, slot, direction, portBits);
   }
 
@@ -180,7 +181,7 @@ export class Scenario {
     const next = this.epoch + 1;
     const slot = next & 1;
     for (const { key, value } of this.programs.policy.entries()) {
-      this.programs.policy.set(key, withSlot(value, slot, NO_DECISION));
+      this.programs.policy.set(key, { key, ...withSlot<PolicyDecision>(value, slot, NO_DECISION) });
     }
     for (const endpoint of [this.a, this.b, this.c]) {
       const value = this.programs.subjects.get({ identity: endpoint.identity }) ?? {

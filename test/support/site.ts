@@ -1,6 +1,7 @@
 /** A daemon for the tests of a file, and what one test makes on it; between two tests nothing may be left. */
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll } from 'vitest';
+import { gatewayMac } from '../../src/bridge/mac.js';
 import type { EndpointRequestInput } from '../../src/model/endpoint.js';
 import type { Network } from '../../src/model/network.js';
 import { Container, Host, TCP_PORT, UDP_PORT } from './containers.js';
@@ -75,6 +76,11 @@ export class Site {
   /** Everything that the daemon keeps on the node. */
   state(): Promise<NodeState> {
     return nodeState(this.daemon);
+  }
+
+  /** The only MAC address that the container sees. */
+  gatewayMac(container: Container): string {
+    return gatewayMac(container.endpoint.network_id);
   }
 
   /** What /metrics counts of packets, summed over the series that fit. */

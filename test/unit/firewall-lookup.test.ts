@@ -45,7 +45,7 @@ test('the highest precedence wins, and deny among equals', () => {
 test('of equal rules the one that the programs find first is named', () => {
   const named = (...set: RuleEntry[]) => {
     const { entry: found } = decideWith(set, (1 << 16) | 1);
-    return set.indexOf(found);
+    return found === undefined ? -1 : set.indexOf(found);
   };
   const port = { protocol: 6, port: 80, portBits: 16 };
   expect(named(entry(NETWORK), entry(ANY), entry(IDENTITY))).toBe(2);

@@ -302,17 +302,20 @@ export const PolicyDecision: Codec<PolicyDecision> = codec(
 
 const PolicyDecisionx2: Codec<[PolicyDecision, PolicyDecision]> = array(PolicyDecision, 2);
 
-/** struct policy_value, 16 bytes. */
+/** struct policy_value, 32 bytes. */
 export interface PolicyValue {
+  key: PolicyKey; // struct policy_key
   slot: [PolicyDecision, PolicyDecision]; // struct policy_decision[2]
 }
 export const PolicyValue: Codec<PolicyValue> = codec(
-  16,
+  32,
   (view, at, value) => {
-    PolicyDecisionx2.write(view, at, value.slot);
+    PolicyKey.write(view, at, value.key);
+    PolicyDecisionx2.write(view, at + 16, value.slot);
   },
   (view, at) => ({
-    slot: PolicyDecisionx2.read(view, at),
+    key: PolicyKey.read(view, at),
+    slot: PolicyDecisionx2.read(view, at + 16),
   }),
 );
 
@@ -757,7 +760,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 16,
-    valueSize: 16,
+    valueSize: 32,
     maxEntries: 1048576,
     flags: 1,
     key: PolicyKey,
