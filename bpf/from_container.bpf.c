@@ -103,7 +103,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 	const struct endpoint *self = &passage->self;
 	struct packet *packet = &passage->packet;
 	enum drop_reason reason;
-	bool flood = false;
+	bool flood = false, is_error = false;
 
 	reason = parse_ip(skb, packet);
 	if (reason)
@@ -133,16 +133,11 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 	passage->now = bpf_ktime_get_ns();
 	passage->epoch = policy_epoch();
 	passage->scope = endpoint_network_contains(self, &packet->destination) ? self->network_id : 0;
-	if (packet->fragment == FRAGMENT_LATER) {
-		reason = fragment_follow(packet, self->ifindex, passage->now);
-		if (reason)
-			return reason;
-	} else if (packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6) {
-		if (icmp_is_error(packet))
-			return handle_icmp_error(skb, passage);
-		if (!icmp_is_echo_request(packet) && !icmp_is_echo_reply(packet))
-			return DROP_ICMP_TYPE;
-	}
+	reason = flow_prepare(passage, &is_error);
+	if (reason)
+		return reason;
+	if (is_error)
+		return handle_icmp_error(skb, passage);
 	reason = handle_flow(skb, passage);
 	if (!reason && packet->fragment == FRAGMENT_FIRST)
 		reason = fragment_open(packet, self->ifindex, passage->now);

@@ -77,3 +77,20 @@ related_find(struct passage *passage, const struct ip_address *peer, enum flow_e
 	*reason = connection_recheck(passage, entry, *receiver);
 	return *reason ? NULL : entry;
 }
+
+/*
+ * Readies a parsed packet for its flow: a later fragment gets the ports of its first one, and of ICMP only
+ * echoes and errors go on. Errors belong to another packet's flow: then *is_error.
+ */
+static __always_inline enum drop_reason flow_prepare(struct passage *passage, bool *is_error)
+{
+	struct packet *packet = &passage->packet;
+
+	if (packet->fragment == FRAGMENT_LATER)
+		return fragment_follow(packet, passage->self.ifindex, passage->now);
+	if (packet->protocol != IPPROTO_ICMP && packet->protocol != IPPROTO_ICMPV6)
+		return DROP_NONE;
+	*is_error = icmp_is_error(packet);
+	return *is_error || icmp_is_echo_request(packet) || icmp_is_echo_reply(packet) ? DROP_NONE
+										       : DROP_ICMP_TYPE;
+}

@@ -123,11 +123,36 @@ static __always_inline __u32 policy_epoch(void)
 	return control ? *(volatile __u32 *)&control->policy_epoch : 0;
 }
 
-/* From the opener's side: may source open a connection to destination at port (network byte order)? */
+/* Asks the rules of one party about the other; the rest of the query is the caller's. */
+static __always_inline enum drop_reason policy_ask(struct policy_query *query, const struct party *subject,
+						   const struct party *peer, enum direction direction)
+{
+	bool egress = direction == DIRECTION_EGRESS;
+
+	query->subject = subject->identity;
+	query->peer = peer->identity;
+	query->peer_network = peer->network_id;
+	query->direction = (__u8)direction;
+	policy_lookup(query);
+	if (!query->computed)
+		return DROP_POLICY_MISSING;
+	if (query->verdict == VERDICT_NONE)
+		return egress ? DROP_POLICY_EGRESS : DROP_POLICY_INGRESS;
+	if (query->verdict != VERDICT_ALLOW)
+		return egress ? DROP_POLICY_EGRESS_DENY : DROP_POLICY_INGRESS_DENY;
+	return DROP_NONE;
+}
+
+/*
+ * May the outcome's source open a connection to its destination at port (network byte order)? Only endpoints
+ * have rules: the host and the world are peers of theirs.
+ */
 static __always_inline enum drop_reason policy_judge(struct outcome *outcome, __u8 protocol, __be16 port,
 						     __u32 epoch)
 {
+	const struct party *source = &outcome->source, *destination = &outcome->destination;
 	struct policy_query query = {};
+	enum drop_reason reason;
 
 	query.slot = epoch & 1;
 	query.protocol = protocol;
@@ -136,33 +161,17 @@ static __always_inline enum drop_reason policy_judge(struct outcome *outcome, __
 	outcome->egress_rule = 0;
 	outcome->ingress_rule = 0;
 
-	if (outcome->source.endpoint_id) {
-		query.subject = outcome->source.identity;
-		query.peer = outcome->destination.identity;
-		query.peer_network = outcome->destination.network_id;
-		query.direction = DIRECTION_EGRESS;
-		policy_lookup(&query);
+	if (source->endpoint_id) {
+		reason = policy_ask(&query, source, destination, DIRECTION_EGRESS);
 		outcome->egress_rule = query.rule;
-		if (!query.computed)
-			return DROP_POLICY_MISSING;
-		if (query.verdict == VERDICT_NONE)
-			return DROP_POLICY_EGRESS;
-		if (query.verdict != VERDICT_ALLOW)
-			return DROP_POLICY_EGRESS_DENY;
+		if (reason)
+			return reason;
 	}
-	if (outcome->destination.endpoint_id) {
-		query.subject = outcome->destination.identity;
-		query.peer = outcome->source.identity;
-		query.peer_network = outcome->source.network_id;
-		query.direction = DIRECTION_INGRESS;
-		policy_lookup(&query);
+	if (destination->endpoint_id) {
+		reason = policy_ask(&query, destination, source, DIRECTION_INGRESS);
 		outcome->ingress_rule = query.rule;
-		if (!query.computed)
-			return DROP_POLICY_MISSING;
-		if (query.verdict == VERDICT_NONE)
-			return DROP_POLICY_INGRESS;
-		if (query.verdict != VERDICT_ALLOW)
-			return DROP_POLICY_INGRESS_DENY;
+		if (reason)
+			return reason;
 	}
 	return DROP_NONE;
 }
