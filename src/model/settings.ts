@@ -13,11 +13,18 @@ const RUN_DIR_MAX = 107 - '/api.sock'.length;
 
 const WEEK_S = 7 * 24 * 3600;
 
+/** Directories cannot be made there; Node tries for ever (mkdir in /proc fails as if the parent were missing). */
+const KERNEL_OWNED = /^\/+(proc|sys(?!\/+fs\/+bpf(\/|$)))(\/|$)|\/\.\.(\/|$)/;
+
 function path(text: string, fallback: string, max = 1024) {
   return z
     .string()
     .max(max, `must have at most ${max} characters`)
     .regex(/^\/[^\0]*$/, 'must be an absolute path')
+    .refine(
+      (text) => !KERNEL_OWNED.test(text),
+      'must have no "..", and not be in /proc, or in /sys beside /sys/fs/bpf',
+    )
     .default(fallback)
     .describe(text);
 }

@@ -201,4 +201,11 @@ describe('settings', () => {
   it('are documented in docs/settings.md as they are', () => {
     expect(readFileSync(join(root, 'docs/settings.md'), 'utf8')).toBe(renderSettingsDocs());
   });
+
+  it.each(['/proc/x', '/sys/kernel', '//proc/self', '/var/../proc/x', '/proc'])(
+    'refuse %s as a directory: making it would never end',
+    (directory) => {
+      expect(() => load({ argv: ['--state-dir', directory] })).toThrow(/must have no/);
+    },
+  );
 });
