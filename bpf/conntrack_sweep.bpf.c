@@ -28,7 +28,7 @@ static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, stru
 		      struct sweep *sweep)
 {
 	struct conntrack_sweep *counters = sweep->counters;
-	__u32 payer = conntrack_payer(entry);
+	struct payer payer = conntrack_payer(entry);
 	struct conntrack_key copy = *key;
 	struct outcome outcome = {};
 

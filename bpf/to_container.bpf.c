@@ -19,6 +19,7 @@ static __always_inline enum drop_reason source_party(struct __sk_buff *skb, cons
 						     struct party *source)
 {
 	struct endpoint sender;
+	struct party owner;
 
 	if (!skb->ingress_ifindex) {
 		*source = (struct party){.identity = IDENTITY_HOST};
@@ -26,6 +27,12 @@ static __always_inline enum drop_reason source_party(struct __sk_buff *skb, cons
 	}
 	if (endpoint_of_interface(skb->ingress_ifindex, &sender)) {
 		party_from_endpoint(source, &sender);
+		/* Its own address, or the node's, if somebody else's masquerading has put that in its place.
+		 */
+		if (endpoint_has_address(&sender, &packet->source))
+			return DROP_NONE;
+		if (party_of_address(&packet->source, &owner) || owner.identity != IDENTITY_HOST)
+			return DROP_BAD_SOURCE;
 		return DROP_NONE;
 	}
 	if (address_classify(&packet->source) != ADDRESS_UNICAST)
@@ -152,6 +159,9 @@ int to_container(struct __sk_buff *skb)
 	if (!passage)
 		return ACTION_DROP;
 	reason = handle_frame(skb, passage);
+	/* The MAC of this interface is for nobody to know: see createPair() in src/bridge. */
+	if (!reason && bpf_skb_store_bytes(skb, ETH_ALEN, passage->self.gateway_mac, ETH_ALEN, 0))
+		reason = DROP_DELIVERY_FAILED;
 	account(skb, passage, DIRECTION_INGRESS, reason);
 	return reason ? ACTION_DROP : ACTION_PASS;
 }

@@ -178,6 +178,11 @@ static Napi::Value link_create_veth(const Napi::CallbackInfo &info)
 	set_common(peer.get(), options.interface("peerName"), options.mac_if("peerMac"), mtu);
 	if (std::optional<int> fd = options.fd_if("peerNetnsFd"))
 		rtnl_link_set_ns_fd(peer.get(), *fd);
+	/* Unless told, the kernel makes queues for every CPU, and then takes all but the first out of use. */
+	for (rtnl_link *end : {link.get(), peer.get()}) {
+		rtnl_link_set_num_tx_queues(end, 1);
+		rtnl_link_set_num_rx_queues(end, 1);
+	}
 	create_link(route, link.get(), options.alias_if("alias"));
 	return info.Env().Undefined();
 }

@@ -2,6 +2,7 @@
  * The composition root of the daemon. Everything that can be wrong with the settings, the port or the store is
  * found before the machine is changed.
  */
+import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -15,11 +16,13 @@ import { CniHandler } from './cni/handler.js';
 import { installPlugin } from './cni/install.js';
 import { NodeCniPorts } from './cni/node-ports.js';
 import { CniServer } from './cni/server.js';
+import { Claim, OWN_NETNS } from './datapath/claim.js';
 import { createMetrics } from './metrics/metrics.js';
 import { cniAnswer, cniCall } from './model/cni.js';
 import { AppError } from './model/errors.js';
 import type { Network } from './model/network.js';
 import { listenAddress, type Settings } from './model/settings.js';
+import { KernelError } from './native/errors.js';
 import { socketOwner } from './native/net.js';
 import { notifyServiceManager } from './native/sd-notify.js';
 import { EmbeddedStore } from './store/embedded.js';
@@ -44,12 +47,7 @@ export interface AppOptions {
 
 /** Starts the daemon; throws AppError, and then nothing of it runs. */
 export async function startApp({ settings, version, log, notifySocket }: AppOptions): Promise<App> {
-  if (process.geteuid?.() !== 0) {
-    throw new AppError(
-      'NOT_ROOT',
-      'the daemon must run as root: it loads BPF programs and configures interfaces',
-    );
-  }
+  requireRights();
   const listen = listenAddress(settings.listen);
   if (listen !== undefined) await assertPortFree(listen);
 
@@ -60,6 +58,8 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
   try {
     const store = await EmbeddedStore.open(settings.state_dir);
     stopping.push(() => store.close());
+    const claim = Claim.take(OWN_NETNS, 'this network namespace');
+    stopping.push(async () => claim[Symbol.dispose]());
 
     const cniSocket = join(settings.run_dir, 'cni.sock');
     const place = { directory: settings.cni_conf_dir, socket: cniSocket };
@@ -93,11 +93,11 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
     const server = await serveApi(app, { listen, socketPath, callers });
     stopping.push(() => server.close());
 
+    await installPlugin(settings.cni_bin_dir);
     log.info(await node.start(), 'the kernel is as the store wants it');
     for (const error of await syncConflists(place, store.list(networks))) {
       log.warn({ err: error }, 'a CNI network configuration could not be written');
     }
-    await installPlugin(settings.cni_bin_dir);
     const cni = await CniServer.start({ socketPath: cniSocket, handler, log: cniLog });
     stopping.push(() => cni.close());
 
@@ -107,7 +107,26 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
     return { url, socketPath, stop };
   } catch (error) {
     await stop();
-    throw error;
+    if (!(error instanceof KernelError)) throw error;
+    throw new AppError('KERNEL_ERROR', error.message, { cause: error });
+  }
+}
+
+/** Without which nothing works: CAP_NET_ADMIN for interfaces, CAP_SYS_ADMIN for namespaces, mounts and programs. */
+const CAPABILITIES = [
+  { name: 'CAP_NET_ADMIN', bit: 12n },
+  { name: 'CAP_SYS_ADMIN', bit: 21n },
+] as const;
+
+/** Throws NOT_ROOT. */
+function requireRights(): void {
+  const what = 'it loads BPF programs and configures interfaces';
+  if (process.geteuid?.() !== 0) throw new AppError('NOT_ROOT', `the daemon must run as root: ${what}`);
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  const held = BigInt(`0x${effective ?? 0}`);
+  const missing = CAPABILITIES.filter(({ bit }) => ((held >> bit) & 1n) === 0n).map(({ name }) => name);
+  if (missing.length > 0) {
+    throw new AppError('NOT_ROOT', `the daemon lacks ${missing.join(' and ')}: ${what}`);
   }
 }
 

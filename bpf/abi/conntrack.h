@@ -74,6 +74,7 @@ struct fragment_entry {
  */
 struct flow_count {
 	__u32 flows;
+	__u32 inbound; /* opened from outside: their number must not keep the endpoint from opening its own */
 };
 
 /* The one value of qn_sweep: what the last run of the conntrack_sweep program did. */

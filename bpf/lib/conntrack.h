@@ -90,7 +90,8 @@ static __always_inline struct conntrack_entry *conntrack_find(const struct flow 
 static __always_inline void conntrack_refresh(struct conntrack_entry *entry, const struct packet *packet,
 					      enum flow_end sender, __u64 now)
 {
-	__u32 flags = entry->flags;
+	const __u32 known = entry->flags;
+	__u32 flags = known;
 	__u64 expires;
 
 	if (sender == FLOW_RESPONDER)
@@ -103,31 +104,51 @@ static __always_inline void conntrack_refresh(struct conntrack_entry *entry, con
 		if (sender == FLOW_OPENER && (flags & CONNTRACK_REPLIED) && (packet->tcp_flags & TCP_ACK))
 			flags |= CONNTRACK_ESTABLISHED;
 	}
-	if (flags != entry->flags)
-		__sync_fetch_and_or(&entry->flags, flags);
+	/* Only what is new: the element may have become another flow's while we looked (see struct endpoint).
+	 */
+	if (flags != known)
+		__sync_fetch_and_or(&entry->flags, flags & ~known);
 	expires = now + conntrack_lifetime(packet->protocol, flags);
 	/* A lifetime may shrink (FIN, RST); growth by less than a second is not worth the write. */
 	if (expires < entry->expires_ns || expires - entry->expires_ns > NSEC_PER_SEC)
 		entry->expires_ns = expires;
 }
 
-/* Whose account a record is on: the opener's, or for one from outside the responder's. */
-static __always_inline __u32 conntrack_payer(const struct conntrack_entry *entry)
+/* Whose account a record is on: the opener's, or for one from outside the responder's, kept apart from its
+ * own. */
+struct payer {
+	__u32 endpoint_id;
+	bool inbound;
+};
+
+static __always_inline struct payer conntrack_payer(const struct conntrack_entry *entry)
 {
-	return entry->endpoint_id[FLOW_OPENER] ? entry->endpoint_id[FLOW_OPENER]
-					       : entry->endpoint_id[FLOW_RESPONDER];
+	__u32 opener = entry->endpoint_id[FLOW_OPENER];
+
+	return opener ? (struct payer){.endpoint_id = opener}
+		      : (struct payer){.endpoint_id = entry->endpoint_id[FLOW_RESPONDER], .inbound = true};
 }
 
-static __always_inline void conntrack_remove(const struct conntrack_key *key, __u32 payer)
+/* The counter that a payer's flows are in. The verifier must see a bound that the compiler knows and leaves
+ * out. */
+static __always_inline __u32 *flow_counter(struct flow_count *count, struct payer payer)
+{
+	__u32 index = payer.inbound;
+
+	asm volatile("%0 &= 1" : "+r"(index));
+	return &count->flows + index;
+}
+
+static __always_inline void conntrack_remove(const struct conntrack_key *key, struct payer payer)
 {
 	struct flow_count *count;
 
 	/* Only who really removed it takes it off the account. */
 	if (bpf_map_delete_elem(&qn_conntrack, key))
 		return;
-	count = bpf_map_lookup_elem(&qn_flow_counts, &payer);
+	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 	if (count)
-		__sync_fetch_and_add(&count->flows, (__u32)-1);
+		__sync_fetch_and_add(flow_counter(count, payer), (__u32)-1);
 }
 
 /* Makes the record of a flow that the policy allows. */
@@ -138,7 +159,8 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 	struct conntrack_entry entry = {};
 	struct conntrack_entry *old;
 	struct flow_count *count;
-	__u32 payer;
+	struct payer payer;
+	__u32 *flows;
 	long error;
 
 	entry.flags = (flow->from_b ? CONNTRACK_OPENER_IS_B : 0) |
@@ -159,16 +181,17 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 	if (old)
 		conntrack_remove(&flow->key, conntrack_payer(old));
 
-	count = bpf_map_lookup_elem(&qn_flow_counts, &payer);
+	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 	if (!count) {
 		struct flow_count none = {};
 
-		bpf_map_update_elem(&qn_flow_counts, &payer, &none, BPF_NOEXIST);
-		count = bpf_map_lookup_elem(&qn_flow_counts, &payer);
+		bpf_map_update_elem(&qn_flow_counts, &payer.endpoint_id, &none, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 		if (!count)
 			return DROP_MAP_CORRUPT;
 	}
-	if (config_flows_per_endpoint && count->flows >= config_flows_per_endpoint)
+	flows = flow_counter(count, payer);
+	if (config_flows_per_endpoint && *flows >= config_flows_per_endpoint)
 		return DROP_FLOW_LIMIT;
 	error = bpf_map_update_elem(&qn_conntrack, &flow->key, &entry, BPF_NOEXIST);
 	/* Another CPU made it since we looked: the same flow, judged the same way. */
@@ -176,6 +199,6 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 		return DROP_NONE;
 	if (error)
 		return DROP_CONNTRACK_FULL;
-	__sync_fetch_and_add(&count->flows, 1);
+	__sync_fetch_and_add(flows, 1);
 	return DROP_NONE;
 }

@@ -2,6 +2,7 @@
 /* The ways out for a packet that may pass. */
 #pragma once
 
+#include "checksum.h"
 #include "endpoint.h"
 #include "passage.h"
 
@@ -24,6 +25,10 @@ static __always_inline enum drop_reason deliver_back(struct __sk_buff *skb, stru
 /* To the host's own stack, which routes it on if it is not for the host. */
 static __always_inline enum drop_reason deliver_host(struct __sk_buff *skb, struct passage *passage)
 {
+	enum drop_reason reason = checksum_check(skb, &passage->packet);
+
+	if (reason)
+		return reason;
 	mark_for_receiver(skb);
 	passage->action = ACTION_PASS;
 	return DROP_NONE;

@@ -11,8 +11,17 @@ import { KernelError } from '../native/errors.js';
 import type { LinkInfo, NetnsHandle, RouteInfo, Rtnl } from '../native/net.js';
 import { expediteGracePeriods } from '../native/rcu.js';
 import { endpointAlias, ownerOf } from './aliases.js';
-import { gatewayMac } from './mac.js';
+import { guardInterface } from './guard.js';
 import { networkMtu } from './network-device.js';
+
+/** Of `lo`, the first interface of every network namespace (LOOPBACK_IFINDEX of linux/net_namespace.h). */
+const LOOPBACK_INDEX = 1;
+
+/** Indexes of the host's end and of the container's, each in its own namespace. */
+export interface PairIndexes {
+  index: number;
+  peerIndex: number;
+}
 
 /** A route inside the container, as CNI writes it; without `gw` by the network's gateway. */
 export interface ContainerRoute {
@@ -37,12 +46,22 @@ interface Leg {
   anywhere: '0.0.0.0/0' | '::/0';
 }
 
-/** Creates both ends, down. Returns the index of the host's. INTERFACE_EXISTS when the container has that name. */
-export function createPair(host: Rtnl, netns: NetnsHandle, endpoint: Endpoint, network: Network): number {
+/**
+ * Creates both ends, down. INTERFACE_EXISTS when the container has that name.
+ *
+ * The host's side has a random MAC address that nobody learns: containers only ever see the gateway's. The kernel takes
+ * a frame to another address for somebody else's, and the program says otherwise of those that may pass. So a frame that
+ * gets past the program (the kernel lets a container mark frames as classified, by an ifb device of its own) ends here.
+ */
+export function createPair(
+  host: Rtnl,
+  netns: NetnsHandle,
+  endpoint: Endpoint,
+  network: Network,
+): PairIndexes {
   try {
     host.createVeth({
       name: endpoint.host_interface,
-      mac: gatewayMac(network.id),
       alias: endpointAlias(endpoint.id),
       mtu: networkMtu(network),
       peerName: endpoint.interface_name,
@@ -55,8 +74,8 @@ export function createPair(host: Rtnl, netns: NetnsHandle, endpoint: Endpoint, n
     throw error;
   }
   const link = host.link(endpoint.host_interface);
-  if (link === undefined) throw new Error(`interface ${endpoint.host_interface} vanished`);
-  return link.index;
+  if (link?.peerIndex === undefined) throw new Error(`interface ${endpoint.host_interface} vanished`);
+  return { index: link.index, peerIndex: link.peerIndex };
 }
 
 export function interfaceExists(name: string, cause?: unknown): AppError {
@@ -65,7 +84,9 @@ export function interfaceExists(name: string, cause?: unknown): AppError {
 
 /** Takes the host's side up, with the routes and neighbours that lead to the container. Repeatable. */
 export function configureHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
-  host.setLink(index, { addrGenMode: 'none', up: true });
+  host.setLink(index, { addrGenMode: 'none' });
+  guardInterface(endpoint.host_interface);
+  host.setLink(index, { up: true });
   for (const leg of legsOf(endpoint, network)) {
     host.setNeighbour({ index, address: leg.address, mac: endpoint.mac_address, permanent: true });
     host.addRoute({ destination: leg.hostRoute, index, scope: 'link', source: leg.gateway, replace: true });
@@ -78,22 +99,19 @@ export function configureHostSide(host: Rtnl, index: number, endpoint: Endpoint,
  */
 export function configureContainer(
   inside: Rtnl,
+  index: number,
   endpoint: Endpoint,
   network: Network,
   routes: readonly ContainerRoute[],
 ): ContainerRoute[] {
   const legs = legsOf(endpoint, network);
-  const link = inside.link(endpoint.interface_name);
-  if (link === undefined) throw new Error(`interface ${endpoint.interface_name} vanished`);
-  const { index } = link;
   // Without IPv6 on the network a link-local address would only cause packets that are dropped.
   if (!legs.some(({ defaultRoute }) => defaultRoute === 'default6'))
     inside.setLink(index, { addrGenMode: 'none' });
   for (const { address, prefixLength } of legs) {
     inside.addAddress({ index, address: `${address}/${prefixLength}`, noDad: true });
   }
-  const loopback = inside.link('lo');
-  if (loopback !== undefined && !loopback.up) inside.setLink('lo', { up: true });
+  inside.setLink(LOOPBACK_INDEX, { up: true });
   inside.setLink(index, { up: true });
 
   return wantedRoutes(legs, routes).flatMap(({ destination, dst, gw }) =>
@@ -163,7 +181,7 @@ export function inspectEndpointDevice(
   if (inner === undefined) problems.push(`container interface ${endpoint.interface_name} is missing`);
   if (outer === undefined || inner === undefined) return problems;
 
-  problems.push(...inspectLink(outer, endpoint.host_interface, gatewayMac(network.id)));
+  if (!outer.up) problems.push(`${endpoint.host_interface} is down`);
   problems.push(...inspectLink(inner, endpoint.interface_name, endpoint.mac_address));
   if (outer.peerIndex !== inner.index) {
     problems.push(`${endpoint.interface_name} is not the other end of ${endpoint.host_interface}`);

@@ -1,5 +1,5 @@
 /** MAC addresses of ours: locally administered, unicast (IEEE 802, second bit of the first byte set). */
-import { randomBytes } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 
 /**
  * MAC of the gateway of a network: of its bridge and of the host's side of every veth. One address for all of
@@ -13,7 +13,9 @@ export function gatewayMac(networkId: number): string {
 
 /** A MAC for a container's side. 0x06 keeps it apart from every gateway's. */
 export function randomMac(): string {
-  return format(Buffer.concat([Buffer.of(0x06), randomBytes(5)]));
+  const bytes = Buffer.of(0x06, 0, 0, 0, 0, 0);
+  bytes.writeUIntBE(randomInt(2 ** 40), 1, 5);
+  return format(bytes);
 }
 
 function format(bytes: Buffer): string {

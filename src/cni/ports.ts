@@ -32,7 +32,7 @@ export interface Attachment {
   /** MTU of both sides of the veth pair, bytes. */
   mtu: number;
   /** MAC address of the host's side. */
-  host_mac: string;
+  host_mac?: string | undefined;
   /** Every route that was made inside the container, default routes included. */
   routes: Route[];
 }

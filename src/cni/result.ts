@@ -26,7 +26,7 @@ export function addResult(
 
 function ownInterfaces({ endpoint, mtu, host_mac }: Attachment): NonNullable<CniResult['interfaces']> {
   return [
-    { name: endpoint.host_interface, mac: host_mac, mtu },
+    { name: endpoint.host_interface, ...(host_mac === undefined ? {} : { mac: host_mac }), mtu },
     {
       name: endpoint.interface_name,
       mac: endpoint.mac_address,

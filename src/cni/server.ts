@@ -128,16 +128,22 @@ function refusal(status: number, message: string): { status: number; body: objec
 }
 
 /** The body as text, or undefined when it is larger than BODY_BYTES_MAX. */
-async function readBody(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    // The rest is read and dropped, or the plugin would see a broken connection instead of the answer.
-    if (bytes <= BODY_BYTES_MAX) chunks.push(chunk);
-    else if (bytes > 2 * BODY_BYTES_MAX) return undefined;
-  }
-  return bytes > BODY_BYTES_MAX ? undefined : Buffer.concat(chunks).toString('utf8');
+function readBody(request: IncomingMessage): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      // The rest is read and dropped, or the plugin would see a broken connection instead of the answer.
+      if (bytes <= BODY_BYTES_MAX) chunks.push(chunk);
+      else if (bytes > 2 * BODY_BYTES_MAX) request.destroy();
+    });
+    request.on('end', () => {
+      resolve(bytes > BODY_BYTES_MAX ? undefined : Buffer.concat(chunks).toString('utf8'));
+    });
+    request.on('error', reject);
+    request.on('close', () => reject(new Error('the connection was closed within the body')));
+  });
 }
 
 /** Makes the directory, and removes a socket that nobody listens at. */

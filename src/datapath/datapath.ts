@@ -1,14 +1,16 @@
 /** The kernel's side of the node: programs, their maps, and what is attached where. */
+import { existsSync } from 'node:fs';
 import type { Settings } from '../model/settings.js';
 import { RingBuffer } from '../native/bpf.js';
 import { waitForPrograms } from '../native/rcu.js';
 import { Event } from './abi/generated.js';
 import { type Attachments, openAttachments } from './attachments.js';
+import { Claim } from './claim.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
 import { EndpointTable } from './endpoint-table.js';
 import { PolicyTable } from './policy-table.js';
-import { loadPrograms, type Programs, preparePins } from './programs.js';
+import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
 
 /** Records that wait for the event loop; what comes beyond is dropped and counted. */
 const EVENTS_QUEUED_MAX = 16384;
@@ -23,21 +25,35 @@ export class Datapath implements AsyncDisposable {
 
   private constructor(
     private readonly programs: Programs,
-    linksDirectory: string,
+    private readonly place: Place,
     readonly conntrackMax: number,
   ) {
-    this.attachments = openAttachments(programs, linksDirectory);
+    this.attachments = openAttachments(programs, place.pins.links);
     this.endpoints = new EndpointTable(programs.maps);
     this.policy = new PolicyTable(programs.maps, waitForPrograms);
     this.counters = new Counters(programs.maps);
     this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
   }
 
-  /** Loads programs and maps, or adopts the maps that are pinned. Touches no interface. */
+  /**
+   * Loads programs and maps, or adopts the maps that are pinned. Touches no interface. ALREADY_RUNNING: another daemon
+   * uses the pins; KERNEL_UNSUPPORTED. What it made is gone again when it throws.
+   */
   static async open(settings: Settings): Promise<Datapath> {
-    const pins = preparePins(settings.bpffs_dir);
-    const programs = await loadPrograms(settings, pins);
-    return new Datapath(programs, pins.links, programs.maps.conntrack.raw.info.maxEntries);
+    const place = takePlace(settings.bpffs_dir);
+    try {
+      const programs = await loadPrograms(settings, place.pins);
+      return new Datapath(programs, place, programs.maps.conntrack.raw.info.maxEntries);
+    } catch (error) {
+      leave(place);
+      throw error;
+    }
+  }
+
+  /** Gives up before anything was attached: as dispose, and what open() made is gone again. */
+  async abandon(): Promise<void> {
+    await this[Symbol.asyncDispose]();
+    leave(this.place);
   }
 
   /** Sizes of maps that differ from the settings, because the maps are older. */
@@ -67,5 +83,26 @@ export class Datapath implements AsyncDisposable {
     await this.sweeper.stop();
     await this.policy.settled();
     this.programs[Symbol.dispose]();
+    this.place.claim[Symbol.dispose]();
   }
+}
+
+/** The directory of the pins, as it was found. */
+interface Place {
+  directory: string;
+  pins: PinDirectories;
+  claim: Claim;
+  /** No daemon has kept pins there before. */
+  isNew: boolean;
+}
+
+function takePlace(directory: string): Place {
+  const isNew = !existsSync(`${directory}/maps`);
+  const pins = preparePins(directory);
+  return { directory, pins, claim: Claim.take(directory, `the pins in ${directory}`), isNew };
+}
+
+function leave({ directory, pins, claim, isNew }: Place): void {
+  if (isNew) removePins(directory, pins);
+  claim[Symbol.dispose]();
 }

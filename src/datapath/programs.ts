@@ -3,14 +3,15 @@
  * earlier daemon left running; programs themselves are loaded anew at each start and then put in the place of
  * the old ones, link by link.
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../model/errors.js';
 import type { Settings } from '../model/settings.js';
-import { BpfMap, BpfObject, type BpfProgram, isBpffs, mountBpffs } from '../native/bpf.js';
+import { BpfMap, BpfObject, type BpfProgram, mountBpffs } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { CONFIG, type MAPS } from './abi/generated.js';
 import { type DatapathMaps, openMaps } from './maps.js';
+import { requirePrivate } from './private-directory.js';
 
 /** Where the build puts the object files. */
 const OBJECTS = new URL('../../bpf/build/', import.meta.url);
@@ -33,14 +34,33 @@ export interface PinDirectories {
   links: string;
 }
 
-/** Makes the directories of the pins; mounts a BPF file system where there is none. */
+/** Makes the directories of the pins; mounts a BPF file system where there is none. KERNEL_UNSUPPORTED. */
 export function preparePins(bpffsDir: string): PinDirectories {
-  mkdirSync(bpffsDir, { recursive: true, mode: 0o700 });
-  if (!isBpffs(bpffsDir)) mountBpffs(bpffsDir);
   const pins = { maps: `${bpffsDir}/maps`, links: `${bpffsDir}/links` };
-  mkdirSync(pins.maps, { recursive: true, mode: 0o700 });
-  mkdirSync(pins.links, { recursive: true, mode: 0o700 });
+  try {
+    // Not by Node's recursive mkdir, which never ends in file systems such as /sys where nothing can be made.
+    mountBpffs(bpffsDir);
+    for (const directory of [pins.maps, pins.links]) mountBpffs(directory);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    throw new AppError('KERNEL_UNSUPPORTED', `no pins can be kept in ${bpffsDir}: ${error.message}`, {
+      cause: error,
+      hint: 'bpffs_dir must be a directory in a BPF file system, or where one can be mounted',
+    });
+  }
+  for (const directory of [bpffsDir, pins.maps, pins.links]) requirePrivate(directory);
   return pins;
+}
+
+/** Takes away what preparePins() and loadPrograms() made, unless something is attached, which would be set free. */
+export function removePins(bpffsDir: string, pins: PinDirectories): void {
+  if (readdirSync(pins.links).length > 0) return;
+  for (const directory of [pins.maps, pins.links]) rmSync(directory, { recursive: true, force: true });
+  try {
+    rmdirSync(bpffsDir);
+  } catch {
+    // A mount point, or with something of somebody else's in it.
+  }
 }
 
 /** Throws AppError KERNEL_UNSUPPORTED (with the kernel's own words in the cause) when a program does not load. */
@@ -85,15 +105,16 @@ async function loadProgram(
   if (!existsSync(path)) {
     throw new AppError('KERNEL_UNSUPPORTED', `${path} is missing`, { hint: 'run "npm run build"' });
   }
-  using object = BpfObject.open(path);
-  for (const setting of Object.values(CONFIG)) {
-    object.setVariable(setting.variable, setting.codec.encode(settings[setting.name]));
-  }
-  for (const [map, size] of sizes) {
-    if (object.mapNames.includes(map)) object.setMaxEntries(map, size);
-  }
   try {
+    using object = BpfObject.open(path);
+    for (const setting of Object.values(CONFIG)) {
+      object.setVariable(setting.variable, setting.codec.encode(settings[setting.name]));
+    }
+    for (const [map, size] of sizes) {
+      if (object.mapNames.includes(map)) object.setMaxEntries(map, size);
+    }
     await object.load({ pinRoot: pins.maps });
+    return object.program(name);
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     throw new AppError(
@@ -105,7 +126,6 @@ async function loadProgram(
       },
     );
   }
-  return object.program(name);
 }
 
 function required(programs: ReadonlyMap<ProgramName, BpfProgram>, name: ProgramName): BpfProgram {

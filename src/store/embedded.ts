@@ -15,12 +15,16 @@ import {
   damaged,
   decodeRecord,
   deepFreeze,
+  encodeJson,
   encodeKey,
   encodeValue,
   VERSION_KEY,
 } from './record.js';
-import type { Key, Prefix, Store, Table, Transaction } from './store.js';
+import type { Key, Prefix, Staged, Store, Table, Transaction, Urgency } from './store.js';
 import { type AnyTable, STORE_VERSION, TABLES } from './tables.js';
+
+/** How long what is written `soon` waits for others to be written with it. */
+const SOON_MS = 10;
 
 /** A change in memory that may still have to be taken back. */
 interface Change {
@@ -43,6 +47,7 @@ export class EmbeddedStore implements Store {
   readonly #memory: ReadonlyMap<string, MemoryTable>;
   #pending: Pending[] = [];
   #writing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #running = false;
   #closing: Promise<void> | undefined;
 
@@ -87,7 +92,13 @@ export class EmbeddedStore implements Store {
     return this.#table(table).any(prefix ?? []);
   }
 
-  async transaction<T>(body: (transaction: Transaction) => T): Promise<T> {
+  async transaction<T>(body: (transaction: Transaction) => T, urgency: Urgency = 'now'): Promise<T> {
+    const { result, durable } = await this.stage(body, urgency);
+    await durable;
+    return result;
+  }
+
+  async stage<T>(body: (transaction: Transaction) => T, urgency: Urgency = 'now'): Promise<Staged<T>> {
     this.#requireOpen();
     if (this.#running) throw new TypeError('a transaction must not start another one inside its body');
     const changes: Change[] = [];
@@ -103,12 +114,16 @@ export class EmbeddedStore implements Store {
       this.#running = false;
     }
     // Without writes of its own it still waits for those that it may have read.
-    if (writes.length > 0 || this.#writing !== undefined) await this.#written(changes, writes);
-    return result;
+    const isWritten = writes.length === 0 && this.#pending.length === 0 && this.#writing === undefined;
+    const durable = isWritten ? Promise.resolve() : this.#written(changes, writes, urgency);
+    // Whoever waits for it sees a failure; until then it must not end the process.
+    durable.catch(() => undefined);
+    return { result, durable };
   }
 
   close(): Promise<void> {
     this.#closing ??= (async () => {
+      this.#flush();
       while (this.#writing !== undefined) await this.#writing;
       await this.#file.close();
       this.#lock.release();
@@ -122,17 +137,7 @@ export class EmbeddedStore implements Store {
       if (isOver) throw new TypeError('a transaction must not be used after its body');
       return this.#table(of);
     };
-    const change = (of: AnyTable, key: Key, value: unknown): boolean => {
-      const memory = table(of);
-      const before = memory.get(key);
-      if (value === undefined && before === undefined) return false;
-      const recordKey = encodeKey(of.name, key);
-      changes.push({ memory, key, before });
-      writes.push({ key: recordKey, value: value === undefined ? undefined : encodeValue(recordKey, value) });
-      if (value === undefined) memory.delete(key);
-      else memory.set(key, value);
-      return true;
-    };
+    const note = (memory: MemoryTable, key: Key) => changes.push({ memory, key, before: memory.get(key) });
     const transaction: Transaction = {
       get: (of, key) => table(of).get(key) as never,
       list: (of, prefix) => table(of).list(prefix ?? []) as never,
@@ -140,9 +145,21 @@ export class EmbeddedStore implements Store {
       put: (of, key, value) => {
         const parsed = of.schema.safeParse(value);
         if (!parsed.success) throw validationError(parsed.error, 'STORE_ERROR', `record of ${of.name}`);
-        change(of, [...key], deepFreeze(structuredClone(parsed.data)));
+        const memory = table(of);
+        const recordKey = encodeKey(of.name, key);
+        const json = JSON.stringify(parsed.data);
+        writes.push({ key: recordKey, value: encodeJson(recordKey, json) });
+        note(memory, [...key]);
+        // A copy, and what the next daemon will read.
+        memory.set(key, deepFreeze(JSON.parse(json)));
       },
-      delete: (of, key) => change(of, [...key], undefined),
+      delete: (of, key) => {
+        const memory = table(of);
+        if (memory.get(key) === undefined) return false;
+        writes.push({ key: encodeKey(of.name, key), value: undefined });
+        note(memory, [...key]);
+        return memory.delete(key);
+      },
     };
     try {
       const result = body(transaction);
@@ -156,11 +173,18 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  #written(changes: readonly Change[], writes: readonly Write[]): Promise<void> {
+  #written(changes: readonly Change[], writes: readonly Write[], urgency: Urgency): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ changes, writes, resolve, reject });
-      this.#writing ??= this.#writePending();
+      if (urgency === 'now') this.#flush();
+      else this.#timer ??= setTimeout(() => this.#flush(), SOON_MS);
     });
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#pending.length > 0) this.#writing ??= this.#writePending();
   }
 
   async #writePending(): Promise<void> {

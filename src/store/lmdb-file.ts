@@ -71,7 +71,12 @@ export class LmdbFile {
 
   private constructor(path: string) {
     this.path = path;
-    this.#thread = new Worker(THREAD, { eval: true, execArgv: [], workerData: { lmdb: lmdbModule(), path } });
+    this.#thread = new Worker(THREAD, {
+      eval: true,
+      execArgv: [],
+      workerData: { lmdb: lmdbModule(), path },
+      resourceLimits: { maxYoungGenerationSizeMb: 2 },
+    });
     this.#thread.on('message', (answer: Answer) => this.#waiting.shift()?.resolve(answer));
     this.#thread.on('error', (error) => this.#end(error instanceof Error ? error : new Error(String(error))));
     this.#ended = new Promise((resolve) => {

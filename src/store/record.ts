@@ -25,12 +25,16 @@ export function encodeKey(table: string, key: Key): string {
 }
 
 export function encodeValue(key: string, value: unknown): string {
-  const json = JSON.stringify(value);
+  return encodeJson(key, JSON.stringify(value));
+}
+
+/** The same of a value's JSON. */
+export function encodeJson(key: string, json: string): string {
   return checksum(key, json) + json;
 }
 
 function checksum(key: string, json: string): string {
-  return createHash('sha256').update(key).update('\n').update(json).digest('hex').slice(0, CHECKSUM_LENGTH);
+  return createHash('sha256').update(`${key}\n${json}`).digest('hex').slice(0, CHECKSUM_LENGTH);
 }
 
 /** Whether the version record is of this version. Throws STORE_DAMAGED or STORE_INCOMPATIBLE. */

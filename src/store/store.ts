@@ -39,6 +39,19 @@ export interface Transaction extends Reader {
   delete<K extends Key, V>(table: Table<K, V>, key: K): boolean;
 }
 
+/**
+ * When a transaction is to be written: `now`, or, for what nobody waits for, `soon`: with the next one that is
+ * `now`, and at the latest a moment later.
+ */
+export type Urgency = 'now' | 'soon';
+
+/** What a transaction has come to, before it is on disk. */
+export interface Staged<T> {
+  readonly result: T;
+  /** Resolves when it is; rejects with STORE_ERROR when it could not be written, and nothing of it stays then. */
+  readonly durable: Promise<void>;
+}
+
 export interface Store extends Reader {
   /**
    * Runs the body alone: it sees everything written before it, and nobody sees half of it. When it throws,
@@ -48,7 +61,13 @@ export interface Store extends Reader {
    * Readers may see a transaction's changes shortly before they are durable: do not act on the kernel from
    * such a read without a transaction of your own.
    */
-  transaction<T>(body: (transaction: Transaction) => T): Promise<T>;
+  transaction<T>(body: (transaction: Transaction) => T, urgency?: Urgency): Promise<T>;
+  /**
+   * transaction() in two steps, for who can prepare while the disk is waited for. Resolves when the result is final
+   * but for a failure of the disk. What is done then must leave no trace when the daemon ends before `durable`, and
+   * nobody may be promised anything.
+   */
+  stage<T>(body: (transaction: Transaction) => T): Promise<Staged<T>>;
   /** Waits for what is under way, then releases the files. Everything after it throws STORE_ERROR. */
   close(): Promise<void>;
 }

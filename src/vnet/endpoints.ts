@@ -9,7 +9,6 @@ import {
   isOwn,
   removePair,
 } from '../bridge/endpoint-device.js';
-import { gatewayMac } from '../bridge/mac.js';
 import { networkMtu } from '../bridge/network-device.js';
 import type { Datapath } from '../datapath/datapath.js';
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
@@ -60,8 +59,8 @@ export interface EndpointDescription {
   network: Network;
   /** Of both sides, bytes. */
   mtu: number;
-  /** Of the host's side. */
-  host_mac: string;
+  /** Of the host's side; undefined: it is gone. Not for containers to know. */
+  host_mac: string | undefined;
   /** Routes inside the container, default routes included. */
   routes: ContainerRoute[];
   origin: Origin;
@@ -105,14 +104,18 @@ export class Endpoints implements EndpointService {
       if (inside.link(request.interface_name) !== undefined) throw interfaceExists(request.interface_name);
       const rollback = new Rollback();
       try {
-        const { endpoint, network } = await store.transaction((transaction) =>
+        const { result, durable } = await store.stage((transaction) =>
           recordEndpoint(transaction, networkName, request, options),
         );
+        const { endpoint, network } = result;
         rollback.add(async () => {
           // As long as an interface has the addresses nobody else may get them.
           if (!isOwn(this.parts.host.link(endpoint.host_interface), endpoint)) await this.forget(endpoint);
         });
-        const routes = await this.make(endpoint, network, netns, inside, options.routes, rollback);
+        // Meanwhile: what a daemon that starts anew finds without a record, it removes.
+        const containerIndex = await this.prepare(endpoint, network, netns, rollback);
+        await durable;
+        const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
         return this.complete(endpoint, { endpoint_id: endpoint.id, origin: options.origin, routes });
       } catch (error) {
         await rollback.run();
@@ -166,14 +169,14 @@ export class Endpoints implements EndpointService {
 
   /** How the endpoint is made, as its network and its record have it. */
   describe(endpoint: Endpoint): EndpointDescription {
-    const { store } = this.parts;
+    const { store, host } = this.parts;
     const network = requireNetwork(store, endpoint.network);
     const record = store.get(attachments, [endpoint.id]);
     return {
       endpoint,
       network,
       mtu: networkMtu(network),
-      host_mac: gatewayMac(network.id),
+      host_mac: host.link(endpoint.host_interface)?.mac,
       routes: [...(record?.routes ?? [])],
       origin: record?.origin ?? 'rest',
     };
@@ -203,16 +206,34 @@ export class Endpoints implements EndpointService {
     return problems;
   }
 
+  /**
+   * Puts the programs back on interfaces whose pins somebody has removed, and with them the programs; returns those
+   * interfaces. Until then such a container reaches nobody: what no program lets pass, no stack takes. Only under the
+   * serial.
+   */
+  reattach(): string[] {
+    const { store, host, datapath } = this.parts;
+    if (datapath.attachments.kind !== 'tcx') return []; // filters have no pins: they live with the interface
+    const pinned = new Set(datapath.attachments.pinned());
+    const bare = store
+      .list(endpoints)
+      .filter(({ state, host_interface }) => state === 'ready' && !pinned.has(host_interface));
+    return bare.flatMap(({ host_interface }) => {
+      const link = host.link(host_interface);
+      if (link === undefined) return [];
+      datapath.attachments.adopt({ interface: link.name, ifindex: link.index });
+      return [link.name];
+    });
+  }
+
   /** Takes an endpoint off, however much of it exists. Only under the serial. */
   async remove(endpoint: Endpoint): Promise<void> {
     const { store, host } = this.parts;
     // Not waited for: whether a daemon that starts anew finds this written, or the interface gone, it does the rest.
-    const condemned = store.transaction((transaction) => condemnEndpoint(transaction, endpoint));
-    condemned.catch(() => undefined);
+    store.transaction((transaction) => condemnEndpoint(transaction, endpoint), 'soon').catch(() => undefined);
     const network = requireNetwork(store, endpoint.network);
     await this.unmake(endpoint, network, host.link(endpoint.host_interface)?.index);
     await this.dismiss(endpoint);
-    await condemned;
     await this.forget(endpoint);
     this.parts.onGone(endpoint);
   }
@@ -223,29 +244,30 @@ export class Endpoints implements EndpointService {
    */
   private complete(endpoint: Endpoint, attachment: AttachmentRecord): Endpoint {
     this.parts.store
-      .transaction((transaction) => completeEndpoint(transaction, endpoint, attachment))
+      .transaction((transaction) => completeEndpoint(transaction, endpoint, attachment), 'soon')
       .catch(this.parts.onStoreError);
     return { ...endpoint, state: 'ready' };
   }
 
-  /** Each step can be taken back, and until the last one the container has no address. */
-  private async make(
+  /**
+   * Everything but the container's side, which has neither an address nor is it up. Each step can be taken back.
+   * Returns the index of the container's side.
+   */
+  private async prepare(
     endpoint: Endpoint,
     network: Network,
     netns: NetnsHandle,
-    inside: Rtnl,
-    routes: readonly ContainerRoute[],
     rollback: Rollback,
-  ): Promise<ContainerRoute[]> {
+  ): Promise<number> {
     const { host, datapath } = this.parts;
-    const ifindex = createPair(host, netns, endpoint, network);
-    rollback.add(() => this.unmake(endpoint, network, ifindex));
+    const { index, peerIndex } = createPair(host, netns, endpoint, network);
+    rollback.add(() => this.unmake(endpoint, network, index));
     await this.enlist(endpoint);
     rollback.add(() => this.dismiss(endpoint));
-    datapath.endpoints.put(endpointState(endpoint, network, ifindex));
-    datapath.attachments.attach({ interface: endpoint.host_interface, ifindex });
-    configureHostSide(host, ifindex, endpoint, network);
-    return configureContainer(inside, endpoint, network, routes);
+    datapath.endpoints.put(endpointState(endpoint, network, index));
+    datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
+    configureHostSide(host, index, endpoint, network);
+    return peerIndex;
   }
 
   /** The interface first: the programs stay on it until there is nothing left to guard. */

@@ -21,8 +21,8 @@ import { RuleNumbers } from './rule-numbers.js';
 import { Serial } from './serial.js';
 import type { Node } from './services.js';
 
-/** How often counters of endpoints that are gone are taken out of the kernel. */
-const COLLECT_INTERVAL_MS = 5_000;
+/** How often pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
+const UPKEEP_INTERVAL_MS = 5_000;
 
 /** As much of a logger as is used here; pino's has it. */
 export interface NodeLog {
@@ -50,6 +50,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly prefixes: HostPrefixes;
   private readonly flows: FlowLog;
   private timer: NodeJS.Timeout | undefined;
+  private isStarted = false;
   /** Opens when start() has ended; changes that are asked for before wait in line behind it. */
   private openGate: () => void = () => undefined;
 
@@ -99,13 +100,14 @@ export class LocalNode implements Node, AsyncDisposable {
     try {
       return new LocalNode(options, Rtnl.open(), datapath);
     } catch (error) {
-      await datapath[Symbol.asyncDispose]();
+      await datapath.abandon();
       throw error;
     }
   }
 
   /** Brings the kernel to what the store wants, then follows events. Changes asked for before it ends wait for it. */
   async start(): Promise<ReconcileReport> {
+    this.isStarted = true;
     try {
       const { log, store, settings } = this.options;
       this.observation.fulfil('programs');
@@ -130,7 +132,7 @@ export class LocalNode implements Node, AsyncDisposable {
       this.datapath.sweeper.start((error) =>
         log.error({ err: error }, 'could not sweep the connection table'),
       );
-      this.timer = setInterval(() => void this.collect(), COLLECT_INTERVAL_MS).unref();
+      this.timer = setInterval(() => void this.upkeep(), UPKEEP_INTERVAL_MS).unref();
       this.observation.fulfil('sync');
       return report;
     } finally {
@@ -145,15 +147,20 @@ export class LocalNode implements Node, AsyncDisposable {
     await this.endpoints.idle();
     clearInterval(this.timer);
     await this.prefixes.stop();
-    await this.datapath[Symbol.asyncDispose]();
+    if (this.isStarted) await this.datapath[Symbol.asyncDispose]();
+    else await this.datapath.abandon();
     this.host.close();
   }
 
-  private async collect(): Promise<void> {
+  private async upkeep(): Promise<void> {
+    const { log } = this.options;
     try {
+      const bare = await this.serial.run(async () => this.endpoints.reattach());
+      if (bare.length > 0)
+        log.error({ interfaces: bare }, 'pins were missing: the programs were attached again');
       await this.observation.collectRetired();
     } catch (error) {
-      this.options.log.error({ err: error }, 'could not collect the counters of endpoints that are gone');
+      log.error({ err: error }, 'could not look after pins and counters');
     }
   }
 }

@@ -107,7 +107,7 @@ export async function reconcile(parts: ReconcileParts, { kept, doomed }: Survey)
   const states: EndpointState[] = [];
   for (const candidate of kept) {
     const { endpoint, state, unrecordedRoutes } = candidate;
-    const outcome = adopt(parts, candidate);
+    const outcome = adopt(parts, candidate, report.problems);
     if (outcome === 'gone') {
       doomed.push(endpoint);
       continue;
@@ -162,15 +162,25 @@ function routesIfComplete(
 function adopt(
   { host, datapath }: ReconcileParts,
   { endpoint, network, link, wasKnown }: Kept,
+  problems: string[],
 ): 'adopted' | 'repaired' | 'gone' {
+  const isGone = () => ownLink(host, endpoint)?.index !== link.index;
+  let attached: boolean;
   try {
-    const attached = datapath.attachments.adopt({ interface: link.name, ifindex: link.index });
-    configureHostSide(host, link.index, endpoint, network);
-    return attached || !wasKnown || !link.up ? 'repaired' : 'adopted';
+    attached = datapath.attachments.adopt({ interface: link.name, ifindex: link.index });
   } catch (error) {
-    if (error instanceof KernelError && ownLink(host, endpoint)?.index !== link.index) return 'gone';
+    if (error instanceof KernelError && isGone()) return 'gone';
     throw error;
   }
+  try {
+    configureHostSide(host, link.index, endpoint, network);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    if (isGone()) return 'gone';
+    // Only the host does not reach it; as when the network could not get its bridge.
+    problems.push(`endpoint ${endpoint.id}: ${error.message}`);
+  }
+  return attached || !wasKnown || !link.up ? 'repaired' : 'adopted';
 }
 
 async function complete(store: Store, endpoint: Endpoint, routes: ContainerRoute[]): Promise<void> {

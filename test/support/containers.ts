@@ -96,6 +96,11 @@ export class Host implements Disposable {
     await this.netns.exec(trafficProgram('frames'), ['send', interfaceName], { input });
   }
 
+  /** Sends one datagram by eth0 to a group or broadcast address. */
+  cast(address: string, port: string, text: string): Promise<string> {
+    return this.output(trafficProgram('groups'), 'cast', 'eth0', address, port, text);
+  }
+
   /** A program of traffic/ that runs until it is killed or the container is gone. */
   start(program: Parameters<typeof trafficProgram>[0], ...args: string[]): Lines {
     const lines = new Lines(this.netns.spawn(trafficProgram(program), args));

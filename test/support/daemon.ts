@@ -77,6 +77,10 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
+  get isRunning(): boolean {
+    return this.#child !== undefined;
+  }
+
   get pid(): number {
     if (this.#child?.pid === undefined) throw new Error('the daemon does not run');
     return this.#child.pid;
@@ -86,9 +90,9 @@ export class Daemon implements AsyncDisposable {
     return join(this.directory, kind);
   }
 
-  /** Resolves when it has said that it is ready and /readyz agrees. */
-  async start(): Promise<void> {
-    const child = this.#spawn(this.options);
+  /** Resolves when it has said that it is ready and /readyz agrees. The options are of this start alone. */
+  async start(options: DaemonOptions = {}): Promise<void> {
+    const child = this.#spawn(this.#merged(options));
     this.#child = child;
     this.#lines = new Lines(child);
     const line = await this.#lines.find((text) => text.endsWith('is ready.'), READY_MS);
@@ -101,12 +105,7 @@ export class Daemon implements AsyncDisposable {
 
   /** Runs a daemon that is expected to end by itself, in the same place. */
   async run(options: DaemonOptions = {}): Promise<Ending> {
-    const { settings, ...rest } = options;
-    const child = this.#spawn({
-      ...this.options,
-      ...rest,
-      settings: { ...this.options.settings, ...settings },
-    });
+    const child = this.#spawn(this.#merged(options));
     let stderr = '';
     child.stderr?.on('data', (text) => {
       stderr += text;
@@ -161,6 +160,10 @@ export class Daemon implements AsyncDisposable {
       rmSync(this.bpffs, { recursive: true, force: true });
       rmSync(this.directory, { recursive: true, force: true });
     }
+  }
+
+  #merged({ settings, ...rest }: DaemonOptions): DaemonOptions {
+    return { ...this.options, ...rest, settings: { ...this.options.settings, ...settings } };
   }
 
   #spawn({ settings, program = DAEMON_PROGRAM, wrapper = [] }: DaemonOptions): ChildProcess {

@@ -4,7 +4,13 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConntrackKey } from '../../src/datapath/abi/generated.js';
+import {
+  ConntrackKey,
+  Control,
+  PolicyValue,
+  SubjectValue,
+  Verdict,
+} from '../../src/datapath/abi/generated.js';
 import { formatAddress, fromBytes16 } from '../../src/model/address.js';
 import { BpfMap } from '../../src/native/bpf.js';
 import type { Daemon } from './daemon.js';
@@ -35,7 +41,7 @@ export function kernelState({ netns, bpffs }: Daemon): Omit<NodeState, 'files' |
   const links = rtnl.links();
   const nameOf = (index: number | undefined) => links.find((link) => link.index === index)?.name ?? index;
   const maps: NodeState['maps'] = {};
-  for (const name of WRITTEN_BY_DAEMON) maps[name] = mapEntries(join(bpffs, 'maps', `qn_${name}`));
+  for (const name of WRITTEN_BY_DAEMON) maps[name] = mapEntries(join(bpffs, 'maps'), name);
   return {
     interfaces: links.map(({ name, mac, up, mtu, alias }) => `${name} ${mac} ${up} ${mtu} ${alias}`).sort(),
     addresses: rtnl
@@ -56,13 +62,41 @@ export function kernelState({ netns, bpffs }: Daemon): Omit<NodeState, 'files' |
   };
 }
 
-/** `KEY VALUE` in hexadecimal; the slot of a policy that does not count may lag behind and is left out. */
-function mapEntries(path: string): string[] {
+/** `KEY VALUE`, keys in hexadecimal. Of policies, what counts now: their other slot may lag behind. */
+function mapEntries(directory: string, name: string): string[] {
+  const path = join(directory, `qn_${name}`);
   if (!existsSync(path)) return [];
   using map = BpfMap.fromPin(path);
-  const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('hex');
-  const isSlotted = path.includes('policy');
-  return [...map.keys()].map((key) => (isSlotted ? hex(key) : `${hex(key)} ${hex(map.get(key))}`)).sort();
+  const read = SLOTTED[name]?.(slotInForce(directory)) ?? hex;
+  return [...map.keys()]
+    .flatMap((key) => {
+      const value = map.get(key);
+      const text = value && read(value);
+      return text === undefined ? [] : [`${hex(key)} ${text}`];
+    })
+    .sort();
+}
+
+/** For maps whose values have two slots: what one of them says, if it says anything. */
+const SLOTTED: Record<string, (slot: 0 | 1) => (value: Uint8Array) => string | undefined> = {
+  policy: (slot) => (value) => {
+    const decision = PolicyValue.decode(value).slot[slot];
+    return decision.verdict === Verdict.NONE ? undefined : JSON.stringify(decision);
+  },
+  policy_subjects: (slot) => (value) => {
+    const subject = SubjectValue.decode(value).slot[slot];
+    return subject.present === 0 ? undefined : JSON.stringify(subject);
+  },
+};
+
+function slotInForce(directory: string): 0 | 1 {
+  using control = BpfMap.fromPin(join(directory, 'qn_control'));
+  const value = control.get(new Uint8Array(4));
+  return value !== undefined && Control.decode(value).policyEpoch & 1 ? 1 : 0;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
 }
 
 /** The connections that the programs remember of an address. */

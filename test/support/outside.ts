@@ -11,11 +11,7 @@ const NODE = { 4: '198.18.0.1', 6: 'fd00:198::1' };
 const WORLD = { 4: '198.18.0.2', 6: 'fd00:198::2' };
 
 export class Outside extends Host {
-  /** `mtu` is that of the link, bytes. */
-  constructor(
-    private readonly node: TestNetns,
-    mtu = 1500,
-  ) {
+  constructor(private readonly node: TestNetns) {
     super('outside');
     for (const { net } of [node, this.netns]) {
       // The links are used at once: without waiting whether somebody else has their addresses.
@@ -36,7 +32,6 @@ export class Outside extends Host {
           { destination: NETWORKS[6], via: NODE[6] },
         ],
       },
-      { mtu },
     );
   }
 

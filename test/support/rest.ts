@@ -1,5 +1,7 @@
 /** A client of the daemon's REST API, through its Unix socket or through any other connection. */
-import { type IncomingHttpHeaders, request } from 'node:http';
+import { once } from 'node:events';
+import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import type { z } from 'zod';
 import type { Endpoint, EndpointPatch, EndpointRequestInput } from '../../src/model/endpoint.js';
@@ -25,6 +27,14 @@ export interface PolicyInput {
   spec: object;
 }
 
+export interface FlowFollower {
+  /** Those told so far. */
+  readonly events: FlowEvent[];
+  /** Resolves when the daemon has answered. */
+  readonly connected: Promise<void>;
+  close(): void;
+}
+
 export type NetworkInput = z.input<typeof networkRequest>;
 
 export class Rest {
@@ -47,9 +57,9 @@ export class Rest {
           path,
           headers: { host: 'localhost', ...type, ...headers },
           timeout: TIMEOUT_MS,
-          ...(open === undefined
-            ? { socketPath: this.socketPath }
-            : { createConnection: open as never, agent: false }),
+          // A connection of its own: the daemon may close one that was idle just when it is used again.
+          agent: false,
+          ...(open === undefined ? { socketPath: this.socketPath } : { createConnection: open as never }),
         },
         (incoming) => {
           const chunks: Buffer[] = [];
@@ -102,6 +112,22 @@ export class Rest {
 
   async setNamespace(name: string, labels: Record<string, string>): Promise<void> {
     await this.expect('PUT', `/namespaces/${name}`, { labels });
+  }
+
+  /** Verdicts from now on. */
+  follow(query: string): FlowFollower {
+    const events: FlowEvent[] = [];
+    const outgoing = request({ path: `/flows?follow=true&${query}`, socketPath: this.socketPath });
+    const connected = once(outgoing, 'response').then(([incoming]: IncomingMessage[]) => {
+      if (incoming === undefined) return;
+      const lines = createInterface({ input: incoming });
+      lines.on('line', (line) => events.push(JSON.parse(line) as FlowEvent));
+      // Which is how it learns that close() was called.
+      for (const emitter of [incoming, lines]) emitter.on('error', () => undefined);
+    });
+    outgoing.on('error', () => undefined);
+    outgoing.end();
+    return { events, connected, close: () => outgoing.destroy() };
   }
 
   async flows(query = ''): Promise<FlowEvent[]> {

@@ -67,8 +67,8 @@ export class Site {
   }
 
   /** Somebody beyond the node, with routes to every network; serves an echo. */
-  async outside(mtu?: number): Promise<Outside> {
-    this.#outside = new Outside(this.daemon.netns, mtu);
+  async outside(): Promise<Outside> {
+    this.#outside = new Outside(this.daemon.netns);
     await this.#outside.serve(`tcp:${TCP_PORT}`, `udp:${UDP_PORT}`);
     return this.#outside;
   }
@@ -103,6 +103,7 @@ export class Site {
   /** Takes away everything that was made through the API. Throws when the node is not as it was at first. */
   async clear(): Promise<void> {
     await this.host.halt();
+    if (!this.daemon.isRunning) await this.daemon.start();
     for (const container of this.#containers.splice(0)) container[Symbol.dispose]();
     this.#outside?.[Symbol.dispose]();
     this.#outside = undefined;

@@ -11,7 +11,7 @@ const CHUNK = 1 << 16;
 
 export class Stream implements Disposable {
   #received = 0;
-  readonly #hash = createHash('sha256');
+  #hash = createHash('sha256');
   #onData: () => void = () => undefined;
 
   private constructor(private readonly child: ChildProcess) {
@@ -64,12 +64,14 @@ export class Stream implements Disposable {
     const { stdin } = this.child;
     if (stdin === null) throw new Error('no standard input');
     const sent = createHash('sha256');
+    this.#hash = createHash('sha256');
+    const before = this.#received;
     let isMoving: () => void = () => undefined;
     const moving = new Promise<void>((resolve) => {
       isMoving = resolve;
     });
     this.#onData = () => {
-      if (this.#received > bytes / 8) isMoving();
+      if (this.#received - before > bytes / 8) isMoving();
     };
     const during = moving.then(whenMoving);
     for (let left = bytes; left > 0; left -= CHUNK) {
@@ -80,7 +82,7 @@ export class Stream implements Disposable {
     stdin.end();
     await during;
     if (this.child.exitCode === null) await once(this.child, 'close');
-    return this.#received === bytes && this.#hash.digest('hex') === sent.digest('hex');
+    return this.#received - before === bytes && this.#hash.digest('hex') === sent.digest('hex');
   }
 
   close(): void {

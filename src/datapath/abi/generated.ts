@@ -112,7 +112,8 @@ export const DropReason = {
   FLOW_LIMIT: 37,
   DELIVERY_FAILED: 38,
   MAP_CORRUPT: 39,
-  COUNT: 40,
+  CHECKSUM_OFFSET: 40,
+  COUNT: 41,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -492,17 +493,20 @@ export const FragmentEntry: Codec<FragmentEntry> = codec(
   }),
 );
 
-/** struct flow_count, 4 bytes. */
+/** struct flow_count, 8 bytes. */
 export interface FlowCount {
   flows: number; // __u32
+  inbound: number; // __u32
 }
 export const FlowCount: Codec<FlowCount> = codec(
-  4,
+  8,
   (view, at, value) => {
     u32.write(view, at, value.flows);
+    u32.write(view, at + 4, value.inbound);
   },
   (view, at) => ({
     flows: u32.read(view, at),
+    inbound: u32.read(view, at + 4),
   }),
 );
 
@@ -702,6 +706,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 37, name: 'FLOW_LIMIT', text: 'the endpoint has reached its limit of connections' },
   { value: 38, name: 'DELIVERY_FAILED', text: 'the packet was allowed and could not be handed over' },
   { value: 39, name: 'MAP_CORRUPT', text: 'a map that must have an entry has none' },
+  { value: 40, name: 'CHECKSUM_OFFSET', text: 'the sender wants a checksum written where none belongs' },
 ];
 
 /** Every map, by name. */
@@ -820,7 +825,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 4,
-    valueSize: 4,
+    valueSize: 8,
     maxEntries: 16384,
     flags: 1,
     key: u32,

@@ -228,8 +228,8 @@ export const tightRows: Row[] = FAMILIES.flatMap((family): Row[] => {
     {
       name: `${ip}-no_room_to_count-MAP_CORRUPT`,
       before: (s) => {
-        s.programs.flowCounts.set(1, { flows: 0 });
-        s.programs.flowCounts.set(2, { flows: 0 });
+        s.programs.flowCounts.set(1, { flows: 0, inbound: 0 });
+        s.programs.flowCounts.set(2, { flows: 0, inbound: 0 });
       },
       frame: (s) => flow(s, 'a', 1),
     },

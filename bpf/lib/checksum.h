@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * A sender may leave the checksum to the network card, and says where it is to be written (CHECKSUM_PARTIAL,
+ * include/linux/skbuff.h). A container can say anything (AF_PACKET's PACKET_VNET_HDR), and have the kernel
+ * overwrite the port that was judged after it was judged. Drops what does not point at the checksum of its
+ * own transport header, or behind it.
+ */
+#pragma once
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "fragment.h"
+#include "parse.h"
+
+#define CHECKSUM_PARTIAL 3
+
+/* As much of the kernel's own as is read here; offsets come from its BTF when the program is loaded. */
+struct sk_buff {
+	unsigned char *head;
+	unsigned char *data;
+	__u8 ip_summed : 2;
+	__u16 csum_start; /* from head */
+	__u16 csum_offset;
+} __attribute__((preserve_access_index));
+
+/* Where the checksum stands in a transport header. */
+static __always_inline __u32 checksum_offset(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return 16;
+	case IPPROTO_UDP:
+		return 6;
+	case IPPROTO_SCTP:
+		return 8;
+	default:
+		return 2; /* ICMP, ICMPv6 */
+	}
+}
+
+/* For packets that leave for the host's stack: what goes to a container of this node is never completed. */
+static __always_inline enum drop_reason checksum_check(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct sk_buff *kernel = (struct sk_buff *)skb;
+	__u32 at, transport = packet->transport_offset;
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) != CHECKSUM_PARTIAL)
+		return DROP_NONE;
+	at = (__u32)(BPF_CORE_READ(kernel, csum_start) -
+		     (__u32)(BPF_CORE_READ(kernel, data) - BPF_CORE_READ(kernel, head)) +
+		     BPF_CORE_READ(kernel, csum_offset));
+	if (packet->fragment == FRAGMENT_LATER)
+		return at >= transport ? DROP_NONE : DROP_CHECKSUM_OFFSET;
+	if (at == transport + checksum_offset(packet->protocol) ||
+	    (!icmp_is_error(packet) && at >= transport + transport_header_length(packet->protocol)))
+		return DROP_NONE;
+	return DROP_CHECKSUM_OFFSET;
+}
