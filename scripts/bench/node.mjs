@@ -1,5 +1,5 @@
 /** A node: a daemon in a network namespace of its own, with directories and pins of its own. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -55,8 +55,12 @@ export class Node {
   /** Milliseconds from the start of the process until it is ready. */
   async start() {
     const begin = performance.now();
-    this.#spawn(process.execPath, [join(ROOT, 'dist/bin/quantum-api.js'), ...this.flags]);
-    await lineOf(this.child, /is ready/);
+    this.#spawn(process.execPath, [...nodeFlags(), join(ROOT, 'dist/bin/quantum-api.js'), ...this.flags]);
+    try {
+      await lineOf(this.child, /is ready/);
+    } catch (error) {
+      throw new Error(`${error.message}\n${readFileSync(this.log, 'utf8').slice(-2000)}`);
+    }
     return performance.now() - begin;
   }
 
@@ -93,11 +97,16 @@ export class Node {
   }
 
   #spawn(command, args) {
-    this.child = this.netns.spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: environment(),
-    });
+    const log = openSync(this.log, 'a');
+    this.child = this.netns.spawn(command, args, { stdio: ['ignore', 'pipe', log], env: environment() });
+    closeSync(log);
   }
+}
+
+/** What scripts/start.sh gives to Node.js: the last line, between the two paths. */
+function nodeFlags() {
+  const last = readFileSync(join(ROOT, 'scripts/start.sh'), 'utf8').trim().split('\n').at(-1);
+  return last.split(/\s+/).filter((word) => word.startsWith('--'));
 }
 
 /** Without settings of whoever runs the benchmark. */

@@ -27,6 +27,8 @@ export class Datapath implements AsyncDisposable {
     private readonly programs: Programs,
     private readonly place: Place,
     readonly conntrackMax: number,
+    /** Entries that the policy table has room for. */
+    readonly policyMax: number,
   ) {
     this.attachments = openAttachments(programs, place.pins.links);
     this.endpoints = new EndpointTable(programs.maps);
@@ -43,7 +45,8 @@ export class Datapath implements AsyncDisposable {
     const place = takePlace(settings.bpffs_dir);
     try {
       const programs = await loadPrograms(settings, place.pins);
-      return new Datapath(programs, place, programs.maps.conntrack.raw.info.maxEntries);
+      const { conntrack, policy } = programs.maps;
+      return new Datapath(programs, place, conntrack.raw.info.maxEntries, policy.raw.info.maxEntries);
     } catch (error) {
       leave(place);
       throw error;

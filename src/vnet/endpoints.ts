@@ -16,7 +16,7 @@ import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import { KernelError } from '../native/errors.js';
 import { NetnsHandle, Rtnl } from '../native/net.js';
-import type { Store } from '../store/store.js';
+import type { Reader, Store } from '../store/store.js';
 import { type AttachmentRecord, attachments, endpointKeys, endpoints, identities } from '../store/tables.js';
 import {
   completeEndpoint,
@@ -104,9 +104,11 @@ export class Endpoints implements EndpointService {
       if (inside.link(request.interface_name) !== undefined) throw interfaceExists(request.interface_name);
       const rollback = new Rollback();
       try {
-        const { result, durable } = await store.stage((transaction) =>
-          recordEndpoint(transaction, networkName, request, options),
-        );
+        const { result, durable } = await store.stage((transaction) => {
+          const made = recordEndpoint(transaction, networkName, request, options);
+          this.requireRoom(transaction, made.endpoint);
+          return made;
+        });
         const { endpoint, network } = result;
         rollback.add(async () => {
           // As long as an interface has the addresses nobody else may get them.
@@ -131,33 +133,22 @@ export class Endpoints implements EndpointService {
     interfaceName?: string,
   ): Promise<Endpoint> {
     return this.parts.serial.run(async () => {
-      const { store, host, datapath, policy, identityUse } = this.parts;
-      const [before] = this.find(networkName, containerId, interfaceName);
-      const network = requireNetwork(store, networkName);
-      const link = host.link(before.host_interface);
-      const after = await store.transaction((transaction) =>
-        relabelEndpoint(transaction, before, {
-          labels: patch.labels ?? before.labels,
-          namespace: patch.namespace ?? before.namespace,
-        }),
-      );
-      if (after.identity === before.identity) return after;
+      const [first, ...others] = this.find(networkName, containerId, interfaceName);
+      const rollback = new Rollback();
+      const relabel = async (before: Endpoint) => {
+        const after = await this.relabel(before, patch);
+        rollback.add(async () => void (await this.relabel(after, before)));
+        return after;
+      };
       try {
-        await this.enlist(after);
+        const changed = await relabel(first);
+        // A container that is told to be somebody else is so on all of its interfaces.
+        for (const endpoint of others) await relabel(endpoint);
+        return changed;
       } catch (error) {
-        await store.transaction((transaction) => {
-          transaction.put(endpoints, [before.id], before);
-          if (identityUse.count(after.identity) === 0) dropIdentity(transaction, after.identity);
-        });
-        throw capacityError(error);
+        await rollback.run();
+        throw error;
       }
-      if (link !== undefined) datapath.endpoints.put(endpointState(after, network, link.index));
-      await policy.judgeAgain();
-      await this.dismiss(before);
-      if (identityUse.count(before.identity) === 0) {
-        await store.transaction((transaction) => dropIdentity(transaction, before.identity));
-      }
-      return after;
     });
   }
 
@@ -280,6 +271,17 @@ export class Endpoints implements EndpointService {
     datapath.endpoints.remove(endpointState(endpoint, network, ifindex ?? 0), ifindex);
   }
 
+  /** Throws INSUFFICIENT_CAPACITY when there is no room for the rules of an identity that nobody has yet. */
+  private requireRoom(reader: Reader, { identity: id }: Endpoint): void {
+    const { policy, identityUse } = this.parts;
+    const identity = identityUse.count(id) > 0 ? undefined : reader.get(identities, [id]);
+    if (identity === undefined) return;
+    policy.rehearse(
+      (engine) => engine.upsertIdentity(identity),
+      (engine) => engine.removeIdentity(id),
+    );
+  }
+
   /** One endpoint more has the identity; the first one's policy is in the maps when this resolves. */
   private async enlist({ id: endpointId, identity: id }: Endpoint): Promise<void> {
     const { store, policy, identityUse } = this.parts;
@@ -315,6 +317,38 @@ export class Endpoints implements EndpointService {
       eraseEndpoint(transaction, endpoint);
       if (identityUse.count(endpoint.identity) === 0) dropIdentity(transaction, endpoint.identity);
     });
+  }
+
+  /** Gives the endpoint another identity. When it fails, nothing has changed. */
+  private async relabel(before: Endpoint, change: EndpointPatch): Promise<Endpoint> {
+    const { store, host, datapath, policy, identityUse } = this.parts;
+    const network = requireNetwork(store, before.network);
+    const link = host.link(before.host_interface);
+    const after = await store.transaction((transaction) => {
+      const changed = relabelEndpoint(transaction, before, {
+        labels: change.labels ?? before.labels,
+        namespace: change.namespace ?? before.namespace,
+      });
+      this.requireRoom(transaction, changed);
+      return changed;
+    });
+    if (after.identity === before.identity) return after;
+    try {
+      await this.enlist(after);
+    } catch (error) {
+      await store.transaction((transaction) => {
+        transaction.put(endpoints, [before.id], before);
+        if (identityUse.count(after.identity) === 0) dropIdentity(transaction, after.identity);
+      });
+      throw capacityError(error);
+    }
+    if (link !== undefined) datapath.endpoints.put(endpointState(after, network, link.index));
+    await policy.judgeAgain();
+    await this.dismiss(before);
+    if (identityUse.count(before.identity) === 0) {
+      await store.transaction((transaction) => dropIdentity(transaction, before.identity));
+    }
+    return after;
   }
 
   private find(network: string, containerId: string, interfaceName?: string): [Endpoint, ...Endpoint[]] {

@@ -1,4 +1,5 @@
 /** Namespaces and their labels. One exists as soon as something is in it; only labels need a record. */
+import type { PolicyEngine } from '../firewall/engine.js';
 import { AppError } from '../model/errors.js';
 import { DEFAULT_NAMESPACE } from '../model/names.js';
 import { type Namespace, type NamespaceRequest, namespaceLabels } from '../model/namespace.js';
@@ -68,12 +69,12 @@ export class Namespaces implements NamespaceService {
         if (namespace === undefined) transaction.delete(namespaces, [name]);
         else transaction.put(namespaces, [name], namespace);
       });
+    const apply = (namespace: Namespace | undefined) => (engine: PolicyEngine) =>
+      namespace === undefined ? engine.removeNamespace(name) : engine.setNamespace(namespace);
+    policy.rehearse(apply(after), apply(before));
     await record(after);
     try {
-      await policy.change(
-        (engine) => (after === undefined ? engine.removeNamespace(name) : engine.setNamespace(after)),
-        (engine) => (before === undefined ? engine.removeNamespace(name) : engine.setNamespace(before)),
-      );
+      await policy.change(apply(after), apply(before));
     } catch (error) {
       await record(before);
       throw error;

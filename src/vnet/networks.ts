@@ -63,7 +63,14 @@ export class Networks implements NetworkService {
       requireDriver(request.driver);
       const rollback = new Rollback();
       try {
-        const network = await store.transaction((transaction) => this.record(transaction, request));
+        const network = await store.transaction((transaction) => {
+          const made = this.record(transaction, request);
+          policy.rehearse(
+            (engine) => engine.upsertNetwork(made),
+            (engine) => engine.removeNetwork(made.id),
+          );
+          return made;
+        });
         rollback.add(() => store.transaction((transaction) => eraseNetwork(transaction, network)));
         await files.write(network);
         rollback.add(() => files.remove(network));

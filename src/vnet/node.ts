@@ -59,8 +59,8 @@ export class LocalNode implements Node, AsyncDisposable {
     private readonly host: Rtnl,
     readonly datapath: Datapath,
   ) {
-    const { store, files, log, settings } = options;
-    const engine = new PolicyEngine({ maxSize: settings.policy_max });
+    const { store, files, log } = options;
+    const engine = new PolicyEngine({ maxSize: datapath.policyMax });
     const gate = new Promise<void>((resolve) => {
       this.openGate = resolve;
     });

@@ -1,4 +1,5 @@
 /** Policies: stored as they were given, in force as the engine compiles them. */
+import type { PolicyEngine } from '../firewall/engine.js';
 import { AppError } from '../model/errors.js';
 import { type NetworkPolicy, networkPolicy } from '../model/policy.js';
 import type { Reader, Store } from '../store/store.js';
@@ -51,13 +52,12 @@ export class Policies implements PolicyService {
         if (record === undefined) transaction.delete(policies, [namespace, name]);
         else transaction.put(policies, [namespace, name], record);
       });
+    const apply = (record: PolicyRecord | undefined) => (engine: PolicyEngine) =>
+      record ? engine.upsertPolicy(policyOf(record)) : engine.removePolicy({ namespace, name });
+    policy.rehearse(apply(after), apply(before));
     await write(after);
     try {
-      await policy.change(
-        (engine) => (after ? engine.upsertPolicy(policyOf(after)) : engine.removePolicy({ namespace, name })),
-        (engine) =>
-          before ? engine.upsertPolicy(policyOf(before)) : engine.removePolicy({ namespace, name }),
-      );
+      await policy.change(apply(after), apply(before));
     } catch (error) {
       await write(before);
       throw error;

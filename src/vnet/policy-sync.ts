@@ -26,6 +26,19 @@ export class PolicySync {
   ) {}
 
   /**
+   * Throws what change() would throw because it does not fit, and changes nothing. Asked before a change is recorded:
+   * a record that does not fit would keep the next daemon from starting.
+   */
+  rehearse(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): void {
+    try {
+      apply(this.engine);
+    } finally {
+      undo(this.engine);
+      this.engine.takeDelta();
+    }
+  }
+
+  /**
    * Changes the engine and puts the difference in force, for packets of every flow from the same moment on. When it
    * fails, `undo` must bring the engine back, and nothing has changed. Idle connections that the new set does not
    * allow are cut soon after.

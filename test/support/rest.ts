@@ -58,8 +58,9 @@ export class Rest {
           headers: { host: 'localhost', ...type, ...headers },
           timeout: TIMEOUT_MS,
           // A connection of its own: the daemon may close one that was idle just when it is used again.
-          agent: false,
-          ...(open === undefined ? { socketPath: this.socketPath } : { createConnection: open as never }),
+          ...(open === undefined
+            ? { socketPath: this.socketPath, agent: false }
+            : { createConnection: open as never }),
         },
         (incoming) => {
           const chunks: Buffer[] = [];
