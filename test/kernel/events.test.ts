@@ -47,7 +47,10 @@ describe('the limit of events of an endpoint', () => {
     let before = lost();
     for (let count = 0; count < 10; count++) dropped(s);
     expect(lost() - before).toBe(10 - 3);
-    s.programs.eventLimits.set(s.a.id, { refilledNs: monotonicNs() - 3_600_000_000_000n, tokens: 0 });
+    s.programs.eventLimits.set(s.a.id, {
+      refilledNs: monotonicNs() - 1_000_000_000n * BigInt(BURST + 10),
+      tokens: 0,
+    });
     before = lost();
     for (let count = 0; count < BURST + 4; count++) dropped(s);
     expect(lost() - before).toBe(4);
