@@ -53,8 +53,7 @@ static __always_inline enum drop_reason handle_copy(struct passage *passage)
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	if (icmp_is_error(&passage->packet))
 		return DROP_ICMP_UNRELATED;
-	return policy_judge(&passage->outcome, passage->packet.protocol, passage->packet.destination_port,
-			    passage->epoch);
+	return policy_judge_packet(passage);
 }
 
 static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb, struct passage *passage)

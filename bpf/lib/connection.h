@@ -47,13 +47,18 @@ __attribute__((noinline)) int connection_judge_again(const struct conntrack_key 
 						     struct conntrack_entry *entry, struct outcome *outcome,
 						     __u32 epoch)
 {
+	struct policy_request request;
+
 	if (!key || !entry || !outcome)
 		return DROP_MAP_CORRUPT;
 	if (!flow_party(entry, FLOW_OPENER, &outcome->source) ||
 	    !flow_party(entry, FLOW_RESPONDER, &outcome->destination))
 		return DROP_CONNECTION_CUT;
-	if (policy_judge(outcome, key->protocol,
-			 entry->flags & CONNTRACK_OPENER_IS_B ? key->port_a : key->port_b, epoch))
+	if (entry->flags & CONNTRACK_OPENER_IS_B)
+		request_of(&request, &key->address_b, &key->address_a, key->port_a, key->protocol, epoch);
+	else
+		request_of(&request, &key->address_a, &key->address_b, key->port_b, key->protocol, epoch);
+	if (policy_judge(outcome, &request))
 		return DROP_CONNECTION_CUT;
 	entry->rule[FLOW_OPENER] = outcome->egress_rule;
 	entry->rule[FLOW_RESPONDER] = outcome->ingress_rule;
@@ -84,6 +89,17 @@ static __always_inline int connection_recheck(struct passage *passage, struct co
 	return reason;
 }
 
+/* Judges a packet by the current rules, as one that opens a flow between the parties in the outcome. */
+static __always_inline enum drop_reason policy_judge_packet(struct passage *passage)
+{
+	const struct packet *packet = &passage->packet;
+	struct policy_request request;
+
+	request_of(&request, &packet->source, &packet->destination, packet->destination_port,
+		   packet->protocol, passage->epoch);
+	return policy_judge(&passage->outcome, &request);
+}
+
 /* May a packet from that end belong to the flow? Being allowed to answer is not being allowed to open. */
 static __always_inline bool connection_takes(const struct packet *packet, enum flow_end sender)
 {
@@ -109,6 +125,8 @@ static __always_inline int connection_find(struct passage *passage, bool self_se
 	int reason;
 
 	flow_of(packet, passage->scope, &passage->flow);
+	if (config_explain)
+		return CONNECTION_NEW;
 	entry = conntrack_find(&passage->flow, passage->now);
 	if (!entry)
 		return CONNECTION_NEW;
@@ -138,8 +156,8 @@ static __always_inline enum drop_reason connection_open(struct passage *passage)
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	if (!packet_opens(packet))
 		return DROP_NO_CONNECTION;
-	reason = policy_judge(&passage->outcome, packet->protocol, packet->destination_port, passage->epoch);
-	if (reason)
+	reason = policy_judge_packet(passage);
+	if (reason || config_explain)
 		return reason;
 	reason = conntrack_create(passage);
 	if (reason)

@@ -78,6 +78,10 @@ struct outcome {
 	struct party destination;
 	__u32 egress_rule;
 	__u32 ingress_rule;
+	__u32 audit_egress_rule; /* these, and audit_reason, valid only with audited */
+	__u32 audit_ingress_rule;
+	enum drop_reason audit_reason;
+	bool audited; /* the audited rules would have decided otherwise */
 	bool new_flow;
 };
 

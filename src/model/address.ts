@@ -116,6 +116,11 @@ export function cidrsOverlap(left: Cidr, right: Cidr): boolean {
   return cidrContains(wide, { family: narrow.family, value: narrow.base });
 }
 
+/** Whether every address of `inner` is in `outer`, equal ranges included. */
+export function cidrWithin(inner: Cidr, outer: Cidr): boolean {
+  return inner.prefixLength >= outer.prefixLength && cidrsOverlap(inner, outer);
+}
+
 /** The address `offset` places after the base. Throws RangeError outside the range. */
 export function addressAt(cidr: Cidr, offset: bigint): Address {
   if (offset < 0n || offset >= cidrSize(cidr))

@@ -40,6 +40,7 @@ export const Verdict = {
   NONE: 0,
   ALLOW: 1,
   DENY: 2,
+  PASS: 3,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
@@ -47,8 +48,38 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 export const PolicyPeer = {
   ANY: 0,
   NETWORK_FLAG: 1073741824,
+  CIDR_FLAG: 1610612736,
 } as const;
 export type PolicyPeer = (typeof PolicyPeer)[keyof typeof PolicyPeer];
+
+/** enum policy_tier */
+export const PolicyTier = {
+  ADMIN: 0,
+  NETWORK_POLICY: 1,
+  BASELINE: 2,
+  COUNT: 3,
+  AUDIT_FLAG: 128,
+} as const;
+export type PolicyTier = (typeof PolicyTier)[keyof typeof PolicyTier];
+
+/** enum port_bits */
+export const PortBits = {
+  MAX: 16,
+  NAMED: 17,
+} as const;
+export type PortBits = (typeof PortBits)[keyof typeof PortBits];
+
+/** enum cidr_key_bits */
+export const CidrKeyBits = {
+  BITS: 64,
+} as const;
+export type CidrKeyBits = (typeof CidrKeyBits)[keyof typeof CidrKeyBits];
+
+/** enum named_port_limit */
+export const NamedPortLimit = {
+  NAMES_MAX: 4,
+} as const;
+export type NamedPortLimit = (typeof NamedPortLimit)[keyof typeof NamedPortLimit];
 
 /** enum conntrack_flags */
 export const ConntrackFlags = {
@@ -257,9 +288,10 @@ export interface PolicyKey {
   subject: number; // __u32
   peer: number; // __u32
   direction: number; // __u8
+  tier: number; // __u8
   protocol: number; // __u8
   portBits: number; // __u8
-  port: number; // __u16
+  port: number; // __u32
 }
 export const PolicyKey: Codec<PolicyKey> = codec(
   16,
@@ -267,49 +299,51 @@ export const PolicyKey: Codec<PolicyKey> = codec(
     u32.write(view, at, value.subject);
     u32.write(view, at + 4, value.peer);
     u8.write(view, at + 8, value.direction);
-    u8.write(view, at + 9, value.protocol);
-    u8.write(view, at + 10, value.portBits);
-    u16.write(view, at + 12, value.port);
+    u8.write(view, at + 9, value.tier);
+    u8.write(view, at + 10, value.protocol);
+    u8.write(view, at + 11, value.portBits);
+    u32.write(view, at + 12, value.port);
   },
   (view, at) => ({
     subject: u32.read(view, at),
     peer: u32.read(view, at + 4),
     direction: u8.read(view, at + 8),
-    protocol: u8.read(view, at + 9),
-    portBits: u8.read(view, at + 10),
-    port: u16.read(view, at + 12),
+    tier: u8.read(view, at + 9),
+    protocol: u8.read(view, at + 10),
+    portBits: u8.read(view, at + 11),
+    port: u32.read(view, at + 12),
   }),
 );
 
-/** struct policy_decision, 8 bytes. */
+/** struct policy_decision, 12 bytes. */
 export interface PolicyDecision {
   rule: number; // __u32
-  precedence: number; // __u16
+  precedence: number; // __u32
   verdict: number; // __u8
 }
 export const PolicyDecision: Codec<PolicyDecision> = codec(
-  8,
+  12,
   (view, at, value) => {
     u32.write(view, at, value.rule);
-    u16.write(view, at + 4, value.precedence);
-    u8.write(view, at + 6, value.verdict);
+    u32.write(view, at + 4, value.precedence);
+    u8.write(view, at + 8, value.verdict);
   },
   (view, at) => ({
     rule: u32.read(view, at),
-    precedence: u16.read(view, at + 4),
-    verdict: u8.read(view, at + 6),
+    precedence: u32.read(view, at + 4),
+    verdict: u8.read(view, at + 8),
   }),
 );
 
 const PolicyDecisionx2: Codec<[PolicyDecision, PolicyDecision]> = array(PolicyDecision, 2);
 
-/** struct policy_value, 32 bytes. */
+/** struct policy_value, 40 bytes. */
 export interface PolicyValue {
   key: PolicyKey; // struct policy_key
   slot: [PolicyDecision, PolicyDecision]; // struct policy_decision[2]
 }
 export const PolicyValue: Codec<PolicyValue> = codec(
-  32,
+  40,
   (view, at, value) => {
     PolicyKey.write(view, at, value.key);
     PolicyDecisionx2.write(view, at + 16, value.slot);
@@ -334,38 +368,148 @@ export const SubjectKey: Codec<SubjectKey> = codec(
   }),
 );
 
-const u32x2: Codec<[number, number]> = array(u32, 2);
+const u32x6: Codec<[number, number, number, number, number, number]> = array(u32, 6);
 
-/** struct subject_slot, 12 bytes. */
+/** struct subject_rules, 28 bytes. */
+export interface SubjectRules {
+  portBits: [number, number, number, number, number, number]; // __u32[6]
+  isolated: number; // __u32
+}
+export const SubjectRules: Codec<SubjectRules> = codec(
+  28,
+  (view, at, value) => {
+    u32x6.write(view, at, value.portBits);
+    u32.write(view, at + 24, value.isolated);
+  },
+  (view, at) => ({
+    portBits: u32x6.read(view, at),
+    isolated: u32.read(view, at + 24),
+  }),
+);
+
+/** struct subject_slot, 68 bytes. */
 export interface SubjectSlot {
-  portBits: [number, number]; // __u32[2]
+  enforced: SubjectRules; // struct subject_rules
+  audited: SubjectRules; // struct subject_rules
+  audits: number; // __u32
+  cidrs: number; // __u32
   present: number; // __u32
 }
 export const SubjectSlot: Codec<SubjectSlot> = codec(
-  12,
+  68,
   (view, at, value) => {
-    u32x2.write(view, at, value.portBits);
-    u32.write(view, at + 8, value.present);
+    SubjectRules.write(view, at, value.enforced);
+    SubjectRules.write(view, at + 28, value.audited);
+    u32.write(view, at + 56, value.audits);
+    u32.write(view, at + 60, value.cidrs);
+    u32.write(view, at + 64, value.present);
   },
   (view, at) => ({
-    portBits: u32x2.read(view, at),
-    present: u32.read(view, at + 8),
+    enforced: SubjectRules.read(view, at),
+    audited: SubjectRules.read(view, at + 28),
+    audits: u32.read(view, at + 56),
+    cidrs: u32.read(view, at + 60),
+    present: u32.read(view, at + 64),
   }),
 );
 
 const SubjectSlotx2: Codec<[SubjectSlot, SubjectSlot]> = array(SubjectSlot, 2);
 
-/** struct subject_value, 24 bytes. */
+/** struct subject_value, 140 bytes. */
 export interface SubjectValue {
+  key: SubjectKey; // struct subject_key
   slot: [SubjectSlot, SubjectSlot]; // struct subject_slot[2]
 }
 export const SubjectValue: Codec<SubjectValue> = codec(
-  24,
+  140,
   (view, at, value) => {
-    SubjectSlotx2.write(view, at, value.slot);
+    SubjectKey.write(view, at, value.key);
+    SubjectSlotx2.write(view, at + 4, value.slot);
   },
   (view, at) => ({
-    slot: SubjectSlotx2.read(view, at),
+    key: SubjectKey.read(view, at),
+    slot: SubjectSlotx2.read(view, at + 4),
+  }),
+);
+
+/** struct cidr_key, 28 bytes. */
+export interface CidrKey {
+  prefixLength: number; // __u32
+  subject: number; // __u32
+  direction: number; // __u8
+  family: number; // __u8
+  address: Uint8Array; // struct ip_address
+}
+export const CidrKey: Codec<CidrKey> = codec(
+  28,
+  (view, at, value) => {
+    u32.write(view, at, value.prefixLength);
+    u32.write(view, at + 4, value.subject);
+    u8.write(view, at + 8, value.direction);
+    u8.write(view, at + 9, value.family);
+    IpAddress.write(view, at + 12, value.address);
+  },
+  (view, at) => ({
+    prefixLength: u32.read(view, at),
+    subject: u32.read(view, at + 4),
+    direction: u8.read(view, at + 8),
+    family: u8.read(view, at + 9),
+    address: IpAddress.read(view, at + 12),
+  }),
+);
+
+const u32x2: Codec<[number, number]> = array(u32, 2);
+
+/** struct cidr_value, 8 bytes. */
+export interface CidrValue {
+  cidrClass: [number, number]; // __u32[2]
+}
+export const CidrValue: Codec<CidrValue> = codec(
+  8,
+  (view, at, value) => {
+    u32x2.write(view, at, value.cidrClass);
+  },
+  (view, at) => ({
+    cidrClass: u32x2.read(view, at),
+  }),
+);
+
+/** struct named_port_key, 8 bytes. */
+export interface NamedPortKey {
+  endpointId: number; // __u32
+  port: number; // __u16
+  protocol: number; // __u8
+}
+export const NamedPortKey: Codec<NamedPortKey> = codec(
+  8,
+  (view, at, value) => {
+    u32.write(view, at, value.endpointId);
+    u16.write(view, at + 4, value.port);
+    u8.write(view, at + 6, value.protocol);
+  },
+  (view, at) => ({
+    endpointId: u32.read(view, at),
+    port: u16.read(view, at + 4),
+    protocol: u8.read(view, at + 6),
+  }),
+);
+
+const u32x4: Codec<[number, number, number, number]> = array(u32, 4);
+
+/** struct named_port_value, 24 bytes. */
+export interface NamedPortValue {
+  key: NamedPortKey; // struct named_port_key
+  name: [number, number, number, number]; // __u32[4]
+}
+export const NamedPortValue: Codec<NamedPortValue> = codec(
+  24,
+  (view, at, value) => {
+    NamedPortKey.write(view, at, value.key);
+    u32x4.write(view, at + 8, value.name);
+  },
+  (view, at) => ({
+    key: NamedPortKey.read(view, at),
+    name: u32x4.read(view, at + 8),
   }),
 );
 
@@ -535,6 +679,7 @@ export interface MetricKey {
   endpointId: number; // __u32
   reason: number; // __u16
   direction: number; // __u8
+  audited: number; // __u8
 }
 export const MetricKey: Codec<MetricKey> = codec(
   8,
@@ -542,11 +687,13 @@ export const MetricKey: Codec<MetricKey> = codec(
     u32.write(view, at, value.endpointId);
     u16.write(view, at + 4, value.reason);
     u8.write(view, at + 6, value.direction);
+    u8.write(view, at + 7, value.audited);
   },
   (view, at) => ({
     endpointId: u32.read(view, at),
     reason: u16.read(view, at + 4),
     direction: u8.read(view, at + 6),
+    audited: u8.read(view, at + 7),
   }),
 );
 
@@ -567,7 +714,7 @@ export const MetricValue: Codec<MetricValue> = codec(
   }),
 );
 
-/** struct event, 96 bytes. */
+/** struct event, 112 bytes. */
 export interface Event {
   timeNs: bigint; // __u64
   kind: number; // __u8
@@ -585,6 +732,8 @@ export interface Event {
   destinationEndpointId: number; // __u32
   egressRule: number; // __u32
   ingressRule: number; // __u32
+  auditEgressRule: number; // __u32
+  auditIngressRule: number; // __u32
   length: number; // __u32
   source: Uint8Array; // struct ip_address
   destination: Uint8Array; // struct ip_address
@@ -592,9 +741,11 @@ export interface Event {
   destinationPort: number; // __be16
   icmpType: number; // __u8
   icmpCode: number; // __u8
+  auditReason: number; // __u16
+  audited: number; // __u8
 }
 export const Event: Codec<Event> = codec(
-  96,
+  112,
   (view, at, value) => {
     u64.write(view, at, value.timeNs);
     u8.write(view, at + 8, value.kind);
@@ -612,13 +763,17 @@ export const Event: Codec<Event> = codec(
     u32.write(view, at + 40, value.destinationEndpointId);
     u32.write(view, at + 44, value.egressRule);
     u32.write(view, at + 48, value.ingressRule);
-    u32.write(view, at + 52, value.length);
-    IpAddress.write(view, at + 56, value.source);
-    IpAddress.write(view, at + 72, value.destination);
-    be16.write(view, at + 88, value.sourcePort);
-    be16.write(view, at + 90, value.destinationPort);
-    u8.write(view, at + 92, value.icmpType);
-    u8.write(view, at + 93, value.icmpCode);
+    u32.write(view, at + 52, value.auditEgressRule);
+    u32.write(view, at + 56, value.auditIngressRule);
+    u32.write(view, at + 60, value.length);
+    IpAddress.write(view, at + 64, value.source);
+    IpAddress.write(view, at + 80, value.destination);
+    be16.write(view, at + 96, value.sourcePort);
+    be16.write(view, at + 98, value.destinationPort);
+    u8.write(view, at + 100, value.icmpType);
+    u8.write(view, at + 101, value.icmpCode);
+    u16.write(view, at + 102, value.auditReason);
+    u8.write(view, at + 104, value.audited);
   },
   (view, at) => ({
     timeNs: u64.read(view, at),
@@ -637,13 +792,64 @@ export const Event: Codec<Event> = codec(
     destinationEndpointId: u32.read(view, at + 40),
     egressRule: u32.read(view, at + 44),
     ingressRule: u32.read(view, at + 48),
-    length: u32.read(view, at + 52),
-    source: IpAddress.read(view, at + 56),
-    destination: IpAddress.read(view, at + 72),
-    sourcePort: be16.read(view, at + 88),
-    destinationPort: be16.read(view, at + 90),
-    icmpType: u8.read(view, at + 92),
-    icmpCode: u8.read(view, at + 93),
+    auditEgressRule: u32.read(view, at + 52),
+    auditIngressRule: u32.read(view, at + 56),
+    length: u32.read(view, at + 60),
+    source: IpAddress.read(view, at + 64),
+    destination: IpAddress.read(view, at + 80),
+    sourcePort: be16.read(view, at + 96),
+    destinationPort: be16.read(view, at + 98),
+    icmpType: u8.read(view, at + 100),
+    icmpCode: u8.read(view, at + 101),
+    auditReason: u16.read(view, at + 102),
+    audited: u8.read(view, at + 104),
+  }),
+);
+
+/** struct explanation, 48 bytes. */
+export interface Explanation {
+  reason: number; // __u32
+  sourceIdentity: number; // __u32
+  destinationIdentity: number; // __u32
+  sourceEndpointId: number; // __u32
+  destinationEndpointId: number; // __u32
+  egressRule: number; // __u32
+  ingressRule: number; // __u32
+  audited: number; // __u32
+  auditReason: number; // __u32
+  auditEgressRule: number; // __u32
+  auditIngressRule: number; // __u32
+  runs: number; // __u32
+}
+export const Explanation: Codec<Explanation> = codec(
+  48,
+  (view, at, value) => {
+    u32.write(view, at, value.reason);
+    u32.write(view, at + 4, value.sourceIdentity);
+    u32.write(view, at + 8, value.destinationIdentity);
+    u32.write(view, at + 12, value.sourceEndpointId);
+    u32.write(view, at + 16, value.destinationEndpointId);
+    u32.write(view, at + 20, value.egressRule);
+    u32.write(view, at + 24, value.ingressRule);
+    u32.write(view, at + 28, value.audited);
+    u32.write(view, at + 32, value.auditReason);
+    u32.write(view, at + 36, value.auditEgressRule);
+    u32.write(view, at + 40, value.auditIngressRule);
+    u32.write(view, at + 44, value.runs);
+  },
+  (view, at) => ({
+    reason: u32.read(view, at),
+    sourceIdentity: u32.read(view, at + 4),
+    destinationIdentity: u32.read(view, at + 8),
+    sourceEndpointId: u32.read(view, at + 12),
+    destinationEndpointId: u32.read(view, at + 16),
+    egressRule: u32.read(view, at + 20),
+    ingressRule: u32.read(view, at + 24),
+    audited: u32.read(view, at + 28),
+    auditReason: u32.read(view, at + 32),
+    auditEgressRule: u32.read(view, at + 36),
+    auditIngressRule: u32.read(view, at + 40),
+    runs: u32.read(view, at + 44),
   }),
 );
 
@@ -765,7 +971,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 16,
-    valueSize: 32,
+    valueSize: 40,
     maxEntries: 1048576,
     flags: 1,
     key: PolicyKey,
@@ -777,11 +983,35 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 4,
-    valueSize: 24,
+    valueSize: 140,
     maxEntries: 65536,
     flags: 1,
     key: SubjectKey,
     value: SubjectValue,
+  },
+  qn_policy_cidrs: {
+    name: 'qn_policy_cidrs',
+    type: 11,
+    typeName: 'lpm_trie',
+    perCpu: false,
+    keySize: 28,
+    valueSize: 8,
+    maxEntries: 1048576,
+    flags: 1,
+    key: CidrKey,
+    value: CidrValue,
+  },
+  qn_named_ports: {
+    name: 'qn_named_ports',
+    type: 1,
+    typeName: 'hash',
+    perCpu: false,
+    keySize: 8,
+    valueSize: 24,
+    maxEntries: 65536,
+    flags: 1,
+    key: NamedPortKey,
+    value: NamedPortValue,
   },
   qn_conntrack: {
     name: 'qn_conntrack',
@@ -877,6 +1107,18 @@ export const MAPS = {
     key: u32,
     value: u64,
   },
+  explanations: {
+    name: 'explanations',
+    type: 2,
+    typeName: 'array',
+    perCpu: false,
+    keySize: 4,
+    valueSize: 48,
+    maxEntries: 1,
+    flags: 0,
+    key: u32,
+    value: Explanation,
+  },
 } as const satisfies Record<string, MapSpec>;
 
 /** Every setting that is fixed when the programs are loaded: variables in .rodata. */
@@ -959,6 +1201,14 @@ export const CONFIG = {
     type: 'u32',
     default: 500,
     doc: 'events an endpoint may cause at once',
+    codec: u32,
+  },
+  explain: {
+    name: 'explain',
+    variable: 'config_explain',
+    type: 'u32',
+    default: 0,
+    doc: '1: judge a packet as the first of its flow and tell why, without any trace in conntrack, counters or events',
     codec: u32,
   },
 } as const satisfies Record<string, SettingSpec>;

@@ -1,0 +1,127 @@
+/**
+ * The parts that objects of Kubernetes have in common: how a missing field is written, selectors, metadata. With
+ * bounds; an explicit null means the same as a missing field, as it does there.
+ */
+import { z } from 'zod';
+import {
+  DEFAULT_NAMESPACE,
+  dnsLabel,
+  dnsSubdomain,
+  LABELS_MAX,
+  labelKey,
+  labelOf,
+  labels,
+  labelValue,
+} from './names.js';
+
+/** Most values of one match expression. */
+export const SELECTOR_VALUES_MAX = 100;
+/** Most characters of all annotations together. */
+export const ANNOTATIONS_SIZE_MAX = 64 * 1024;
+
+/** Metadata that `kubectl get -o yaml` adds; it belongs to the cluster that the policy was read from. */
+const FOREIGN_METADATA = [
+  'uid',
+  'resourceVersion',
+  'creationTimestamp',
+  'generation',
+  'managedFields',
+  'selfLink',
+];
+
+/**
+ * An object of Kubernetes: a known field that is null is as good as missing (not so the values of a map such
+ * as matchLabels), and what `ignored` names is dropped.
+ */
+export function object<Schema extends z.ZodObject>(schema: Schema, ignored: readonly string[] = []) {
+  const known = new Set(Object.keys(schema.shape));
+  const dropped = new Set(ignored);
+  return z.preprocess((value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    const kept = Object.entries(value).filter(
+      ([key, field]) => !dropped.has(key) && !(field === null && known.has(key)),
+    );
+    return Object.fromEntries(kept);
+  }, schema);
+}
+
+export function bounded<Schema extends z.ZodType>(schema: Schema, max: number, what: string) {
+  return z.array(schema).max(max, `at most ${max} ${what}`);
+}
+
+export const SELECTOR_OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const;
+export type SelectorOperator = (typeof SELECTOR_OPERATORS)[number];
+
+const selectorRequirement = object(
+  z
+    .strictObject({
+      key: labelKey,
+      operator: z.enum(SELECTOR_OPERATORS),
+      values: bounded(labelValue, SELECTOR_VALUES_MAX, 'values').optional(),
+    })
+    .check(({ value, issues }) => {
+      const listed = value.values?.length ?? 0;
+      const wanted = value.operator === 'In' || value.operator === 'NotIn';
+      if (wanted === listed > 0) return;
+      const message = wanted
+        ? `needs at least one value with ${value.operator}`
+        : `must be empty with ${value.operator}`;
+      issues.push({ code: 'custom', path: ['values'], message, input: value.values });
+    }),
+);
+export type SelectorRequirement = z.output<typeof selectorRequirement>;
+
+/** What selects by labels. All of it must hold; an empty selector matches everything. */
+export const labelSelector = object(
+  z
+    .strictObject({
+      matchLabels: labels.optional(),
+      matchExpressions: bounded(selectorRequirement, LABELS_MAX, 'expressions').optional(),
+    })
+    .meta({ id: 'LabelSelector' }),
+);
+export type LabelSelector = z.output<typeof labelSelector>;
+
+/** Annotation that says what a policy does: `enforce` (as without it), or `audit`: it is counted and told, not enforced. */
+export const MODE_ANNOTATION = 'quantum.network/mode';
+const MODES = ['enforce', 'audit'];
+
+const annotations = z
+  .record(labelKey, z.string())
+  .refine((record) => Object.keys(record).length <= LABELS_MAX, `at most ${LABELS_MAX} annotations`)
+  .refine(
+    (record) => Object.entries(record).flat().join('').length <= ANNOTATIONS_SIZE_MAX,
+    `annotations have at most ${ANNOTATIONS_SIZE_MAX} characters together`,
+  )
+  .refine((record) => MODES.includes(labelOf(record, MODE_ANNOTATION) ?? 'enforce'), {
+    path: [MODE_ANNOTATION],
+    error: `must be one of ${MODES.join(', ')}`,
+  })
+  .describe(`Notes for readers; only ${MODE_ANNOTATION} has an effect`);
+
+/** Kubernetes lets a policy's name be a DNS subdomain, not only a label. */
+export const policyName = dnsSubdomain.describe('Name of the policy: a DNS name, at most 253 characters');
+
+const namedMetadata = {
+  name: policyName,
+  labels: labels.optional(),
+  annotations: annotations.optional(),
+};
+
+/** Metadata of an object in a namespace. */
+export const namespacedMetadata = object(
+  z.strictObject({ ...namedMetadata, namespace: dnsLabel.default(DEFAULT_NAMESPACE) }),
+  FOREIGN_METADATA,
+);
+
+/** Metadata of an object of the whole cluster. */
+export const clusterMetadata = object(z.strictObject(namedMetadata), FOREIGN_METADATA);
+
+/** Whether a policy is counted and told but not enforced. */
+export function isAudited({
+  metadata,
+}: {
+  metadata: { annotations?: Record<string, string> | undefined };
+}): boolean {
+  return labelOf(metadata.annotations ?? {}, MODE_ANNOTATION) === 'audit';
+}
