@@ -61,8 +61,10 @@ __attribute__((noinline)) int connection_judge_again(const struct conntrack_key 
 	return DROP_NONE;
 }
 
-/* Keeps a record up to the current epoch, or removes it: then the reason, with the parties as the packet has
- * them. */
+/*
+ * Keeps a record up to the current epoch, or removes it and says why. When it judged again, the outcome has
+ * the parties as a packet of that sender has them.
+ */
 static __always_inline int connection_recheck(struct passage *passage, struct conntrack_entry *entry,
 					      enum flow_end sender)
 {
@@ -73,14 +75,13 @@ static __always_inline int connection_recheck(struct passage *passage, struct co
 	if (entry->epoch == passage->epoch)
 		return DROP_NONE;
 	reason = connection_judge_again(&passage->flow.key, entry, outcome, passage->epoch);
-	if (!reason)
-		return DROP_NONE;
 	if (sender == FLOW_RESPONDER) {
 		opener = outcome->source;
 		outcome->source = outcome->destination;
 		outcome->destination = opener;
 	}
-	conntrack_remove(&passage->flow.key, conntrack_payer(entry));
+	if (reason)
+		conntrack_remove(&passage->flow.key, conntrack_payer(entry));
 	return reason;
 }
 
