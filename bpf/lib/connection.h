@@ -26,16 +26,12 @@ static __always_inline bool flow_party(const struct conntrack_entry *entry, enum
 {
 	const __u32 host = end == FLOW_OPENER ? CONNTRACK_OPENER_IS_HOST : CONNTRACK_RESPONDER_IS_HOST;
 	__u32 id = conntrack_endpoint(entry, end);
-	struct endpoint endpoint;
 
 	if (!id) {
 		*party = (struct party){.identity = entry->flags & host ? IDENTITY_HOST : IDENTITY_WORLD};
 		return true;
 	}
-	if (!endpoint_of_interface(conntrack_ifindex(entry, end), &endpoint) || endpoint.id != id)
-		return false;
-	party_from_endpoint(party, &endpoint);
-	return true;
+	return party_of_interface(conntrack_ifindex(entry, end), party) && party->endpoint_id == id;
 }
 
 /*
@@ -47,18 +43,17 @@ __attribute__((noinline)) int connection_judge_again(const struct conntrack_key 
 						     struct conntrack_entry *entry, struct outcome *outcome,
 						     __u32 epoch)
 {
-	struct policy_request request;
+	bool from_b;
 
 	if (!key || !entry || !outcome)
 		return DROP_MAP_CORRUPT;
 	if (!flow_party(entry, FLOW_OPENER, &outcome->source) ||
 	    !flow_party(entry, FLOW_RESPONDER, &outcome->destination))
 		return DROP_CONNECTION_CUT;
-	if (entry->flags & CONNTRACK_OPENER_IS_B)
-		request_of(&request, &key->address_b, &key->address_a, key->port_a, key->protocol, epoch);
-	else
-		request_of(&request, &key->address_a, &key->address_b, key->port_b, key->protocol, epoch);
-	if (policy_judge(outcome, &request))
+	from_b = entry->flags & CONNTRACK_OPENER_IS_B;
+	if (policy_judge(outcome, from_b ? &key->address_b : &key->address_a,
+			 from_b ? &key->address_a : &key->address_b, from_b ? key->port_a : key->port_b,
+			 key->protocol, epoch))
 		return DROP_CONNECTION_CUT;
 	entry->rule[FLOW_OPENER] = outcome->egress_rule;
 	entry->rule[FLOW_RESPONDER] = outcome->ingress_rule;
@@ -66,8 +61,10 @@ __attribute__((noinline)) int connection_judge_again(const struct conntrack_key 
 	return DROP_NONE;
 }
 
-/* Keeps a record up to the current epoch, or removes it: then the reason, with the parties as the packet has
- * them. */
+/*
+ * Keeps a record up to the current epoch, or removes it and says why. When it judged again, the outcome has
+ * the parties as a packet of that sender has them.
+ */
 static __always_inline int connection_recheck(struct passage *passage, struct conntrack_entry *entry,
 					      enum flow_end sender)
 {
@@ -78,14 +75,13 @@ static __always_inline int connection_recheck(struct passage *passage, struct co
 	if (entry->epoch == passage->epoch)
 		return DROP_NONE;
 	reason = connection_judge_again(&passage->flow.key, entry, outcome, passage->epoch);
-	if (!reason)
-		return DROP_NONE;
 	if (sender == FLOW_RESPONDER) {
 		opener = outcome->source;
 		outcome->source = outcome->destination;
 		outcome->destination = opener;
 	}
-	conntrack_remove(&passage->flow.key, conntrack_payer(entry));
+	if (reason)
+		conntrack_remove(&passage->flow.key, conntrack_payer(entry));
 	return reason;
 }
 
@@ -93,11 +89,9 @@ static __always_inline int connection_recheck(struct passage *passage, struct co
 static __always_inline enum drop_reason policy_judge_packet(struct passage *passage)
 {
 	const struct packet *packet = &passage->packet;
-	struct policy_request request;
 
-	request_of(&request, &packet->source, &packet->destination, packet->destination_port,
-		   packet->protocol, passage->epoch);
-	return policy_judge(&passage->outcome, &request);
+	return policy_judge(&passage->outcome, &packet->source, &packet->destination,
+			    packet->destination_port, packet->protocol, passage->epoch);
 }
 
 /* May a packet from that end belong to the flow? Being allowed to answer is not being allowed to open. */

@@ -41,6 +41,8 @@ static __always_inline enum drop_reason fragment_open(const struct packet *packe
 	struct fragment_entry entry = {};
 	struct fragment_key key;
 
+	if (config_explain)
+		return DROP_NONE;
 	fragment_key_of(packet, ifindex, &key);
 	entry.expires_ns = now + config_fragment_s * NSEC_PER_SEC;
 	entry.source_port = packet->source_port;

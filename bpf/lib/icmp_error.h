@@ -68,13 +68,14 @@ related_find(struct passage *passage, const struct ip_address *peer, enum flow_e
 	flow_of(&passage->quoted,
 		endpoint_network_contains(&passage->self, peer) ? passage->self.network_id : 0,
 		&passage->flow);
-	entry = conntrack_find(&passage->flow, passage->now);
+	/* Explained is the first packet of a flow, which no error is. */
+	entry = config_explain ? NULL : conntrack_find(&passage->flow, passage->now);
 	if (!entry) {
 		*reason = DROP_ICMP_UNRELATED;
 		return NULL;
 	}
 	*receiver = flow_sender(&passage->flow, entry);
-	*reason = connection_recheck(passage, entry, *receiver);
+	*reason = connection_recheck(passage, entry, other_end(*receiver));
 	return *reason ? NULL : entry;
 }
 

@@ -23,6 +23,7 @@ struct policy_request {
 /* What is asked of the rules of one side, and the answer. */
 struct policy_query {
 	struct subject_slot rules; /* of the subject */
+	struct cidr_key range;	   /* that the other side's address is looked up by */
 	__u32 subject;		   /* identity whose rules are asked */
 	__u32 peers[PEER_CLASSES]; /* every policy_key.peer that names the other side */
 	__u32 destination;	   /* endpoint whose names of ports count; 0: host or world */
@@ -165,18 +166,18 @@ __attribute__((noinline)) int policy_lookup(struct policy_query *query, __u32 bi
 }
 
 /* The class of the ranges in the subject's rules that an address is in; 0: it is in none. */
-static __always_inline __u32 policy_cidr_class(const struct policy_query *query,
-					       const struct ip_address *address)
+static __always_inline __u32 policy_cidr_class(struct policy_query *query, const struct ip_address *address)
 {
-	struct cidr_key key = {.prefix_length = CIDR_KEY_BITS + 128};
+	struct cidr_key *key = &query->range;
 	struct cidr_value *found;
 	__u32 class;
 
-	key.subject = query->subject;
-	key.direction = query->direction;
-	key.family = address_is_ip4_mapped(address) ? 4 : 6;
-	key.address = *address;
-	found = bpf_map_lookup_elem(&qn_policy_cidrs, &key);
+	key->prefix_length = CIDR_KEY_BITS + 128;
+	key->subject = query->subject;
+	key->direction = query->direction;
+	key->family = address_is_ip4_mapped(address) ? 4 : 6;
+	key->address = *address;
+	found = bpf_map_lookup_elem(&qn_policy_cidrs, key);
 	if (!found)
 		return 0;
 	class = query->slot ? found->cidr_class[1] : found->cidr_class[0];
@@ -199,10 +200,21 @@ static __always_inline bool policy_subject(struct policy_query *query)
 
 #define TIER_UNDECIDED (-1)
 
-/* What one tier says: a drop reason, or TIER_UNDECIDED. bits: see struct subject_rules. */
-static __always_inline int policy_ask_tier(struct policy_query *query, enum policy_tier tier, __u32 bits,
-					   bool egress)
+/* Which forms of ports there are to look for in a tier: see struct subject_rules. */
+static __always_inline __u32 policy_tier_bits(const struct policy_query *query, enum policy_tier tier,
+					      bool egress)
 {
+	__u32 at = 2 * tier + !egress;
+	__u32 bits = query->rules.enforced.port_bits[at];
+
+	return query->audit ? bits | query->rules.audited.port_bits[at] : bits;
+}
+
+/* What one tier says: a drop reason, or TIER_UNDECIDED. */
+static __always_inline int policy_ask_tier(struct policy_query *query, enum policy_tier tier, bool egress)
+{
+	__u32 bits = policy_tier_bits(query, tier, egress);
+
 	query->tier = (__u8)tier;
 	query->verdict = VERDICT_NONE;
 	query->precedence = 0;
@@ -224,35 +236,28 @@ static __always_inline int policy_ask_tier(struct policy_query *query, enum poli
  */
 __attribute__((noinline)) int policy_decide(struct policy_query *query)
 {
-	__u32 admin, network_policy, baseline, isolated;
-	const struct subject_rules *rules;
+	__u32 isolated;
 	bool egress;
 	int answer;
 
 	if (!query)
 		return DROP_MAP_CORRUPT;
 	egress = query->direction == DIRECTION_EGRESS;
-	rules = &query->rules.enforced;
-	admin = rules->port_bits[2 * TIER_ADMIN + !egress];
-	network_policy = rules->port_bits[2 * TIER_NETWORK_POLICY + !egress];
-	baseline = rules->port_bits[2 * TIER_BASELINE + !egress];
-	isolated = rules->isolated;
-	if (query->audit) {
-		rules = &query->rules.audited;
-		admin |= rules->port_bits[2 * TIER_ADMIN + !egress];
-		network_policy |= rules->port_bits[2 * TIER_NETWORK_POLICY + !egress];
-		baseline |= rules->port_bits[2 * TIER_BASELINE + !egress];
-		isolated |= rules->isolated;
-	}
+	isolated = query->rules.enforced.isolated;
+	if (query->audit)
+		isolated |= query->rules.audited.isolated;
 
-	answer = policy_ask_tier(query, TIER_ADMIN, admin, egress);
+	answer = policy_ask_tier(query, TIER_ADMIN, egress);
 	if (answer != TIER_UNDECIDED)
 		return answer;
-	answer = policy_ask_tier(query, TIER_NETWORK_POLICY, network_policy, egress);
+	answer = policy_ask_tier(query, TIER_NETWORK_POLICY, egress);
 	if (answer != TIER_UNDECIDED)
 		return answer;
 	if (!(isolated & (egress ? 1U << DIRECTION_EGRESS : 1U << DIRECTION_INGRESS))) {
-		answer = policy_ask_tier(query, TIER_BASELINE, baseline, egress);
+		answer = policy_ask_tier(query, TIER_BASELINE, egress);
+		if (answer != TIER_UNDECIDED)
+			return answer;
+		answer = policy_ask_tier(query, TIER_DEFAULT, egress);
 		if (answer != TIER_UNDECIDED)
 			return answer;
 	}
@@ -270,52 +275,41 @@ static __always_inline __u32 policy_epoch(void)
 	return control ? *(volatile __u32 *)&control->policy_epoch : 0;
 }
 
-/* port in network byte order. An ICMP echo has none: only rules for every protocol speak of it. */
-static __always_inline void request_of(struct policy_request *request, const struct ip_address *source,
-				       const struct ip_address *destination, __be16 port, __u8 protocol,
-				       __u32 epoch)
-{
-	__builtin_memset(request, 0, sizeof(*request));
-	request->source = *source;
-	request->destination = *destination;
-	request->slot = epoch & 1;
-	request->protocol = protocol;
-	request->port = protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? 0 : bpf_ntohs(port);
-}
-
-/* Asks the rules of one party about the other. *audits: those that are audited have a say in it. */
-static __always_inline enum drop_reason policy_ask(const struct outcome *outcome,
+/*
+ * Asks the rules of one party about the other; the answer is the query's. *audits: those that are audited
+ * have a say in it.
+ */
+static __always_inline enum drop_reason policy_ask(struct policy_query *query, const struct outcome *outcome,
 						   const struct policy_request *request,
-						   enum direction direction, __u32 *rule, bool *audits)
+						   enum direction direction, bool *audits)
 {
 	bool egress = direction == DIRECTION_EGRESS;
 	const struct party *subject = egress ? &outcome->source : &outcome->destination;
 	const struct party *peer = egress ? &outcome->destination : &outcome->source;
-	struct policy_query query = {};
-	enum drop_reason reason;
 
-	query.subject = subject->identity;
-	query.direction = (__u8)direction;
-	query.slot = request->slot;
-	if (!policy_subject(&query))
+	query->subject = subject->identity;
+	query->direction = (__u8)direction;
+	query->slot = request->slot;
+	query->rule = 0;
+	if (!policy_subject(query))
 		return DROP_POLICY_MISSING;
-	query.computed = 1;
-	query.audit = request->audit;
-	query.protocol = request->protocol;
-	query.port = request->port;
-	query.destination = outcome->destination.endpoint_id;
-	query.peers[0] = peer->identity;
-	query.peers[1] = PEER_ANY;
-	query.peers[2] = peer->network_id ? PEER_NETWORK_FLAG | peer->network_id : 0;
-	if (query.rules.cidrs & (1U << direction))
-		query.peers[3] = policy_cidr_class(&query, egress ? &request->destination : &request->source);
-	if (query.rules.audits & (1U << direction))
+	query->computed = 1;
+	query->audit = request->audit;
+	query->protocol = request->protocol;
+	query->port = request->port;
+	query->destination = outcome->destination.endpoint_id;
+	query->peers[0] = peer->identity;
+	query->peers[1] = PEER_ANY;
+	query->peers[2] = peer->network_id ? PEER_NETWORK_FLAG | peer->network_id : 0;
+	query->peers[3] = query->rules.cidrs & (1U << direction)
+			      ? policy_cidr_class(query, egress ? &request->destination : &request->source)
+			      : 0;
+	if (query->rules.audits & (1U << direction))
 		*audits = true;
-	reason = (enum drop_reason)policy_decide(&query);
-	*rule = query.rule;
-	return reason;
+	return (enum drop_reason)policy_decide(query);
 }
 
+/* What the rules say to a request, of both sides. */
 struct policy_answer {
 	enum drop_reason reason;
 	__u32 egress_rule;
@@ -324,48 +318,89 @@ struct policy_answer {
 };
 
 /*
+ * Room to judge in: too much for the stack, which all the functions on the way share. Per CPU and a program's
+ * own, as struct passage; the sweep holds preemption off while it runs.
+ */
+struct judgement {
+	struct policy_request request;
+	struct policy_query query;
+	struct policy_answer enforced;
+	struct policy_answer audited;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct judgement);
+} judgements SEC(".maps");
+
+/*
  * Both sides, as the request says with the audited rules or without. Only endpoints have rules: the host and
  * the world are peers of theirs.
  */
-__attribute__((noinline)) int policy_judge_sides(const struct outcome *outcome,
-						 const struct policy_request *request,
-						 struct policy_answer *answer)
+__attribute__((noinline)) int policy_judge_sides(const struct outcome *outcome, struct judgement *judgement)
 {
+	struct policy_answer *answer;
 	bool audits = false;
 
-	if (!outcome || !request || !answer)
+	if (!outcome || !judgement)
 		return 0;
+	answer = judgement->request.audit ? &judgement->audited : &judgement->enforced;
 	answer->reason = DROP_NONE;
 	answer->egress_rule = 0;
 	answer->ingress_rule = 0;
-	if (outcome->source.endpoint_id)
+	if (outcome->source.endpoint_id) {
 		answer->reason =
-		    policy_ask(outcome, request, DIRECTION_EGRESS, &answer->egress_rule, &audits);
-	if (!answer->reason && outcome->destination.endpoint_id)
+		    policy_ask(&judgement->query, outcome, &judgement->request, DIRECTION_EGRESS, &audits);
+		answer->egress_rule = judgement->query.rule;
+	}
+	if (!answer->reason && outcome->destination.endpoint_id) {
 		answer->reason =
-		    policy_ask(outcome, request, DIRECTION_INGRESS, &answer->ingress_rule, &audits);
+		    policy_ask(&judgement->query, outcome, &judgement->request, DIRECTION_INGRESS, &audits);
+		answer->ingress_rule = judgement->query.rule;
+	}
 	answer->audits = audits;
 	return 0;
 }
 
-/* May the outcome's source open the connection to its destination? The outcome gets the rules that decided.
+/*
+ * May the outcome's source open the connection to its destination? The outcome gets the rules that decided.
+ * port in network byte order; an ICMP echo has none: only rules for every protocol speak of it.
  */
-static __always_inline enum drop_reason policy_judge(struct outcome *outcome, struct policy_request *request)
+static __always_inline enum drop_reason policy_judge(struct outcome *outcome, const struct ip_address *source,
+						     const struct ip_address *destination, __be16 port,
+						     __u8 protocol, __u32 epoch)
 {
-	struct policy_answer enforced = {}, audited = {};
+	bool echo = protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+	struct policy_answer *enforced, *audited;
+	struct policy_request *request;
+	struct judgement *judgement;
+	__u32 zero = 0;
 
+	judgement = bpf_map_lookup_elem(&judgements, &zero);
+	if (!judgement)
+		return DROP_MAP_CORRUPT;
+	enforced = &judgement->enforced;
+	audited = &judgement->audited;
+	request = &judgement->request;
+	request->source = *source;
+	request->destination = *destination;
+	request->slot = epoch & 1;
+	request->port = echo ? 0 : bpf_ntohs(port);
+	request->protocol = protocol;
 	request->audit = 0;
-	policy_judge_sides(outcome, request, &enforced);
-	outcome->egress_rule = enforced.egress_rule;
-	outcome->ingress_rule = enforced.ingress_rule;
+	policy_judge_sides(outcome, judgement);
+	outcome->egress_rule = enforced->egress_rule;
+	outcome->ingress_rule = enforced->ingress_rule;
 	outcome->audited = false;
-	if (enforced.audits) {
+	if (enforced->audits) {
 		request->audit = 1;
-		policy_judge_sides(outcome, request, &audited);
-		outcome->audited = !audited.reason != !enforced.reason;
-		outcome->audit_reason = audited.reason;
-		outcome->audit_egress_rule = audited.egress_rule;
-		outcome->audit_ingress_rule = audited.ingress_rule;
+		policy_judge_sides(outcome, judgement);
+		outcome->audited = !audited->reason != !enforced->reason;
+		outcome->audit_reason = audited->reason;
+		outcome->audit_egress_rule = audited->egress_rule;
+		outcome->audit_ingress_rule = audited->ingress_rule;
 	}
-	return enforced.reason;
+	return enforced->reason;
 }

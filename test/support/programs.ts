@@ -25,6 +25,7 @@ import {
   RingBuffer,
 } from '../../src/native/bpf.js';
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
+import type { Count, Outcome, Passage } from './outcome.js';
 import { Packet } from './packet.js';
 import { TypedMap } from './typed-map.js';
 
@@ -53,20 +54,6 @@ export interface LoadOptions {
   devices?: number;
 }
 
-/** What a packet came to. */
-export interface Outcome {
-  /** See ACTION. */
-  verdict: number;
-  /** As counted: name in enum drop_reason, NONE if it was not dropped. */
-  reason: string;
-  endpointId: number;
-  direction: number;
-  packets: number;
-  bytes: number;
-  /** The frame as the program left it. */
-  frame: Uint8Array;
-}
-
 export class Programs implements Disposable {
   readonly pinRoot: string;
   readonly endpoints;
@@ -75,6 +62,10 @@ export class Programs implements Disposable {
   readonly control;
   readonly policy;
   readonly subjects;
+  /** qn_policy_cidrs */
+  readonly ranges;
+  /** qn_named_ports */
+  readonly portNames;
   readonly conntrack;
   readonly fragments;
   readonly flowCounts;
@@ -107,6 +98,8 @@ export class Programs implements Disposable {
     this.control = new TypedMap(this.map('qn_control'), MAPS.qn_control);
     this.policy = new TypedMap(this.map('qn_policy'), MAPS.qn_policy);
     this.subjects = new TypedMap(this.map('qn_policy_subjects'), MAPS.qn_policy_subjects);
+    this.ranges = new TypedMap(this.map('qn_policy_cidrs'), MAPS.qn_policy_cidrs);
+    this.portNames = new TypedMap(this.map('qn_named_ports'), MAPS.qn_named_ports);
     this.conntrack = new TypedMap(this.map('qn_conntrack'), MAPS.qn_conntrack);
     this.fragments = new TypedMap(this.map('qn_fragments'), MAPS.qn_fragments);
     this.flowCounts = new TypedMap(this.map('qn_flow_counts'), MAPS.qn_flow_counts);
@@ -158,9 +151,26 @@ export class Programs implements Disposable {
   run(
     program: 'from_container' | 'to_container' | BpfProgram,
     frame: Packet | Uint8Array,
-    { ifindex, ingressIfindex = 0, mark = 0 }: { ifindex: number; ingressIfindex?: number; mark?: number },
+    passage: Passage,
   ): Outcome {
     this.forget();
+    const { verdict, frame: left } = this.pass(program, frame, passage);
+    const counted = this.metrics();
+    const [metric, more] = counted.filter(({ audited }) => !audited);
+    const [audit, second] = counted.filter(({ audited }) => audited);
+    if (!metric || more || second || metric.packets !== 1 || (audit && audit.packets !== 1)) {
+      throw new Error(`one packet was counted as ${JSON.stringify(counted)}`);
+    }
+    const { audited: _, ...count } = metric;
+    return { ...count, ...(audit ? { auditReason: audit.reason } : {}), verdict, frame: left };
+  }
+
+  /** The same without a look at the counters. */
+  pass(
+    program: 'from_container' | 'to_container' | BpfProgram,
+    frame: Packet | Uint8Array,
+    { ifindex, ingressIfindex = 0, mark = 0 }: Passage,
+  ): Pick<Outcome, 'verdict' | 'frame'> {
     const context = new Uint8Array(SK_BUFF_SIZE);
     const view = new DataView(context.buffer);
     view.setUint32(MARK, mark, true);
@@ -169,23 +179,18 @@ export class Programs implements Disposable {
     const tested = typeof program === 'string' ? this.program(program) : program;
     const data = frame instanceof Packet ? frame.bytes() : frame;
     const result = this.#namespace.run(() => tested.testRun({ data, context }));
-    const counted = this.metrics();
-    const [metric] = counted;
-    if (!metric || counted.length > 1 || metric.packets !== 1) {
-      throw new Error(`one packet was counted as ${JSON.stringify(counted)}`);
-    }
-    return { ...metric, verdict: result.returnValue | 0, frame: result.dataOut };
+    return { verdict: result.returnValue | 0, frame: result.dataOut };
   }
 
   /** Counters since the last run() or forget(), summed over the CPUs. */
-  metrics(): { endpointId: number; reason: string; direction: number; packets: number; bytes: number }[] {
+  metrics(): Count[] {
     const map = this.map('qn_metrics');
     return [...map.keys()].map((bytes) => {
-      const { endpointId, reason, direction } = MetricKey.decode(bytes);
+      const { reason, audited, ...key } = MetricKey.decode(bytes);
       const values = decodePerCpu(MetricValue, map.get(bytes) ?? new Uint8Array());
       const packets = Number(values.reduce((sum, value) => sum + value.packets, 0n));
       const length = Number(values.reduce((sum, value) => sum + value.bytes, 0n));
-      return { endpointId, reason: reasonName(reason), direction, packets, bytes: length };
+      return { ...key, reason: reasonName(reason), audited: audited === 1, packets, bytes: length };
     });
   }
 
