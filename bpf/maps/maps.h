@@ -72,7 +72,7 @@ struct {
 	__type(value, struct subject_value);
 } qn_policy_subjects SEC(".maps");
 
-/* Written by the programs. When full: DROP_CONNTRACK_FULL for new flows; known ones go on. */
+/* Written and emptied by the programs alone. When full: DROP_CONNTRACK_FULL for new flows; known ones go on. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
