@@ -37,16 +37,21 @@ enum flow_end {
 	FLOW_RESPONDER = 1,
 };
 
-/* Value of qn_conntrack. */
+/*
+ * Value of qn_conntrack. The kernel may recycle a removed element while a program still reads it: key and
+ * nonce tell whose record was read (see conntrack_copy() in lib/conntrack.h).
+ */
 struct conntrack_entry {
-	__u64 expires_ns;     /* CLOCK_MONOTONIC; past: the entry is dead, whether collected or not */
-	__u32 epoch;	      /* control.policy_epoch that the flow was last judged under */
+	struct conntrack_key key;
 	__u32 flags;	      /* enum conntrack_flags */
+	__u64 expires_ns;     /* CLOCK_MONOTONIC; past: the entry is dead, whether collected or not */
 	__u32 endpoint_id[2]; /* per enum flow_end; 0: that end is the host or outside */
 	__u32 ifindex[2];     /* per enum flow_end; of the endpoint, valid only while its id matches */
 	__u32 rule[2];	      /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
+	__u32 epoch;	      /* control.policy_epoch that the flow was last judged under */
+	__u32 nonce; /* random, of this record alone; 0: not there yet, or being removed, and nobody's */
 };
-_Static_assert(sizeof(struct conntrack_entry) == 40, "layout of conntrack_entry");
+_Static_assert(sizeof(struct conntrack_entry) == 88, "layout of conntrack_entry");
 
 /* Key of qn_fragments: the fragments of one datagram (RFC 791 §3.2, RFC 8200 §4.5). */
 struct fragment_key {

@@ -36,8 +36,8 @@ static __always_inline bool flow_party(const struct conntrack_entry *entry, enum
 
 /*
  * Judges a recorded flow by the current rules, as if it opened now. DROP_CONNECTION_CUT: it may not go on.
- * The outcome has the opener as its source. Not inlined: two programs and the sweep call it, on the rare
- * path.
+ * The outcome has the opener as its source, and entry, a copy, what the record is to become. Not inlined: two
+ * programs and the sweep call it, on the rare path.
  */
 __attribute__((noinline)) int connection_judge_again(const struct conntrack_key *key,
 						     struct conntrack_entry *entry, struct outcome *outcome,
@@ -61,27 +61,41 @@ __attribute__((noinline)) int connection_judge_again(const struct conntrack_key 
 	return DROP_NONE;
 }
 
+/* Writes what a judgement made of a record, whose stamp was that, into its place, if it is still there. */
+static __always_inline void connection_confirm(struct conntrack_entry *place, conntrack_stamp judged,
+					       const struct conntrack_entry *record)
+{
+	if (!conntrack_exchange(place, judged, conntrack_stamp_of(record)))
+		return;
+	place->rule[FLOW_OPENER] = record->rule[FLOW_OPENER];
+	place->rule[FLOW_RESPONDER] = record->rule[FLOW_RESPONDER];
+}
+
 /*
  * Keeps a record up to the current epoch, or removes it and says why. When it judged again, the outcome has
  * the parties as a packet of that sender has them.
  */
-static __always_inline int connection_recheck(struct passage *passage, struct conntrack_entry *entry,
+static __always_inline int connection_recheck(struct passage *passage, struct conntrack_entry *place,
 					      enum flow_end sender)
 {
+	struct conntrack_entry *record = &passage->record;
+	conntrack_stamp judged = conntrack_stamp_of(record);
 	struct outcome *outcome = &passage->outcome;
 	struct party opener;
 	int reason;
 
-	if (entry->epoch == passage->epoch)
+	if (record->epoch == passage->epoch)
 		return DROP_NONE;
-	reason = connection_judge_again(&passage->flow.key, entry, outcome, passage->epoch);
+	reason = connection_judge_again(&passage->flow.key, record, outcome, passage->epoch);
 	if (sender == FLOW_RESPONDER) {
 		opener = outcome->source;
 		outcome->source = outcome->destination;
 		outcome->destination = opener;
 	}
 	if (reason)
-		conntrack_remove(&passage->flow.key, conntrack_payer(entry));
+		conntrack_remove(place, &passage->flow.key, record);
+	else
+		connection_confirm(place, judged, record);
 	return reason;
 }
 
@@ -108,35 +122,37 @@ static __always_inline bool connection_takes(const struct packet *packet, enum f
 
 /*
  * Looks for the live record of the packet's flow, in which self must stand at the end that self_sends says.
- * CONNECTION_KNOWN: the packet belongs to *found; whoever lets it pass calls conntrack_refresh().
+ * CONNECTION_KNOWN: the packet belongs to passage->record, whose place is *found; whoever lets it pass calls
+ * conntrack_refresh().
  * CONNECTION_NEW: there is no record that it belongs to. Else the reason why it is dropped.
  */
 static __always_inline int connection_find(struct passage *passage, bool self_sends, enum flow_end *sender,
 					   struct conntrack_entry **found)
 {
+	const struct conntrack_entry *record = &passage->record;
 	const struct packet *packet = &passage->packet;
-	struct conntrack_entry *entry;
+	struct conntrack_entry *place;
 	int reason;
 
 	flow_of(packet, passage->scope, &passage->flow);
 	if (config_explain)
 		return CONNECTION_NEW;
-	entry = conntrack_find(&passage->flow, passage->now);
-	if (!entry)
+	place = conntrack_find(passage);
+	if (!place)
 		return CONNECTION_NEW;
-	*sender = flow_sender(&passage->flow, entry);
+	*sender = flow_sender(&passage->flow, record);
 	/* The address had another owner when the flow was opened. */
-	if (conntrack_endpoint(entry, self_sends ? *sender : other_end(*sender)) != passage->self.id)
+	if (conntrack_endpoint(record, self_sends ? *sender : other_end(*sender)) != passage->self.id)
 		return CONNECTION_NEW;
 	if (packet->protocol == IPPROTO_TCP && packet->fragment != FRAGMENT_LATER && packet_opens(packet) &&
-	    conntrack_closing(entry))
+	    conntrack_closing(record))
 		return CONNECTION_NEW;
 	if (!connection_takes(packet, *sender))
 		return DROP_NO_CONNECTION;
-	reason = connection_recheck(passage, entry, *sender);
+	reason = connection_recheck(passage, place, *sender);
 	if (reason)
 		return reason;
-	*found = entry;
+	*found = place;
 	return CONNECTION_KNOWN;
 }
 

@@ -92,7 +92,8 @@ struct {
 	__type(value, struct named_port_value);
 } qn_named_ports SEC(".maps");
 
-/* Written by the programs. When full: DROP_CONNTRACK_FULL for new flows; known ones go on. */
+/* Written and emptied by the programs alone. When full: DROP_CONNTRACK_FULL for new flows; known ones go on.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

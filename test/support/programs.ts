@@ -171,11 +171,7 @@ export class Programs implements Disposable {
     frame: Packet | Uint8Array,
     { ifindex, ingressIfindex = 0, mark = 0 }: Passage,
   ): Pick<Outcome, 'verdict' | 'frame'> {
-    const context = new Uint8Array(SK_BUFF_SIZE);
-    const view = new DataView(context.buffer);
-    view.setUint32(MARK, mark, true);
-    view.setUint32(IFINDEX, ifindex, true);
-    view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
+    const context = skBuff({ ifindex, ingressIfindex, mark });
     const tested = typeof program === 'string' ? this.program(program) : program;
     const data = frame instanceof Packet ? frame.bytes() : frame;
     const result = this.#namespace.run(() => tested.testRun({ data, context }));
@@ -257,6 +253,16 @@ export class Programs implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** The context of a run: where the packet is, and where it came in. */
+export function skBuff({ ifindex = 0, ingressIfindex = 0, mark = 0 }): Uint8Array {
+  const context = new Uint8Array(SK_BUFF_SIZE);
+  const view = new DataView(context.buffer);
+  view.setUint32(MARK, mark, true);
+  view.setUint32(IFINDEX, ifindex, true);
+  view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
+  return context;
 }
 
 export function reasonName(value: number): string {

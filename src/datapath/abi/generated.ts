@@ -557,32 +557,38 @@ export const ConntrackKey: Codec<ConntrackKey> = codec(
   }),
 );
 
-/** struct conntrack_entry, 40 bytes. */
+/** struct conntrack_entry, 88 bytes. */
 export interface ConntrackEntry {
-  expiresNs: bigint; // __u64
-  epoch: number; // __u32
+  key: ConntrackKey; // struct conntrack_key
   flags: number; // __u32
+  expiresNs: bigint; // __u64
   endpointId: [number, number]; // __u32[2]
   ifindex: [number, number]; // __u32[2]
   rule: [number, number]; // __u32[2]
+  epoch: number; // __u32
+  nonce: number; // __u32
 }
 export const ConntrackEntry: Codec<ConntrackEntry> = codec(
-  40,
+  88,
   (view, at, value) => {
-    u64.write(view, at, value.expiresNs);
-    u32.write(view, at + 8, value.epoch);
-    u32.write(view, at + 12, value.flags);
-    u32x2.write(view, at + 16, value.endpointId);
-    u32x2.write(view, at + 24, value.ifindex);
-    u32x2.write(view, at + 32, value.rule);
+    ConntrackKey.write(view, at, value.key);
+    u32.write(view, at + 44, value.flags);
+    u64.write(view, at + 48, value.expiresNs);
+    u32x2.write(view, at + 56, value.endpointId);
+    u32x2.write(view, at + 64, value.ifindex);
+    u32x2.write(view, at + 72, value.rule);
+    u32.write(view, at + 80, value.epoch);
+    u32.write(view, at + 84, value.nonce);
   },
   (view, at) => ({
-    expiresNs: u64.read(view, at),
-    epoch: u32.read(view, at + 8),
-    flags: u32.read(view, at + 12),
-    endpointId: u32x2.read(view, at + 16),
-    ifindex: u32x2.read(view, at + 24),
-    rule: u32x2.read(view, at + 32),
+    key: ConntrackKey.read(view, at),
+    flags: u32.read(view, at + 44),
+    expiresNs: u64.read(view, at + 48),
+    endpointId: u32x2.read(view, at + 56),
+    ifindex: u32x2.read(view, at + 64),
+    rule: u32x2.read(view, at + 72),
+    epoch: u32.read(view, at + 80),
+    nonce: u32.read(view, at + 84),
   }),
 );
 
@@ -1020,7 +1026,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 44,
-    valueSize: 40,
+    valueSize: 88,
     maxEntries: 262144,
     flags: 1,
     key: ConntrackKey,
