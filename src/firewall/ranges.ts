@@ -53,8 +53,8 @@ interface NamedRange {
   readonly range: Range;
   /** How many blocks begin here. */
   begins: number;
-  /** The blocks that it is an exception of. */
-  readonly exceptOf: Set<Block>;
+  /** The blocks that it is an exception of, by their position. */
+  readonly exceptOf: Set<number>;
 }
 
 /** The ranges that the blocks of a rule name. */
@@ -71,9 +71,9 @@ function namedRanges(blocks: readonly Block[]): NamedRange[] {
     named.set(range.text, found);
     return found;
   };
-  for (const block of blocks) {
+  for (const [index, block] of blocks.entries()) {
     name(block.cidr).begins += 1;
-    for (const except of block.except ?? []) name(except).exceptOf.add(block);
+    for (const except of block.except ?? []) name(except).exceptOf.add(index);
   }
   return [...named.values()].sort((left, right) => compareRanges(left.range, right.range));
 }
@@ -81,7 +81,8 @@ function namedRanges(blocks: readonly Block[]): NamedRange[] {
 /** Goes through ranges in their order and knows in how many blocks, exceptions left out, it stands. */
 class BlockSweep {
   readonly #stack: NamedRange[] = [];
-  readonly #exceptions = new Map<Block, number>();
+  /** In how many exceptions of each block. */
+  readonly #exceptions = new Map<number, number>();
   #blocks = 0;
 
   /** Whether some block applies there. */
