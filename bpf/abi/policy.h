@@ -18,7 +18,8 @@ enum verdict {
 enum policy_tier {
 	TIER_ADMIN = 0,		 /* ClusterNetworkPolicy, tier Admin */
 	TIER_NETWORK_POLICY = 1, /* NetworkPolicy */
-	TIER_BASELINE = 2,	 /* ClusterNetworkPolicy, tier Baseline, and below it the isolation mode */
+	TIER_BASELINE = 2,	 /* ClusterNetworkPolicy, tier Baseline */
+	TIER_DEFAULT = 3,	 /* the isolation mode of the network: what counts where no policy decides */
 	TIER_COUNT,
 	TIER_AUDIT_FLAG = 0x80, /* in policy_key.tier: a rule that is counted and not enforced */
 };
@@ -83,7 +84,7 @@ struct subject_key {
 /* What there is to look for among the rules of a subject. */
 struct subject_rules {
 	/* [2 * enum policy_tier + enum direction]: bit n set: some key of the subject has port_bits n */
-	__u32 port_bits[6];
+	__u32 port_bits[8];
 	__u32 isolated; /* bit n set: TIER_NETWORK_POLICY isolates it in enum direction n */
 };
 

@@ -199,10 +199,21 @@ static __always_inline bool policy_subject(struct policy_query *query)
 
 #define TIER_UNDECIDED (-1)
 
-/* What one tier says: a drop reason, or TIER_UNDECIDED. bits: see struct subject_rules. */
-static __always_inline int policy_ask_tier(struct policy_query *query, enum policy_tier tier, __u32 bits,
-					   bool egress)
+/* Which forms of ports there are to look for in a tier: see struct subject_rules. */
+static __always_inline __u32 policy_tier_bits(const struct policy_query *query, enum policy_tier tier,
+					      bool egress)
 {
+	__u32 at = 2 * tier + !egress;
+	__u32 bits = query->rules.enforced.port_bits[at];
+
+	return query->audit ? bits | query->rules.audited.port_bits[at] : bits;
+}
+
+/* What one tier says: a drop reason, or TIER_UNDECIDED. */
+static __always_inline int policy_ask_tier(struct policy_query *query, enum policy_tier tier, bool egress)
+{
+	__u32 bits = policy_tier_bits(query, tier, egress);
+
 	query->tier = (__u8)tier;
 	query->verdict = VERDICT_NONE;
 	query->precedence = 0;
@@ -224,35 +235,28 @@ static __always_inline int policy_ask_tier(struct policy_query *query, enum poli
  */
 __attribute__((noinline)) int policy_decide(struct policy_query *query)
 {
-	__u32 admin, network_policy, baseline, isolated;
-	const struct subject_rules *rules;
+	__u32 isolated;
 	bool egress;
 	int answer;
 
 	if (!query)
 		return DROP_MAP_CORRUPT;
 	egress = query->direction == DIRECTION_EGRESS;
-	rules = &query->rules.enforced;
-	admin = rules->port_bits[2 * TIER_ADMIN + !egress];
-	network_policy = rules->port_bits[2 * TIER_NETWORK_POLICY + !egress];
-	baseline = rules->port_bits[2 * TIER_BASELINE + !egress];
-	isolated = rules->isolated;
-	if (query->audit) {
-		rules = &query->rules.audited;
-		admin |= rules->port_bits[2 * TIER_ADMIN + !egress];
-		network_policy |= rules->port_bits[2 * TIER_NETWORK_POLICY + !egress];
-		baseline |= rules->port_bits[2 * TIER_BASELINE + !egress];
-		isolated |= rules->isolated;
-	}
+	isolated = query->rules.enforced.isolated;
+	if (query->audit)
+		isolated |= query->rules.audited.isolated;
 
-	answer = policy_ask_tier(query, TIER_ADMIN, admin, egress);
+	answer = policy_ask_tier(query, TIER_ADMIN, egress);
 	if (answer != TIER_UNDECIDED)
 		return answer;
-	answer = policy_ask_tier(query, TIER_NETWORK_POLICY, network_policy, egress);
+	answer = policy_ask_tier(query, TIER_NETWORK_POLICY, egress);
 	if (answer != TIER_UNDECIDED)
 		return answer;
 	if (!(isolated & (egress ? 1U << DIRECTION_EGRESS : 1U << DIRECTION_INGRESS))) {
-		answer = policy_ask_tier(query, TIER_BASELINE, baseline, egress);
+		answer = policy_ask_tier(query, TIER_BASELINE, egress);
+		if (answer != TIER_UNDECIDED)
+			return answer;
+		answer = policy_ask_tier(query, TIER_DEFAULT, egress);
 		if (answer != TIER_UNDECIDED)
 			return answer;
 	}

@@ -15,8 +15,11 @@ export const DIRECTIONS = ['egress', 'ingress'] as const satisfies readonly Dire
 /** pass: this tier has no say, the next one decides. */
 export type Verdict = 'allow' | 'deny' | 'pass';
 
-/** Asked in this order; the first that decides has decided. In the order of enum policy_tier. */
-export const TIERS = ['admin', 'network-policy', 'baseline'] as const;
+/**
+ * Asked in this order; the first that decides has decided. In the order of enum policy_tier. The last is the
+ * isolation mode of the network: what counts where no policy decides, so that a rule of tier baseline can pass to it.
+ */
+export const TIERS = ['admin', 'network-policy', 'baseline', 'default'] as const;
 export type Tier = (typeof TIERS)[number];
 
 /**

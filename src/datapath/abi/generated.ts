@@ -57,7 +57,8 @@ export const PolicyTier = {
   ADMIN: 0,
   NETWORK_POLICY: 1,
   BASELINE: 2,
-  COUNT: 3,
+  DEFAULT: 3,
+  COUNT: 4,
   AUDIT_FLAG: 128,
 } as const;
 export type PolicyTier = (typeof PolicyTier)[keyof typeof PolicyTier];
@@ -368,26 +369,26 @@ export const SubjectKey: Codec<SubjectKey> = codec(
   }),
 );
 
-const u32x6: Codec<[number, number, number, number, number, number]> = array(u32, 6);
+const u32x8: Codec<[number, number, number, number, number, number, number, number]> = array(u32, 8);
 
-/** struct subject_rules, 28 bytes. */
+/** struct subject_rules, 36 bytes. */
 export interface SubjectRules {
-  portBits: [number, number, number, number, number, number]; // __u32[6]
+  portBits: [number, number, number, number, number, number, number, number]; // __u32[8]
   isolated: number; // __u32
 }
 export const SubjectRules: Codec<SubjectRules> = codec(
-  28,
+  36,
   (view, at, value) => {
-    u32x6.write(view, at, value.portBits);
-    u32.write(view, at + 24, value.isolated);
+    u32x8.write(view, at, value.portBits);
+    u32.write(view, at + 32, value.isolated);
   },
   (view, at) => ({
-    portBits: u32x6.read(view, at),
-    isolated: u32.read(view, at + 24),
+    portBits: u32x8.read(view, at),
+    isolated: u32.read(view, at + 32),
   }),
 );
 
-/** struct subject_slot, 68 bytes. */
+/** struct subject_slot, 84 bytes. */
 export interface SubjectSlot {
   enforced: SubjectRules; // struct subject_rules
   audited: SubjectRules; // struct subject_rules
@@ -396,32 +397,32 @@ export interface SubjectSlot {
   present: number; // __u32
 }
 export const SubjectSlot: Codec<SubjectSlot> = codec(
-  68,
+  84,
   (view, at, value) => {
     SubjectRules.write(view, at, value.enforced);
-    SubjectRules.write(view, at + 28, value.audited);
-    u32.write(view, at + 56, value.audits);
-    u32.write(view, at + 60, value.cidrs);
-    u32.write(view, at + 64, value.present);
+    SubjectRules.write(view, at + 36, value.audited);
+    u32.write(view, at + 72, value.audits);
+    u32.write(view, at + 76, value.cidrs);
+    u32.write(view, at + 80, value.present);
   },
   (view, at) => ({
     enforced: SubjectRules.read(view, at),
-    audited: SubjectRules.read(view, at + 28),
-    audits: u32.read(view, at + 56),
-    cidrs: u32.read(view, at + 60),
-    present: u32.read(view, at + 64),
+    audited: SubjectRules.read(view, at + 36),
+    audits: u32.read(view, at + 72),
+    cidrs: u32.read(view, at + 76),
+    present: u32.read(view, at + 80),
   }),
 );
 
 const SubjectSlotx2: Codec<[SubjectSlot, SubjectSlot]> = array(SubjectSlot, 2);
 
-/** struct subject_value, 140 bytes. */
+/** struct subject_value, 172 bytes. */
 export interface SubjectValue {
   key: SubjectKey; // struct subject_key
   slot: [SubjectSlot, SubjectSlot]; // struct subject_slot[2]
 }
 export const SubjectValue: Codec<SubjectValue> = codec(
-  140,
+  172,
   (view, at, value) => {
     SubjectKey.write(view, at, value.key);
     SubjectSlotx2.write(view, at + 4, value.slot);
@@ -983,7 +984,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 4,
-    valueSize: 140,
+    valueSize: 172,
     maxEntries: 65536,
     flags: 1,
     key: SubjectKey,
