@@ -174,7 +174,7 @@ export class PolicyEngine {
 
   /**
    * The policies that isolate the identity in that direction, by namespace and name: the enforced ones, with `audit`
-   * the audited ones too. None: what no policy decides is for the baseline tier to say.
+   * the audited ones too. None: what no rule of that tier allows is for the tiers after it to say.
    */
   selectedBy(
     identity: number,
