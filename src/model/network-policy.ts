@@ -4,7 +4,7 @@
  * defaults filled in and with bounds.
  */
 import { z } from 'zod';
-import { anyCidr, cidrWithin, parseCidr } from './address.js';
+import { cidrWithin, maskedCidr, parseCidr } from './address.js';
 import { bounded, labelSelector, namespacedMetadata, object } from './kubernetes.js';
 import { port, portName, protocol } from './names.js';
 
@@ -20,7 +20,7 @@ export const EXCEPT_MAX = 100;
 
 const ipBlock = object(
   z
-    .strictObject({ cidr: anyCidr, except: bounded(anyCidr, EXCEPT_MAX, 'exceptions').optional() })
+    .strictObject({ cidr: maskedCidr, except: bounded(maskedCidr, EXCEPT_MAX, 'exceptions').optional() })
     .check(({ value, issues }) => {
       const whole = parseCidr(value.cidr);
       for (const [index, except] of (value.except ?? []).entries()) {
