@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { maskedCidr } from './address.js';
-import { bounded, clusterMetadata, labelSelector, object, oneOf } from './kubernetes.js';
+import { bounded, clusterMetadata, labelSelector, object, oneOf, together } from './kubernetes.js';
 import { port, portName } from './names.js';
 import { RULE_ITEMS_MAX } from './network-policy.js';
 
@@ -65,7 +65,7 @@ const protocolFields = object(
     .strictObject({ destinationPort: destinationPort.optional() })
     .refine(
       (fields) => Object.values(fields).some((field) => field !== undefined),
-      'needs a destinationPort',
+      together('needs a destinationPort'),
     ),
 );
 

@@ -49,14 +49,18 @@ export function bounded<Schema extends z.ZodType>(schema: Schema, max: number, w
   return z.array(schema).max(max, `at most ${max} ${what}`);
 }
 
+/** For a rule about fields together: not asked where one of them is bad or unknown, which is told already. */
+export function together(error: string) {
+  return { error, when: ({ issues }: z.core.ParsePayload) => issues.length === 0 };
+}
+
 /** An object of which exactly one field is there: how Kubernetes writes unions. */
 export function oneOf<Schema extends z.ZodObject>(schema: Schema) {
   const names = Object.keys(schema.shape);
-  const message = `must have exactly one of ${names.join(', ')}`;
   return object(
     schema.refine(
       (value) => Object.values(value).filter((field) => field !== undefined).length === 1,
-      message,
+      together(`must have exactly one of ${names.join(', ')}`),
     ),
   );
 }

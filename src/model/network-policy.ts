@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { cidrWithin, maskedCidr, parseCidr } from './address.js';
-import { bounded, labelSelector, namespacedMetadata, object } from './kubernetes.js';
+import { bounded, labelSelector, namespacedMetadata, object, together } from './kubernetes.js';
 import { port, portName, protocol } from './names.js';
 
 export const NETWORK_POLICY_API_VERSION = 'networking.k8s.io/v1';
@@ -45,7 +45,7 @@ const policyPeer = object(
       (peer) =>
         (peer.podSelector !== undefined || peer.namespaceSelector !== undefined) !==
         (peer.ipBlock !== undefined),
-      'must have either an ipBlock, or a podSelector, a namespaceSelector or both',
+      together('must have either an ipBlock, or a podSelector, a namespaceSelector or both'),
     )
     .meta({ id: 'NetworkPolicyPeer' }),
 );
