@@ -99,7 +99,7 @@ class Model {
 }
 
 /** Everything about a compiled policy, in a form that does not depend on order. */
-function canonical({ entries, subjects }: Pick<RuleTable, 'entries' | 'subjects'> | CompiledPolicy) {
+function canonical({ entries, subjects, cidrs }: CompiledPolicy) {
   return {
     entries: entries
       .map(
@@ -107,7 +107,8 @@ function canonical({ entries, subjects }: Pick<RuleTable, 'entries' | 'subjects'
           `${formatRuleKey(entry)} ${entry.verdict} ${entry.precedence} ${formatRuleRef(entry.rule)}`,
       )
       .sort(),
-    subjects: subjects.map(({ identity, portBits }) => `${identity} ${portBits.join(' ')}`).sort(),
+    subjects: subjects.toSorted((left, right) => left.identity - right.identity),
+    cidrs: cidrs.map(({ subject, direction, cidr }) => `${subject} ${direction} ${cidr}`).sort(),
   };
 }
 
@@ -182,7 +183,7 @@ test('nothing is left, and nothing is counted, when everything was removed', () 
       for (const id of model.identities.keys()) model.take({ kind: 'no identity', id }, engine);
       for (const id of model.networks.keys()) model.take({ kind: 'no network', id }, engine);
       expect(engine.size).toBe(0);
-      expect(engine.snapshot()).toEqual({ entries: [], subjects: [] });
+      expect(engine.snapshot()).toEqual({ entries: [], subjects: [], cidrs: [] });
     }),
   );
 });
@@ -203,7 +204,12 @@ test('a change that is taken back before the delta is not in the delta', () => {
         engine.removePolicy({ namespace: extra.metadata.namespace ?? 'default', name: extra.metadata.name });
       } else engine.upsertPolicy(parsePolicy(before));
       for (const identity of world.identities) engine.upsertIdentity({ ...identity });
-      expect(engine.takeDelta()).toEqual({ set: [], delete: [], subjects: { set: [], delete: [] } });
+      expect(engine.takeDelta()).toEqual({
+        set: [],
+        delete: [],
+        subjects: { set: [], delete: [] },
+        cidrs: { set: [], delete: [] },
+      });
     }),
   );
 });
