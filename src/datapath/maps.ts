@@ -4,6 +4,8 @@ import { type Codec, u32, u64 } from './abi/codec.js';
 import {
   AddressEntry,
   AddressKey,
+  CidrKey,
+  CidrValue,
   ConntrackEntry,
   ConntrackKey,
   ConntrackSweep,
@@ -13,6 +15,8 @@ import {
   type MAPS,
   MetricKey,
   MetricValue,
+  NamedPortKey,
+  NamedPortValue,
   PolicyKey,
   PolicyValue,
   PrefixEntry,
@@ -29,6 +33,8 @@ export interface DatapathMaps extends Disposable {
   readonly control: TypedMap<number, Control>;
   readonly policy: TypedMap<PolicyKey, PolicyValue>;
   readonly subjects: TypedMap<SubjectKey, SubjectValue>;
+  readonly cidrs: TypedMap<CidrKey, CidrValue>;
+  readonly namedPorts: TypedMap<NamedPortKey, NamedPortValue>;
   readonly conntrack: TypedMap<ConntrackKey, ConntrackEntry>;
   readonly flowCounts: TypedMap<number, FlowCount>;
   readonly metrics: TypedMap<MetricKey, MetricValue>;
@@ -58,6 +64,8 @@ export function openMaps(directory: string): DatapathMaps {
       control: typed('qn_control', u32, Control),
       policy: typed('qn_policy', PolicyKey, PolicyValue),
       subjects: typed('qn_policy_subjects', SubjectKey, SubjectValue),
+      cidrs: typed('qn_policy_cidrs', CidrKey, CidrValue),
+      namedPorts: typed('qn_named_ports', NamedPortKey, NamedPortValue),
       conntrack: typed('qn_conntrack', ConntrackKey, ConntrackEntry),
       flowCounts: typed('qn_flow_counts', u32, FlowCount),
       metrics: typed('qn_metrics', MetricKey, MetricValue),

@@ -95,6 +95,8 @@ export interface SubjectEntry {
   readonly enforced: SubjectRules;
   /** Of the rules with `audit` alone. */
   readonly audited: SubjectRules;
+  /** Whether its rules name ranges. */
+  readonly cidrs: Readonly<Record<Direction, boolean>>;
 }
 
 /** A range that rules of a subject name in that direction, in cidr or in except. */

@@ -131,6 +131,9 @@ export const portName = z
 export const protocol = z.enum(['TCP', 'UDP', 'SCTP']).describe('Transport protocol');
 export type Protocol = z.infer<typeof protocol>;
 
+/** IPPROTO_* of <netinet/in.h>. */
+export const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+
 /** Namespace of an endpoint that names none. */
 export const DEFAULT_NAMESPACE = 'default';
 

@@ -142,9 +142,11 @@ export const settingsSchema = z
     ).refine((bytes) => (bytes & (bytes - 1)) === 0, 'must be a power of two'),
     conntrack_max: integer('Connections that the node remembers', 262144, 1024, 16777216),
     policy_max: integer('Entries of the compiled policy', 1048576, 1024, 16777216),
+    policy_cidrs_max: integer('Address ranges of the compiled policy', 1048576, 1024, 16777216),
+    port_names_max: integer('Ports of endpoints that have a name', 65536, 256, 1048576),
     subjects_max: integer('Identities that have a policy on the node', 65536, 256, 1048576),
     endpoints_max: integer('Endpoints on the node', 16384, 16, 65536),
-    prefixes_max: integer('Address ranges that policies name', 16384, 256, 1048576),
+    prefixes_max: integer('Address ranges of networks, and addresses of the node', 16384, 256, 1048576),
   })
   .check(({ value, issues }) => {
     if (value.listen === value.grpc_listen && !/^none$|:0$/.test(value.listen)) {

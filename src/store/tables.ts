@@ -6,7 +6,7 @@ import { type Identity, identity, identityId } from '../model/identity.js';
 import { containerId, dnsLabel, interfaceName, timestamp } from '../model/names.js';
 import { type Namespace, namespace } from '../model/namespace.js';
 import { isolationMode, type Network, network, networkId } from '../model/network.js';
-import { defineTable, type Transaction } from './store.js';
+import { defineTable, type Table, type Transaction } from './store.js';
 
 /** Form of the records. A store of another version is not opened. */
 export const STORE_VERSION = 1;
@@ -151,6 +151,17 @@ export function ruleText(ref: RuleRecord['ref']): string {
     : `isolation/${ref.network}/${ref.mode}`;
 }
 
+const numbered = z.strictObject({ text: z.string().min(1).max(64), number: z.int().min(1).max(COUNTER_MAX) });
+
+/** Numbers by text; they come from the counter of the table's name. */
+export type NumberTable = Table<[text: string], z.infer<typeof numbered>>;
+
+/** What the ranges of policies are called in the kernel, by their canonical text. */
+export const cidrNumbers: NumberTable = defineTable('cidr_numbers', 1, numbered);
+
+/** What the names of ports are called in the kernel. */
+export const portNames: NumberTable = defineTable('port_names', 1, numbered);
+
 /** A table without the types of its keys and values. */
 export interface AnyTable {
   readonly name: string;
@@ -175,6 +186,8 @@ export const TABLES: ReadonlyMap<string, AnyTable> = new Map(
     released,
     rules,
     ruleKeys,
+    cidrNumbers,
+    portNames,
   ].map((table: AnyTable) => [table.name, table]),
 );
 

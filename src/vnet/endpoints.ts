@@ -191,7 +191,7 @@ export class Endpoints implements EndpointService {
     if (!datapath.attachments.isAttached({ interface: link.name, ifindex: link.index })) {
       problems.push(`the programs are not attached to ${link.name}`);
     }
-    if (!datapath.endpoints.matches(endpointState(endpoint, network, link.index))) {
+    if (!datapath.endpoints.matches(endpointState(store, endpoint, network, link.index))) {
       problems.push(`the maps of the programs do not have ${link.name} as it should be`);
     }
     return problems;
@@ -250,12 +250,12 @@ export class Endpoints implements EndpointService {
     netns: NetnsHandle,
     rollback: Rollback,
   ): Promise<number> {
-    const { host, datapath } = this.parts;
+    const { store, host, datapath } = this.parts;
     const { index, peerIndex } = createPair(host, netns, endpoint, network);
     rollback.add(() => this.unmake(endpoint, network, index));
     await this.enlist(endpoint);
     rollback.add(() => this.dismiss(endpoint));
-    datapath.endpoints.put(endpointState(endpoint, network, index));
+    datapath.endpoints.put(endpointState(store, endpoint, network, index));
     datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
     configureHostSide(host, index, endpoint, network);
     return peerIndex;
@@ -263,12 +263,12 @@ export class Endpoints implements EndpointService {
 
   /** The interface first: the programs stay on it until there is nothing left to guard. */
   private async unmake(endpoint: Endpoint, network: Network, ifindex: number | undefined): Promise<void> {
-    const { host, datapath } = this.parts;
+    const { store, host, datapath } = this.parts;
     const { freed } = await removePair(host, endpoint);
     this.freeing.add(freed);
     freed.finally(() => this.freeing.delete(freed)).catch(() => undefined);
     datapath.attachments.unpin(endpoint.host_interface);
-    datapath.endpoints.remove(endpointState(endpoint, network, ifindex ?? 0), ifindex);
+    datapath.endpoints.remove(endpointState(store, endpoint, network, ifindex ?? 0), ifindex);
   }
 
   /** Throws INSUFFICIENT_CAPACITY when there is no room for the rules of an identity that nobody has yet. */
@@ -342,7 +342,7 @@ export class Endpoints implements EndpointService {
       });
       throw capacityError(error);
     }
-    if (link !== undefined) datapath.endpoints.put(endpointState(after, network, link.index));
+    if (link !== undefined) datapath.endpoints.put(endpointState(store, after, network, link.index));
     await policy.judgeAgain();
     await this.dismiss(before);
     if (identityUse.count(before.identity) === 0) {
@@ -398,7 +398,7 @@ function capacityError(error: unknown): unknown {
     `the node has no room for another endpoint: ${error.message}`,
     {
       cause: error,
-      hint: 'raise endpoints_max',
+      hint: 'raise endpoints_max or port_names_max',
     },
   );
 }

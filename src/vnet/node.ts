@@ -17,7 +17,6 @@ import { NodeObservation } from './observation.js';
 import { Policies, storedPolicies } from './policies.js';
 import { PolicySync } from './policy-sync.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
-import { RuleNumbers } from './rule-numbers.js';
 import { Serial } from './serial.js';
 import type { Node } from './services.js';
 
@@ -71,7 +70,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.policy = new PolicySync(
       engine,
       datapath.policy,
-      new RuleNumbers(store),
+      store,
       datapath.sweeper,
       onError('could not sweep the connection table'),
     );

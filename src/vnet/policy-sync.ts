@@ -2,28 +2,28 @@
  * Keeps the compiled policy in the kernel equal to what the engine compiles. The engine decides what changes; here
  * it becomes keys and numbers of the maps, and a change that the kernel does not take is taken back in the engine.
  */
-import { Identity, PolicyPeer, Verdict } from '../datapath/abi/generated.js';
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
-import {
-  directionCode,
-  type PolicyChange,
-  type PolicyEntry,
-  type PolicySubject,
-  type PolicyTable,
-} from '../datapath/policy-table.js';
+import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
-import type { Peer, PolicyDelta, RuleEntry, RuleKey, SubjectPorts } from '../firewall/types.js';
-import { ruleText } from '../store/tables.js';
-import type { RuleNumbers } from './rule-numbers.js';
+import type { PolicyDelta } from '../firewall/types.js';
+import type { Store } from '../store/store.js';
+import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
+import { difference, encodeDelta, isEmpty, namesOfPorts, rangesOf } from './policy-encoding.js';
+import { RuleNumbers } from './rule-numbers.js';
+import { claimNumbers, retainNumbers } from './stored-numbers.js';
 
 export class PolicySync {
+  private readonly numbers: RuleNumbers;
+
   constructor(
     private readonly engine: PolicyEngine,
     private readonly table: PolicyTable,
-    private readonly numbers: RuleNumbers,
+    private readonly store: Store,
     private readonly sweeper: ConntrackSweeper,
     private readonly onSweepError: (error: unknown) => void,
-  ) {}
+  ) {
+    this.numbers = new RuleNumbers(store);
+  }
 
   /**
    * Throws what change() would throw because it does not fit, and changes nothing. Asked before a change is recorded:
@@ -67,18 +67,20 @@ export class PolicySync {
     this.engine.takeDelta();
     const compiled = this.engine.snapshot();
     const present = await this.table.load();
-    const wanted = await this.encode({
-      set: [...compiled.entries],
+    const everything: PolicyDelta = {
+      set: compiled.entries,
       delete: [],
-      subjects: { set: [...compiled.subjects], delete: [] },
-    });
+      subjects: { set: compiled.subjects, delete: [] },
+      cidrs: { set: compiled.cidrs, delete: [] },
+    };
+    const wanted = await this.encode(everything);
     const change = difference(wanted, present);
     const changed = !isEmpty(change);
     if (changed) {
       await this.table.commit(change);
       this.cutIdle();
     }
-    await this.numbers.retain(compiled.entries.map(({ rule }) => rule));
+    await this.forgetNumbers(everything);
     return { changed };
   }
 
@@ -105,97 +107,21 @@ export class PolicySync {
   }
 
   private async encode(delta: PolicyDelta): Promise<PolicyChange> {
-    const numbers = await this.numbers.of(delta.set.map(({ rule }) => rule));
-    return {
-      set: delta.set.map((entry) => encodeEntry(entry, numbers.get(ruleText(entry.rule)) ?? 0)),
-      delete: delta.delete.map(encodeKey),
-      subjects: { set: delta.subjects.set.map(encodeSubject), delete: [...delta.subjects.delete] },
-    };
+    const { store } = this;
+    return encodeDelta(delta, {
+      rules: await this.numbers.of(delta.set.map(({ rule }) => rule)),
+      names: await claimNumbers(store, portNames, namesOfPorts(delta)),
+      cidrs: await claimNumbers(store, cidrNumbers, rangesOf(delta)),
+    });
   }
-}
 
-function encodeEntry(entry: RuleEntry, rule: number): PolicyEntry {
-  return {
-    key: encodeKey(entry),
-    decision: {
-      rule,
-      precedence: entry.precedence,
-      verdict: entry.verdict === 'allow' ? Verdict.ALLOW : Verdict.DENY,
-    },
-  };
-}
-
-function encodeKey(key: RuleKey): PolicyEntry['key'] {
-  return {
-    subject: key.subject,
-    peer: encodePeer(key.peer),
-    direction: directionCode(key.direction),
-    protocol: key.protocol,
-    portBits: key.portBits,
-    port: key.port,
-  };
-}
-
-function encodePeer(peer: Peer): number {
-  switch (peer.kind) {
-    case 'any':
-      return PolicyPeer.ANY;
-    case 'network':
-      return PolicyPeer.NETWORK_FLAG | peer.id;
-    case 'identity':
-      return peer.id;
-    case 'host':
-      return Identity.HOST;
-    case 'world':
-      return Identity.WORLD;
+  /** Keeps the numbers of what is in force alone. */
+  private async forgetNumbers(inForce: PolicyDelta): Promise<void> {
+    const declared = this.store
+      .list(endpoints)
+      .flatMap(({ ports }) => ports.flatMap(({ name }) => name ?? []));
+    await this.numbers.retain(inForce.set.map(({ rule }) => rule));
+    await retainNumbers(this.store, portNames, [...namesOfPorts(inForce), ...declared]);
+    await retainNumbers(this.store, cidrNumbers, rangesOf(inForce));
   }
-}
-
-function encodeSubject({ identity, portBits }: SubjectPorts): PolicySubject {
-  return { identity, portBits: { egress: portBits[0], ingress: portBits[1] } };
-}
-
-/** What turns the tables that are present into the ones wanted. */
-function difference(
-  wanted: PolicyChange,
-  present: { entries: PolicyEntry[]; subjects: PolicySubject[] },
-): PolicyChange {
-  const left = new Map(present.entries.map((entry) => [keyText(entry.key), entry]));
-  const set = wanted.set.filter((entry) => {
-    const text = keyText(entry.key);
-    const found = left.get(text);
-    left.delete(text);
-    return found === undefined || decisionText(found) !== decisionText(entry);
-  });
-  const leftSubjects = new Map(present.subjects.map((subject) => [subject.identity, subject]));
-  const subjects = wanted.subjects.set.filter((subject) => {
-    const found = leftSubjects.get(subject.identity);
-    leftSubjects.delete(subject.identity);
-    return (
-      found?.portBits.egress !== subject.portBits.egress ||
-      found.portBits.ingress !== subject.portBits.ingress
-    );
-  });
-  return {
-    set,
-    delete: [...left.values()].map(({ key }) => key),
-    subjects: { set: subjects, delete: [...leftSubjects.keys()] },
-  };
-}
-
-function keyText({ subject, peer, direction, protocol, portBits, port }: PolicyEntry['key']): string {
-  return `${subject}/${peer}/${direction}/${protocol}/${portBits}/${port}`;
-}
-
-function decisionText({ decision: { rule, precedence, verdict } }: PolicyEntry): string {
-  return `${rule}/${precedence}/${verdict}`;
-}
-
-function isEmpty(change: PolicyChange): boolean {
-  return (
-    change.set.length === 0 &&
-    change.delete.length === 0 &&
-    change.subjects.set.length === 0 &&
-    change.subjects.delete.length === 0
-  );
 }

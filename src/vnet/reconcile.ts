@@ -83,7 +83,7 @@ export function survey({ store, host, datapath }: ReconcileParts): Survey {
       found.doomed.push(endpoint);
       continue;
     }
-    const state = endpointState(endpoint, network, link.index);
+    const state = endpointState(store, endpoint, network, link.index);
     const wasKnown = datapath.endpoints.matches(state);
     found.kept.push({ endpoint, network, link, state, wasKnown, unrecordedRoutes });
   }
