@@ -6,8 +6,8 @@ import {
 } from '../model/cluster-network-policy.js';
 import type { Tier, Verdict } from './types.js';
 
-/** What counts when no policy decides: below every rule of its tier. */
-export const ISOLATION = { tier: 'baseline', precedence: 0 } as const;
+/** What counts when no policy decides. */
+export const ISOLATION = { tier: 'default', precedence: 0 } as const;
 
 /** Its rules all allow, so that none needs to come before another. */
 export const NETWORK_POLICY = { tier: 'network-policy', precedence: 0 } as const;
