@@ -38,6 +38,7 @@ beforeAll(async () => {
   kernel = new PolicyKernel(new Scenario(programs), explainer);
 });
 afterAll(() => {
+  kernel?.[Symbol.dispose]();
   explainer?.close();
   programs?.close();
 });

@@ -1,22 +1,18 @@
 /** A random world in the maps, its packets sent through the programs, and the answers compared with the oracle's. */
-import type { Codec } from '../../src/datapath/abi/codec.js';
-import {
-  Direction,
-  DropReason,
-  type Explanation,
-  MAPS,
-  PrefixKind,
-} from '../../src/datapath/abi/generated.js';
+import { Direction, DropReason, type Explanation, PrefixKind } from '../../src/datapath/abi/generated.js';
+import { type DatapathMaps, openMaps } from '../../src/datapath/maps.js';
+import { type PolicyContents, PolicyTable } from '../../src/datapath/policy-table.js';
 import type { CompiledPolicy } from '../../src/firewall/types.js';
+import { difference, encodeDelta } from '../../src/vnet/policy-encoding.js';
 import type { Explainer } from './explainer.js';
 import { type Packet, PROTOCOL, packet } from './packet.js';
 import type { Populated } from './policy-arbitraries.js';
 import { describeFlow } from './policy-compiled.js';
-import { PolicyEncoding } from './policy-encoding.js';
 import { type Flow, sideOf } from './policy-flows.js';
+import { KernelNumbers } from './policy-kernel-numbers.js';
 import { type OracleEndpoint, type OracleMode, type OracleVerdict, oracleJudge } from './policy-oracle.js';
 import { HOST_ADDRESSES, NETWORK_IDS } from './policy-vocabulary.js';
-import { ACTION, type MapName, reasonName } from './programs.js';
+import { ACTION, reasonName } from './programs.js';
 import { echo, endpointOf, PREFIX_LENGTH, type Scenario, type TestEndpoint, UPLINK } from './scenario.js';
 
 const PROTOCOL_NUMBERS = { TCP: PROTOCOL.TCP, UDP: PROTOCOL.UDP, SCTP: PROTOCOL.SCTP };
@@ -29,17 +25,24 @@ interface Judgement {
   ingress: Set<string>;
 }
 
-export class PolicyKernel {
+export class PolicyKernel implements Disposable {
   readonly #scenario: Scenario;
   readonly #explainer: Explainer;
-  readonly #encoding = new PolicyEncoding();
+  readonly #numbers = new KernelNumbers();
+  readonly #maps: DatapathMaps;
+  readonly #table: PolicyTable;
+  #present: PolicyContents = { entries: [], subjects: [], cidrs: [] };
   readonly #endpoints = new Map<number, TestEndpoint>();
   #sourcePort = SOURCE_PORTS.first;
 
   constructor(scenario: Scenario, explainer: Explainer) {
     this.#scenario = scenario;
     this.#explainer = explainer;
+    this.#maps = openMaps(scenario.programs.pinRoot);
+    // Programs run only while this thread runs them.
+    this.#table = new PolicyTable(this.#maps, () => Promise.resolve());
     scenario.reset();
+    scenario.programs.subjects.clear();
     scenario.programs.endpoints.clear();
     scenario.programs.addresses.clear();
     for (const id of NETWORK_IDS) {
@@ -50,27 +53,24 @@ export class PolicyKernel {
     for (const host of HOST_ADDRESSES[6]) scenario.prefix(host, 128, PrefixKind.HOST, 0);
   }
 
-  /** Puts a world and its compiled policy in place of what was there, into the slot that did not count. */
+  /** Puts a world and its compiled policy in place of what was there, as the daemon changes policies. */
   async fill({ endpoints }: Populated, compiled: CompiledPolicy): Promise<void> {
     const { programs } = this.#scenario;
     for (const endpoint of this.#endpoints.values()) this.#scenario.remove(endpoint);
     this.#endpoints.clear();
     programs.portNames.clear();
     endpoints.forEach((endpoint, index) => void this.#add(endpoint, programs.ifindexes[index]));
-    const epoch = this.#scenario.epoch + 1;
-    const slot = epoch & 1;
-    const encoding = this.#encoding;
-    await this.#replace(
-      'qn_policy',
-      compiled.entries.map((entry) => encoding.entry(entry, slot)),
-    );
-    await this.#replace(
-      'qn_policy_cidrs',
-      compiled.cidrs.map((range) => encoding.range(range, slot)),
-    );
-    const subjects = compiled.subjects.map((subject) => encoding.subject(subject, compiled, slot));
-    await this.#replace('qn_policy_subjects', subjects);
-    programs.control.set(0, { policyEpoch: epoch });
+    const delta = {
+      set: compiled.entries,
+      delete: [],
+      subjects: { set: compiled.subjects, delete: [] },
+      cidrs: { set: compiled.cidrs, delete: [] },
+    };
+    const wanted = encodeDelta(delta, this.#numbers.claim(delta));
+    await this.#table.commit(difference(wanted, this.#present));
+    // Half of the time the slots of the change before are still there.
+    if (this.#table.epoch % 2 === 0) await this.#table.settled();
+    this.#present = { entries: wanted.set, subjects: wanted.subjects.set, cidrs: wanted.cidrs.set };
   }
 
   /** Throws when the programs, those that explain or those that enforce, say something else than the oracle. */
@@ -92,7 +92,9 @@ export class PolicyKernel {
 
   /** Forgets the flows that the packets have opened. */
   async forgetFlows(): Promise<void> {
-    await this.#replace('qn_conntrack', []);
+    const conntrack = this.#scenario.programs.map('qn_conntrack');
+    const { keys } = await conntrack.entries();
+    if (keys.length > 0) await conntrack.deleteBatch(keys);
     this.#scenario.programs.flowCounts.clear();
     this.#scenario.programs.forget();
     this.#sourcePort = SOURCE_PORTS.first;
@@ -103,6 +105,10 @@ export class PolicyKernel {
     return this.#sourcePort + flows < SOURCE_PORTS.last;
   }
 
+  [Symbol.dispose](): void {
+    this.#maps[Symbol.dispose]();
+  }
+
   #add({ id, identity, ports }: OracleEndpoint, ifindex: number | undefined): void {
     if (ifindex === undefined) throw new RangeError('more endpoints than devices');
     const endpoint = endpointOf(id, ifindex, identity.network_id, identity.id);
@@ -111,24 +117,12 @@ export class PolicyKernel {
     const names = new Map<string, number[]>();
     for (const { name, protocol, port } of ports) {
       const where = `${PROTOCOL_NUMBERS[protocol]} ${port}`;
-      names.set(where, [...(names.get(where) ?? []), this.#encoding.names.of(name)]);
+      names.set(where, [...(names.get(where) ?? []), this.#numbers.names.of(name)]);
     }
     for (const [where, numbers] of names) {
       const [protocol = 0, port = 0] = where.split(' ').map(Number);
       this.#scenario.portNames(endpoint, protocol, port, ...numbers);
     }
-  }
-
-  async #replace<K, V>(name: MapName, wanted: readonly { key: K; value: V }[]): Promise<void> {
-    const map = this.#scenario.programs.map(name);
-    const { keys } = await map.entries();
-    if (keys.length > 0) await map.deleteBatch(keys);
-    if (wanted.length === 0) return;
-    const spec = MAPS[name] as unknown as { key: Codec<K>; value: Codec<V> };
-    await map.setBatch(
-      joined(wanted.map(({ key }) => spec.key.encode(key))),
-      joined(wanted.map(({ value }) => spec.value.encode(value))),
-    );
   }
 
   #passage({ source, destination }: Flow) {
@@ -186,7 +180,7 @@ export class PolicyKernel {
       ['egress', egress],
       ['ingress', ingress],
     ] as const) {
-      const text = this.#encoding.rules.text(number);
+      const text = this.#numbers.rules.text(number);
       const isRight = text === undefined ? number === 0 && wanted[side].size === 0 : wanted[side].has(text);
       if (isRight) continue;
       found.push(`${what}${side} by ${text ?? number}, wanted ${[...wanted[side]].join(' or ') || 'nobody'}`);
@@ -215,8 +209,4 @@ function denialOf({ by }: OracleVerdict, direction: Direction): number {
   if (direction === Direction.EGRESS)
     return by.size > 0 ? DropReason.POLICY_EGRESS_DENY : DropReason.POLICY_EGRESS;
   return by.size > 0 ? DropReason.POLICY_INGRESS_DENY : DropReason.POLICY_INGRESS;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(Buffer.concat(parts));
 }

@@ -8,7 +8,7 @@ import { checkCompiled, compileWorld, Tally } from '../support/policy-compiled.j
 import { drawFlows } from '../support/policy-flows.js';
 import { isAudited, oracleSelectedBy } from '../support/policy-oracle.js';
 
-const SETS = 300;
+const SETS = 150;
 const PACKETS = 60;
 const seed = fc.noShrink(fc.integer());
 
