@@ -55,7 +55,9 @@ it(
         checkCompiled(world, compiled, flows, tally);
         if (!kernel.hasRoom(flows.length)) await kernel.forgetFlows();
         await kernel.fill(world, compiled);
-        for (const flow of flows) kernel.check(world, flow);
+        programs.inside(() => {
+          for (const flow of flows) kernel.check(world, flow);
+        });
       }),
       { numRuns: SETS, seed: SEED },
     );

@@ -77,9 +77,9 @@ function clusterTier(
     .flatMap((policy) =>
       clusterRules(policy, packet.direction).map((rule, index) => ({
         ...rule,
+        policy: policy.metadata.name,
         priority: policy.spec.priority,
         index,
-        name: `-/${policy.metadata.name} ${packet.direction}[${index}]`,
       })),
     )
     .filter(
@@ -95,7 +95,8 @@ function clusterTier(
     first.some((rule) => rule.action === one),
   );
   if (action === undefined || action === 'Pass') return undefined;
-  const by = new Set(first.filter((rule) => rule.action === action).map(({ name }) => name));
+  const deciding = first.filter((rule) => rule.action === action);
+  const by = new Set(deciding.map(({ policy }) => `-/${policy} ${packet.direction}[${index}]`));
   return { verdict: action === 'Accept' ? 'allow' : 'deny', by };
 }
 
