@@ -195,7 +195,7 @@ const clusterPolicy: fc.Arbitrary<OracleClusterPolicy> = fc.record({
   spec: fc.record(
     {
       tier: fc.constantFrom('Admin' as const, 'Baseline' as const),
-      priority: fc.constantFrom(0, 1, 1, 2, 1000),
+      priority: fc.constantFrom(0, 1, 1, 1, 1000),
       subject: fc.oneof(fc.record({ namespaces: namespaceSelector }), fc.record({ pods: namespacedPod })),
       ingress: fc.array(ingressRule, { maxLength: 3 }),
       egress: fc.array(egressRule, { maxLength: 3 }),
