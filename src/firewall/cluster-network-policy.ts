@@ -10,9 +10,16 @@ import { CLUSTER_WIDE } from '../model/names.js';
 import { laneOf } from './lanes.js';
 import { protocolMatches } from './ports.js';
 import { clusterPolicyPlace } from './precedence.js';
-import { type PolicyRule, type PolicyRules, rulePeers, type Term } from './rules.js';
+import {
+  type PolicyRule,
+  type PolicyRules,
+  type RuleSource,
+  rulePeers,
+  ruleSource,
+  type Term,
+} from './rules.js';
 import { type LabelMap, Selector } from './selector.js';
-import type { Direction, Verdict } from './types.js';
+import { DIRECTIONS, type Direction, type Verdict } from './types.js';
 
 const VERDICTS: Readonly<Record<ClusterPolicyAction, Verdict>> = {
   Accept: 'allow',
@@ -30,33 +37,37 @@ interface SpecRule {
 export function clusterNetworkPolicyRules(policy: ClusterNetworkPolicy, node: LabelMap): PolicyRules {
   const { metadata, spec } = policy;
   const { tier, priority, subject } = spec;
+  const ref = { namespace: CLUSTER_WIDE, name: metadata.name };
   const audit = isAudited(policy);
-  const compileRule = (direction: Direction, index: number, source: SpecRule): PolicyRule => {
+  const rules: Record<Direction, SpecRule[]> = {
+    egress: (spec.egress ?? []).map(({ action, to, protocols }) => ({ action, peers: to, protocols })),
+    ingress: (spec.ingress ?? []).map(({ action, from, protocols }) => ({ action, peers: from, protocols })),
+  };
+  const compile = (direction: Direction, index: number, rule: SpecRule, source: RuleSource): PolicyRule => {
     const place = clusterPolicyPlace(spec, index);
     return {
-      ref: { kind: 'policy', namespace: CLUSTER_WIDE, name: metadata.name, direction, index },
-      source,
+      ...source,
+      ref: { kind: 'policy', ...ref, direction, index },
       lane: laneOf(direction, place.tier, audit),
-      verdict: VERDICTS[source.action],
+      verdict: VERDICTS[rule.action],
       precedence: place.precedence,
-      ports: protocolMatches(source.protocols),
-      ...peersOf(source.peers, node),
+      ports: protocolMatches(rule.protocols),
+      ...peersOf(rule.peers, node),
     };
   };
   return {
-    ref: { namespace: CLUSTER_WIDE, name: metadata.name },
-    source: { tier, priority, subject, audit },
-    subjects: subjectsOf(subject),
-    audit,
-    isolates: new Set(),
-    rules: [
-      ...(spec.egress ?? []).map(({ action, to, protocols }, index) =>
-        compileRule('egress', index, { action, peers: to, protocols }),
+    head: {
+      ref,
+      text: JSON.stringify([tier, priority, subject, audit]),
+      subjects: subjectsOf(subject),
+      audit,
+      isolates: new Set(),
+    },
+    rules: DIRECTIONS.flatMap((direction) =>
+      rules[direction].map((rule, index) =>
+        ruleSource(direction, index, rule, (source) => compile(direction, index, rule, source)),
       ),
-      ...(spec.ingress ?? []).map(({ action, from, protocols }, index) =>
-        compileRule('ingress', index, { action, peers: from, protocols }),
-      ),
-    ],
+    ),
   };
 }
 

@@ -6,7 +6,6 @@
  *
  * A policy applies in every network: it selects, and means by its peers, by namespace and labels alone.
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { Labels } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import { clusterNetworkPolicyRules } from './cluster-network-policy.js';
@@ -22,7 +21,6 @@ import {
   IdentityRecord,
   type NamespaceRecord,
   PolicyRecord,
-  placeOf,
 } from './records.js';
 import { compareText } from './rule-ref.js';
 import { type PolicyRule, type PolicyRules, termMatches } from './rules.js';
@@ -143,21 +141,22 @@ export class PolicyEngine {
 
   /** Rules that stay as they are, in their place in a policy that stays otherwise as it is, cost nothing. */
   upsertPolicy(source: Policy): void {
-    const after = this.#compile(source);
-    const policy = this.#policies.get(policyKey(after.ref));
-    const before = policy?.compiled;
-    if (policy !== undefined && before !== undefined && isDeepStrictEqual(before.source, after.source)) {
+    const after = this.#read(source);
+    const { ref, text } = after.head;
+    const policy = this.#policies.get(policyKey(ref));
+    const before = policy?.source;
+    if (policy !== undefined && before?.head.text === text) {
       this.#orUndo(
         () => this.#changeRules(policy, after),
         () => this.#changeRules(policy, before),
       );
       return;
     }
-    this.removePolicy(after.ref);
+    this.removePolicy(ref);
     this.#orUndo(
       () => this.#addPolicy(after),
       () => {
-        this.removePolicy(after.ref);
+        this.removePolicy(ref);
         if (before !== undefined) this.#addPolicy(before);
       },
     );
@@ -174,7 +173,7 @@ export class PolicyEngine {
 
   /**
    * The policies that isolate the identity in that direction, by namespace and name: the enforced ones, with `audit`
-   * the audited ones too. None: what no policy decides is for the baseline tier to say.
+   * the audited ones too. None: what no rule of that tier allows is for the tiers after it to say.
    */
   selectedBy(
     identity: number,
@@ -182,7 +181,7 @@ export class PolicyEngine {
     { audit = false }: { readonly audit?: boolean } = {},
   ): PolicyRef[] {
     return [...(this.#identities.get(identity)?.policies ?? [])]
-      .map((policy) => policy.compiled)
+      .map(({ head }) => head)
       .filter((policy) => policy.isolates.has(direction) && (audit || !policy.audit))
       .map(({ ref }) => ref)
       .sort(
@@ -206,7 +205,7 @@ export class PolicyEngine {
     return this.#ledger.snapshot();
   }
 
-  #compile(policy: Policy): PolicyRules {
+  #read(policy: Policy): PolicyRules {
     return policy.kind === 'NetworkPolicy'
       ? networkPolicyRules(policy)
       : clusterNetworkPolicyRules(policy, this.#nodeLabels);
@@ -224,29 +223,27 @@ export class PolicyEngine {
     for (const policy of this.#selecting.meaning(identity)) this.#select(policy, identity);
   }
 
-  #addPolicy(after: PolicyRules): void {
-    const policy = new PolicyRecord(after);
-    this.#policies.set(policyKey(after.ref), policy);
+  #addPolicy({ head, rules }: PolicyRules): void {
+    const policy = new PolicyRecord(head);
+    this.#policies.set(policyKey(head.ref), policy);
     this.#selecting.add(policy);
     // Rules first: until there are subjects they cost nothing but themselves.
-    for (const rule of after.rules) this.#addRule(policy, rule);
+    for (const rule of rules) this.#addRule(policy, rule.compile());
     for (const identity of this.#namespaces.meant(policy)) this.#select(policy, identity);
   }
 
-  #changeRules(policy: PolicyRecord, after: PolicyRules): void {
-    policy.compiled = after;
-    const wanted = new Map(after.rules.map((rule) => [placeOf(rule), rule]));
+  #changeRules(policy: PolicyRecord, { rules }: PolicyRules): void {
+    const wanted = new Map(rules.map((rule) => [rule.place, rule]));
     for (const [place, applied] of [...policy.rules]) {
-      if (!isDeepStrictEqual(applied.rule.source, wanted.get(place)?.source))
-        this.#removeRule(policy, applied);
-      else wanted.delete(place);
+      if (wanted.get(place)?.text === applied.rule.text) wanted.delete(place);
+      else this.#removeRule(policy, applied);
     }
-    for (const rule of wanted.values()) this.#addRule(policy, rule);
+    for (const rule of wanted.values()) this.#addRule(policy, rule.compile());
   }
 
   #addRule(policy: PolicyRecord, rule: PolicyRule): void {
     const applied = new AppliedPolicyRule(rule, policy.identities, this.#ledger);
-    policy.rules.set(placeOf(rule), applied);
+    policy.rules.set(rule.place, applied);
     if (rule.anybody) applied.addPeer(ANY);
     if (rule.host) applied.addPeer(HOST);
     if (rule.endpoints) {
@@ -261,7 +258,7 @@ export class PolicyEngine {
   }
 
   #removeRule(policy: PolicyRecord, applied: AppliedPolicyRule): void {
-    policy.rules.delete(placeOf(applied.rule));
+    policy.rules.delete(applied.rule.place);
     this.#meaningEndpoints.delete(applied);
     for (const term of applied.terms) this.#meaning.remove(term);
     for (const identity of policy.identities) applied.revokeFrom(identity);
@@ -318,7 +315,7 @@ export class PolicyEngine {
     if (policy.identities.has(identity)) return;
     policy.identities.add(identity);
     identity.policies.add(policy);
-    const { isolates, audit } = policy.compiled;
+    const { isolates, audit } = policy.head;
     for (const direction of isolates) this.#ledger.isolate(identity, direction, audit, 1);
     for (const rule of policy.rules.values()) rule.applyTo(identity);
   }
@@ -327,7 +324,7 @@ export class PolicyEngine {
     if (!policy.identities.delete(identity)) return;
     identity.policies.delete(policy);
     for (const rule of policy.rules.values()) rule.revokeFrom(identity);
-    const { isolates, audit } = policy.compiled;
+    const { isolates, audit } = policy.head;
     for (const direction of isolates) this.#ledger.isolate(identity, direction, audit, -1);
   }
 

@@ -1,6 +1,6 @@
 /**
  * Networks and their isolation modes: what an identity may do where no policy decides. The rule of the mode is always
- * there, in a tier of its own; a NetworkPolicy that isolates the identity ends the decision before that.
+ * there, in the last tier; a NetworkPolicy that isolates the identity ends the decision before that.
  *
  * full: nothing. peer: endpoints of its own network. mesh: those, and of the networks in `peers` that exist.
  * none: anybody, host and world included. Both sides must allow a packet, so a network of mode mesh talks to

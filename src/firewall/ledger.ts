@@ -28,8 +28,8 @@ type Before =
       readonly state: SubjectState;
       /** By Lane.index: the cells that changed since; missing where none did. */
       readonly cells: (Map<PeerKey, readonly RuleTerms[]> | undefined)[];
-      /** Ranges that have come (1), gone (-1), or both (0). */
-      readonly ranges: Readonly<Record<Direction, Map<string, number>>>;
+      /** Ranges that have come (1), gone (-1), or both (0); missing where none did. */
+      readonly ranges: Partial<Record<Direction, Map<string, number>>>;
     }
   | undefined;
 
@@ -186,7 +186,7 @@ export class RuleLedger {
     const before: Before = {
       state: stateOf(subject),
       cells: [],
-      ranges: { egress: new Map(), ingress: new Map() },
+      ranges: {},
     };
     this.#before.set(subject.id, before);
     return before;
@@ -202,8 +202,10 @@ export class RuleLedger {
 
   #countRange(subject: Subject, direction: Direction, { text }: Range, change: 1 | -1): void {
     this.#size += change;
-    const ranges = this.#remember(subject)?.ranges[direction];
-    ranges?.set(text, (ranges.get(text) ?? 0) + change);
+    const before = this.#remember(subject);
+    if (before === undefined) return;
+    const ranges = before.ranges[direction] ?? new Map<string, number>();
+    before.ranges[direction] = ranges.set(text, (ranges.get(text) ?? 0) + change);
   }
 }
 
@@ -239,7 +241,7 @@ function appendDifference(
     }
   }
   for (const direction of DIRECTIONS) {
-    for (const [cidr, change] of before.ranges[direction]) {
+    for (const [cidr, change] of before.ranges[direction] ?? []) {
       if (change !== 0) delta.cidrs[change > 0 ? 'set' : 'delete'].push({ subject: id, direction, cidr });
     }
   }

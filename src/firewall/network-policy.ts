@@ -5,13 +5,25 @@ import {
   type NetworkPolicy,
   type PolicyPeer,
   type PolicyPort,
+  type PolicyType,
 } from '../model/network-policy.js';
-import { type Lane, laneOf } from './lanes.js';
+import { laneOf } from './lanes.js';
 import { portMatches } from './ports.js';
 import { NETWORK_POLICY } from './precedence.js';
-import { ANYBODY, type PolicyRule, type PolicyRules, type RulePeers, rulePeers, type Term } from './rules.js';
+import {
+  ANYBODY,
+  type PolicyRule,
+  type PolicyRules,
+  type RulePeers,
+  type RuleSource,
+  rulePeers,
+  ruleSource,
+  type Term,
+} from './rules.js';
 import { Selector } from './selector.js';
-import type { Direction, PolicyRef } from './types.js';
+import { DIRECTIONS, type Direction } from './types.js';
+
+const TYPES: Readonly<Record<Direction, PolicyType>> = { egress: 'Egress', ingress: 'Ingress' };
 
 interface SpecRule {
   readonly peers: readonly PolicyPeer[] | undefined;
@@ -23,41 +35,34 @@ export function networkPolicyRules(policy: NetworkPolicy): PolicyRules {
   const ref = { namespace: metadata.namespace, name: metadata.name };
   const audit = isAudited(policy);
   const types = effectivePolicyTypes(spec);
-  const rules: PolicyRule[] = [];
-  const isolates = new Set<Direction>();
-  if (types.includes('Egress')) {
-    isolates.add('egress');
-    const lane = laneOf('egress', NETWORK_POLICY.tier, audit);
-    for (const [index, { to, ports }] of (spec.egress ?? []).entries()) {
-      rules.push(compileRule(ref, lane, index, { peers: to, ports }));
-    }
-  }
-  if (types.includes('Ingress')) {
-    isolates.add('ingress');
-    const lane = laneOf('ingress', NETWORK_POLICY.tier, audit);
-    for (const [index, { from, ports }] of (spec.ingress ?? []).entries()) {
-      rules.push(compileRule(ref, lane, index, { peers: from, ports }));
-    }
-  }
-  return {
-    ref,
-    source: { podSelector: spec.podSelector, isolates, audit },
-    subjects: { namespaces: metadata.namespace, pods: Selector.from(spec.podSelector) },
-    audit,
-    isolates,
-    rules,
+  const isolates = DIRECTIONS.filter((direction) => types.includes(TYPES[direction]));
+  const rules: Record<Direction, SpecRule[]> = {
+    egress: (spec.egress ?? []).map(({ to, ports }) => ({ peers: to, ports })),
+    ingress: (spec.ingress ?? []).map(({ from, ports }) => ({ peers: from, ports })),
   };
-}
-
-function compileRule(policy: PolicyRef, lane: Lane, index: number, source: SpecRule): PolicyRule {
-  return {
-    ref: { kind: 'policy', ...policy, direction: lane.direction, index },
-    source,
-    lane,
+  const compile = (direction: Direction, index: number, rule: SpecRule, source: RuleSource): PolicyRule => ({
+    ...source,
+    ref: { kind: 'policy', ...ref, direction, index },
+    lane: laneOf(direction, NETWORK_POLICY.tier, audit),
     verdict: 'allow',
     precedence: NETWORK_POLICY.precedence,
-    ports: portMatches(source.ports),
-    ...peersOf(policy.namespace, source.peers),
+    ports: portMatches(rule.ports),
+    ...peersOf(ref.namespace, rule.peers),
+  });
+  return {
+    head: {
+      ref,
+      text: JSON.stringify([spec.podSelector, isolates, audit]),
+      subjects: { namespaces: metadata.namespace, pods: Selector.from(spec.podSelector) },
+      audit,
+      isolates: new Set(isolates),
+    },
+    // Those of other directions have no effect.
+    rules: isolates.flatMap((direction) =>
+      rules[direction].map((rule, index) =>
+        ruleSource(direction, index, rule, (source) => compile(direction, index, rule, source)),
+      ),
+    ),
   };
 }
 

@@ -2,7 +2,7 @@
 import type { IsolationMode } from '../model/network.js';
 import type { RuleLedger } from './ledger.js';
 import { networkKey, type PeerKey } from './peer-key.js';
-import type { Labelled, PolicyRule, PolicyRules, Term } from './rules.js';
+import type { Labelled, PolicyHead, PolicyRule, PolicyRules, Term } from './rules.js';
 import { type LabelMap, labelMap, type Selector } from './selector.js';
 import { LabelIndex } from './selector-index.js';
 import { type RuleTerms, Subject } from './subject.js';
@@ -103,16 +103,21 @@ export class PolicyRecord implements Term {
   readonly pods: Selector;
   /** Those that it selects. */
   readonly identities = new Set<IdentityRecord>();
-  /** By their place: see `placeOf`. */
+  /** By their place. */
   readonly rules = new Map<string, AppliedPolicyRule>();
 
-  constructor(public compiled: PolicyRules) {
-    this.namespaces = compiled.subjects.namespaces;
-    this.pods = compiled.subjects.pods;
+  constructor(readonly head: PolicyHead) {
+    this.namespaces = head.subjects.namespaces;
+    this.pods = head.subjects.pods;
   }
-}
 
-/** Where in its policy a rule stands. */
-export function placeOf({ ref, lane }: PolicyRule): string {
-  return `${lane.direction}[${ref.index}]`;
+  /** What it was made of. */
+  get source(): PolicyRules {
+    const rules = [...this.rules.values()].map(({ rule }) => ({
+      place: rule.place,
+      text: rule.text,
+      compile: () => rule,
+    }));
+    return { head: this.head, rules };
+  }
 }

@@ -31,22 +31,33 @@ export interface RulePeers {
   readonly ranges: readonly RuleRange[];
 }
 
-export interface PolicyRule extends RuleTerms, RulePeers {
-  readonly ref: RuleRef & { readonly kind: 'policy' };
-  readonly ranges: readonly RuleRange[];
-  /** Equal, of two rules in the same place, exactly when the rules are. */
-  readonly source: unknown;
+/** A rule of a policy that need not be compiled when it is there already. */
+export interface RuleSource {
+  /** Where in its policy it stands. */
+  readonly place: string;
+  /** Equal, of two rules in one place of policies with the same head, only when the rules say the same. */
+  readonly text: string;
 }
 
-export interface PolicyRules {
+export interface PolicyRule extends RuleTerms, RulePeers, RuleSource {
+  readonly ref: RuleRef & { readonly kind: 'policy' };
+  readonly ranges: readonly RuleRange[];
+}
+
+/** What a policy says apart from its rules. */
+export interface PolicyHead {
   readonly ref: PolicyRef;
-  /** Equal exactly when policies of one name say the same, apart from their rules. */
-  readonly source: unknown;
+  /** Equal, of two policies of one name, only when the heads say the same. */
+  readonly text: string;
   readonly subjects: Term;
   readonly audit: boolean;
   /** The directions in which its subjects may do only what policies allow. */
   readonly isolates: ReadonlySet<Direction>;
-  readonly rules: readonly PolicyRule[];
+}
+
+export interface PolicyRules {
+  readonly head: PolicyHead;
+  readonly rules: readonly (RuleSource & { compile(): PolicyRule })[];
 }
 
 export const ANYBODY: RulePeers = { anybody: true, endpoints: false, host: false, terms: [], ranges: [] };
@@ -67,6 +78,16 @@ export function rulePeers(peers: {
     terms: endpoints ? [] : peers.terms,
     ranges: ruleRanges(peers.blocks),
   };
+}
+
+export function ruleSource(
+  direction: Direction,
+  index: number,
+  rule: object,
+  compile: (source: RuleSource) => PolicyRule,
+): PolicyRules['rules'][number] {
+  const source = { place: `${direction}[${index}]`, text: JSON.stringify(rule) };
+  return { ...source, compile: () => compile(source) };
 }
 
 export function termMatches({ namespaces, pods }: Term, { namespace, labels }: Labelled): boolean {

@@ -109,11 +109,30 @@ export function subjectEntry(subject: Subject): SubjectEntry {
   };
 }
 
+/** Most subjects have nothing that is audited, and few tiers with rules: what is the same is made once. */
+const NO_PORT_BITS = [0, 0] as const;
+const NO_RULES: SubjectRules = {
+  portBits: portBitsBy(() => NO_PORT_BITS),
+  isolated: { egress: false, ingress: false },
+};
+
 function rulesOf({ lanes, isolated }: Subject, audit: boolean): SubjectRules {
   const bits = (tier: Tier, direction: Direction) => lanes[laneIndex(direction, tier, audit)]?.portBits ?? 0;
-  const portBits = Object.fromEntries(
-    TIERS.map((tier) => [tier, [bits(tier, 'egress'), bits(tier, 'ingress')]]),
-  ) as Record<Tier, [number, number]>;
+  const portBits = portBitsBy((tier) => {
+    const [egress, ingress] = [bits(tier, 'egress'), bits(tier, 'ingress')];
+    return egress === 0 && ingress === 0 ? NO_PORT_BITS : [egress, ingress];
+  });
   const is = (direction: Direction) => (isolated & (1 << isolation(direction, audit))) !== 0;
-  return { portBits, isolated: { egress: is('egress'), ingress: is('ingress') } };
+  const [egress, ingress] = [is('egress'), is('ingress')];
+  if (!egress && !ingress && TIERS.every((tier) => portBits[tier] === NO_PORT_BITS)) return NO_RULES;
+  return { portBits, isolated: { egress, ingress } };
+}
+
+function portBitsBy(of: (tier: Tier) => readonly [number, number]): SubjectRules['portBits'] {
+  return {
+    admin: of('admin'),
+    'network-policy': of('network-policy'),
+    baseline: of('baseline'),
+    default: of('default'),
+  };
 }

@@ -13,20 +13,12 @@ import type {
 } from '../../src/firewall/types.js';
 import { AppError } from '../../src/model/errors.js';
 import type { IsolationMode } from '../../src/model/network.js';
-import { parsePolicy } from '../../src/model/policy.js';
+import { identity, network, networkPolicy } from '../support/policy-objects.js';
 
 const WEB = 300;
 const CLIENT = 301;
 const OTHER_NETWORK = 302;
 const OTHER_NAMESPACE = 303;
-
-function network(id: number, isolation_mode: IsolationMode, peers: string[] = []) {
-  return { id, name: `n${id}`, isolation_mode, peers };
-}
-
-function identity(id: number, network_id: number, namespace: string, app: string) {
-  return { id, network_id, namespace, labels: { app } };
-}
 
 const IDENTITIES = [
   identity(WEB, 1, 'default', 'web'),
@@ -34,15 +26,6 @@ const IDENTITIES = [
   identity(OTHER_NETWORK, 2, 'default', 'client'),
   identity(OTHER_NAMESPACE, 1, 'prod', 'client'),
 ];
-
-function policy(name: string, spec: object, namespace = 'default') {
-  return parsePolicy({
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: { name, namespace },
-    spec,
-  });
-}
 
 const FROM_CLIENTS = { from: [{ podSelector: { matchLabels: { app: 'client' } } }] };
 const SELECT_WEB = { podSelector: { matchLabels: { app: 'web' } } };
@@ -92,7 +75,7 @@ test.each([
 test.each(['full', 'peer', 'mesh', 'none'] as const)(
   'in mode %s a selected direction allows what the policy says and nothing else',
   (mode) => {
-    const of = input(mode, [policy('p', { ...SELECT_WEB, ingress: [FROM_CLIENTS] })]);
+    const of = input(mode, [networkPolicy('p', { ...SELECT_WEB, ingress: [FROM_CLIENTS] })]);
     // The peers are those of the policy's namespace, in every network.
     expect(allowed(of, 'ingress')).toEqual([CLIENT, OTHER_NETWORK]);
     // The other direction is not named: the mode counts.
@@ -104,34 +87,34 @@ test.each(['full', 'peer', 'mesh', 'none'] as const)(
   'in mode %s a rule without peers opens to everybody, the host and the world included',
   (mode) => {
     for (const rule of [{}, { from: [] }]) {
-      expect(allowed(input(mode, [policy('p', { ...SELECT_WEB, ingress: [rule] })]), 'ingress')).toEqual([
-        ...EVERYBODY,
-      ]);
+      expect(
+        allowed(input(mode, [networkPolicy('p', { ...SELECT_WEB, ingress: [rule] })]), 'ingress'),
+      ).toEqual([...EVERYBODY]);
     }
   },
 );
 
 test('selecting without rules denies everything', () => {
-  const of = input('none', [policy('p', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })]);
+  const of = input('none', [networkPolicy('p', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })]);
   expect(allowed(of, 'ingress')).toEqual([]);
   expect(allowed(of, 'egress')).toEqual([]);
 });
 
 test('rules of a direction that policyTypes leaves out have no effect', () => {
   const spec = { ...SELECT_WEB, policyTypes: ['Egress'], ingress: [FROM_CLIENTS] };
-  expect(allowed(input('full', [policy('p', spec)]), 'ingress')).toEqual([]);
+  expect(allowed(input('full', [networkPolicy('p', spec)]), 'ingress')).toEqual([]);
 });
 
 test('a selector of everything means every endpoint, but neither the host nor the world', () => {
   const of = input('full', [
-    policy('p', { podSelector: {}, ingress: [{ from: [{ namespaceSelector: {} }] }] }),
+    networkPolicy('p', { podSelector: {}, ingress: [{ from: [{ namespaceSelector: {} }] }] }),
   ]);
   expect(allowed(of, 'ingress')).toEqual([WEB, CLIENT, OTHER_NETWORK, OTHER_NAMESPACE]);
 });
 
 test('rules that mean every endpoint cost entries per network, not per identity', () => {
   const of = input('full', [
-    policy('p', { ...SELECT_WEB, ingress: [{ from: [{ namespaceSelector: {} }] }] }),
+    networkPolicy('p', { ...SELECT_WEB, ingress: [{ from: [{ namespaceSelector: {} }] }] }),
   ]);
   expect(entriesOf(compile(of).entries, 'network-policy').map(({ peer: who }) => who)).toEqual([
     { kind: 'network', id: 1 },
@@ -142,7 +125,7 @@ test('rules that mean every endpoint cost entries per network, not per identity'
 test('a namespace carries its name as a label, which nobody can claim for another', () => {
   const byName = { matchLabels: { 'kubernetes.io/metadata.name': 'prod' } };
   const of = input('full', [
-    policy('p', { ...SELECT_WEB, ingress: [{ from: [{ namespaceSelector: byName }] }] }),
+    networkPolicy('p', { ...SELECT_WEB, ingress: [{ from: [{ namespaceSelector: byName }] }] }),
   ]);
   const claimed = {
     ...of,
@@ -156,7 +139,7 @@ test('both selectors in one peer must match; in two peers either is enough', () 
   const prod = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'prod' } } };
   const web = { podSelector: { matchLabels: { app: 'web' } } };
   const from = (...peers: object[]) =>
-    allowed(input('full', [policy('p', { ...SELECT_WEB, ingress: [{ from: peers }] })]), 'ingress');
+    allowed(input('full', [networkPolicy('p', { ...SELECT_WEB, ingress: [{ from: peers }] })]), 'ingress');
   expect(from({ ...prod, ...web })).toEqual([]);
   expect(from(prod, web)).toEqual([WEB, OTHER_NAMESPACE]);
 });
@@ -164,7 +147,7 @@ test('both selectors in one peer must match; in two peers either is enough', () 
 test('ports restrict the protocol and the port; without ports every protocol passes', () => {
   const withPorts = (ports?: object[]) => {
     const table = RuleTable.from(
-      compile(input('full', [policy('p', { ...SELECT_WEB, ingress: [{ ...FROM_CLIENTS, ports }] })])),
+      compile(input('full', [networkPolicy('p', { ...SELECT_WEB, ingress: [{ ...FROM_CLIENTS, ports }] })])),
     );
     return (protocol: number, port: number) =>
       verdictOf(table, { subject: WEB, direction: 'ingress', peer: peer(CLIENT), protocol, port });
@@ -217,10 +200,10 @@ test('of rules that give the same key the first by namespace, name and index own
   engine.upsertNetwork(network(1, 'full'));
   engine.upsertIdentity(identity(WEB, 1, 'default', 'web'));
   engine.upsertIdentity(identity(CLIENT, 1, 'default', 'client'));
-  engine.upsertPolicy(policy('b', { ...SELECT_WEB, ingress: rules }));
+  engine.upsertPolicy(networkPolicy('b', { ...SELECT_WEB, ingress: rules }));
   expect(ruleOf(engine.takeDelta().set)).toEqual(['default/b ingress[0]']);
-  engine.upsertPolicy(policy('a', { ...SELECT_WEB, ingress: rules }));
-  engine.upsertPolicy(policy('c', { ...SELECT_WEB, ingress: rules }));
+  engine.upsertPolicy(networkPolicy('a', { ...SELECT_WEB, ingress: rules }));
+  engine.upsertPolicy(networkPolicy('c', { ...SELECT_WEB, ingress: rules }));
   expect(ruleOf(engine.takeDelta().set)).toEqual(['default/a ingress[0]']);
   engine.removePolicy({ namespace: 'default', name: 'a' });
   const delta = engine.takeDelta();
@@ -238,8 +221,8 @@ test('the first policy that selects takes the mode out of force, and the last th
   const isolated = (delta: PolicyDelta) => delta.subjects.set.map(({ enforced }) => enforced.isolated);
   expect(isolated(first)).toEqual([{ egress: false, ingress: false }]);
   // The rule of the mode stays where it is: that the subject is isolated is all that changes.
-  engine.upsertPolicy(policy('p', SELECT_WEB));
-  engine.upsertPolicy(policy('q', SELECT_WEB));
+  engine.upsertPolicy(networkPolicy('p', SELECT_WEB));
+  engine.upsertPolicy(networkPolicy('q', SELECT_WEB));
   const selected = engine.takeDelta();
   expect([...selected.set, ...selected.delete]).toEqual([]);
   expect(isolated(selected)).toEqual([{ egress: false, ingress: true }]);
@@ -282,7 +265,7 @@ test('a policy that would need more than the bound is refused with INSUFFICIENT_
   const engine = new PolicyEngine({ maxSize: 40 });
   engine.upsertNetwork(network(1, 'full'));
   for (let id = 300; id < 310; id += 1) engine.upsertIdentity(identity(id, 1, 'default', 'web'));
-  const everyPair = policy('p', { podSelector: {}, ingress: [{ from: [{ podSelector: {} }] }] });
+  const everyPair = networkPolicy('p', { podSelector: {}, ingress: [{ from: [{ podSelector: {} }] }] });
   expect(() => engine.upsertPolicy(everyPair)).toThrow(AppError);
   expect(engine.size).toBe(0);
   expect(engine.selectedBy(300, 'ingress')).toEqual([]);
