@@ -33,7 +33,7 @@ export interface Cell {
 }
 
 const NO_DECISION: PolicyDecision = { rule: 0, precedence: 0, verdict: Verdict.NONE };
-const NO_RULES: SubjectSlot['enforced'] = { portBits: [0, 0, 0, 0, 0, 0], isolated: 0 };
+const NO_RULES: SubjectSlot['enforced'] = { portBits: [0, 0, 0, 0, 0, 0, 0, 0], isolated: 0 };
 const NO_SUBJECT: SubjectSlot = { enforced: NO_RULES, audited: NO_RULES, audits: 0, cidrs: 0, present: 0 };
 
 /** An entry of a hash map; without both of its values it does not exist. */

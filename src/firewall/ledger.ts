@@ -113,6 +113,7 @@ export class RuleLedger {
   applyRanges(subject: Subject, rule: RuleTerms): void {
     if (rule.ranges.length === 0) return;
     const { direction } = rule.lane;
+    this.#remember(subject);
     const table = subject.ranges[direction] ?? new RangeTable<RuleTerms>();
     subject.ranges[direction] = table;
     const change = table.add(rule);
@@ -131,6 +132,7 @@ export class RuleLedger {
   revokeRanges(subject: Subject, rule: RuleTerms): void {
     if (rule.ranges.length === 0) return;
     const { direction } = rule.lane;
+    this.#remember(subject);
     const table = subject.ranges[direction];
     const change = table?.remove(rule);
     if (table === undefined || change === undefined) return;

@@ -48,6 +48,7 @@ export class LaneRules {
 export class Subject {
   /** By Lane.index; missing where there are no rules. */
   readonly lanes: (LaneRules | undefined)[] = [];
+  /** Missing where its rules name none. */
   readonly ranges: Partial<Record<Direction, RangeTable<RuleTerms>>> = {};
   /** Bit n set: policies isolate it, in the way that `isolation` numbers n. */
   isolated = 0;
@@ -74,23 +75,38 @@ export interface SubjectState {
   /** By Lane.index. */
   readonly portBits: readonly number[];
   readonly isolated: number;
+  /** Bit n set: its rules name ranges in direction n. */
+  readonly ranged: number;
 }
 
 export function stateOf(subject: Subject): SubjectState {
   return {
     portBits: LANES.map(({ index }) => subject.lanes[index]?.portBits ?? 0),
     isolated: subject.isolated,
+    ranged: rangedOf(subject),
   };
+}
+
+function rangedOf({ ranges }: Subject): number {
+  return DIRECTIONS.reduce((bits, one, at) => (ranges[one] === undefined ? bits : bits | (1 << at)), 0);
 }
 
 export function isSameState(left: SubjectState, right: SubjectState): boolean {
   return (
-    left.isolated === right.isolated && left.portBits.every((bits, index) => bits === right.portBits[index])
+    left.isolated === right.isolated &&
+    left.ranged === right.ranged &&
+    left.portBits.every((bits, index) => bits === right.portBits[index])
   );
 }
 
 export function subjectEntry(subject: Subject): SubjectEntry {
-  return { identity: subject.id, enforced: rulesOf(subject, false), audited: rulesOf(subject, true) };
+  const { egress, ingress } = subject.ranges;
+  return {
+    identity: subject.id,
+    enforced: rulesOf(subject, false),
+    audited: rulesOf(subject, true),
+    cidrs: { egress: egress !== undefined, ingress: ingress !== undefined },
+  };
 }
 
 /** Most subjects have nothing that is audited, and few tiers with rules: what is the same is made once. */

@@ -38,6 +38,7 @@ const TIER_CODES: Readonly<Record<Tier, number>> = {
   admin: PolicyTier.ADMIN,
   'network-policy': PolicyTier.NETWORK_POLICY,
   baseline: PolicyTier.BASELINE,
+  default: PolicyTier.DEFAULT,
 };
 
 const VERDICT_CODES: Readonly<Record<RuleVerdict, Verdict>> = {
@@ -156,7 +157,7 @@ function encodeSubject({ identity, enforced, audited, cidrs }: SubjectEntry): Po
 function encodeRules({ portBits, isolated }: SubjectRules): SubjectSlot['enforced'] {
   const { admin, baseline } = portBits;
   return {
-    portBits: [...admin, ...portBits['network-policy'], ...baseline],
+    portBits: [...admin, ...portBits['network-policy'], ...baseline, ...portBits.default],
     isolated: bitsOf(DIRECTIONS.map((direction) => isolated[direction])),
   };
 }

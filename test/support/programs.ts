@@ -75,6 +75,7 @@ export class Programs implements Disposable {
   readonly #namespace: NetnsHandle;
   readonly #programs: Map<ProgramName, BpfProgram>;
   readonly #maps: Map<string, BpfMap>;
+  #isInside = false;
   #ring: RingBuffer | undefined;
   #events: Event[] = [];
   #since = 0n;
@@ -174,8 +175,19 @@ export class Programs implements Disposable {
     const context = skBuff({ ifindex, ingressIfindex, mark });
     const tested = typeof program === 'string' ? this.program(program) : program;
     const data = frame instanceof Packet ? frame.bytes() : frame;
-    const result = this.#namespace.run(() => tested.testRun({ data, context }));
+    const result = this.inside(() => tested.testRun({ data, context }));
     return { verdict: result.returnValue | 0, frame: result.dataOut };
+  }
+
+  /** Does something in the namespace of the devices; around many packets, it saves each of them the way there. */
+  inside<T>(body: () => T): T {
+    if (this.#isInside) return body();
+    this.#isInside = true;
+    try {
+      return this.#namespace.run(body);
+    } finally {
+      this.#isInside = false;
+    }
   }
 
   /** Counters since the last run() or forget(), summed over the CPUs. */

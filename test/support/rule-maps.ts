@@ -33,9 +33,15 @@ export interface MapRule {
   rule?: number;
 }
 
-const NO_DECISION: PolicyDecision = { rule: 0, precedence: 0, verdict: Verdict.NONE };
+export const NO_DECISION: PolicyDecision = { rule: 0, precedence: 0, verdict: Verdict.NONE };
 const NO_RULES: SubjectRules = { portBits: [0, 0, 0, 0, 0, 0, 0, 0], isolated: 0 };
-const NO_SUBJECT: SubjectSlot = { enforced: NO_RULES, audited: NO_RULES, audits: 0, cidrs: 0, present: 0 };
+export const NO_SUBJECT: SubjectSlot = {
+  enforced: NO_RULES,
+  audited: NO_RULES,
+  audits: 0,
+  cidrs: 0,
+  present: 0,
+};
 const VERDICTS = { allow: Verdict.ALLOW, deny: Verdict.DENY, pass: Verdict.PASS } as const;
 
 export function directionOf(direction: 'egress' | 'ingress'): number {
