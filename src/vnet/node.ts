@@ -1,7 +1,9 @@
 /** Composes the node: the store's wishes on one side, the kernel on the other, the services between them. */
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Datapath } from '../datapath/datapath.js';
 import { PolicyEngine } from '../firewall/engine.js';
+import { nodeLabels } from '../model/node-labels.js';
 import type { Settings } from '../model/settings.js';
 import { Rtnl } from '../native/net.js';
 import { markExpedition } from '../native/rcu.js';
@@ -59,7 +61,11 @@ export class LocalNode implements Node, AsyncDisposable {
     readonly datapath: Datapath,
   ) {
     const { store, files, log } = options;
-    const engine = new PolicyEngine({ maxSize: datapath.policyMax });
+    const { node_labels, host_access } = options.settings;
+    const engine = new PolicyEngine({
+      maxSize: datapath.policyMax,
+      node: { labels: nodeLabels(node_labels, hostname()), hostAccess: host_access },
+    });
     const gate = new Promise<void>((resolve) => {
       this.openGate = resolve;
     });
