@@ -26,7 +26,7 @@ export interface NetFunctions {
   neighbourSet(socket: NativeSocket, options: object): void;
   neighbourDelete(socket: NativeSocket, options: object): boolean;
   neighbourList(socket: NativeSocket, index?: number): NeighbourInfo[];
-  watchOpen(socket: NativeSocket, onChange: (changes: number) => void): NativeWatch;
+  watchOpen(socket: NativeSocket, kinds: number, onChange: (changes: number) => void): NativeWatch;
   watchClose(watch: NativeWatch): void;
   socketOwner(own: SocketAddress, other: SocketAddress): number | undefined;
 }

@@ -77,6 +77,9 @@ export interface CreateVethOptions extends CreateLinkOptions {
   peerMac?: string | undefined;
 }
 
+/** What a watch tells of: interfaces, or their addresses. */
+export type ChangeKind = 'link' | 'address';
+
 export interface SetLinkOptions {
   up?: boolean | undefined;
   mac?: string | undefined;

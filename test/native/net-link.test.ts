@@ -277,7 +277,7 @@ describe('a socket', () => {
       () => rtnl.link('lo'),
       () => rtnl.addresses(),
       () => rtnl.createBridge({ name: 'x' }),
-      () => rtnl.watch(() => {}),
+      () => rtnl.watch(['link'], () => {}),
     ])
       expect(use).toThrow(ClosedError);
   });
