@@ -21,6 +21,7 @@ import type {
   RouteOptions,
   SetLinkOptions,
   SocketAddress,
+  VethIndexes,
 } from './net-types.js';
 import { type NetnsHandle, openNative } from './netns-handle.js';
 
@@ -51,8 +52,8 @@ export class Rtnl implements Disposable {
   }
 
   /** Both ends come up in one step, in their namespaces, down, with their addresses and the same MTU. */
-  createVeth({ peerNetns, ...options }: CreateVethOptions): void {
-    native.linkCreateVeth(this.#open(), { ...options, peerNetnsFd: peerNetns?.fd });
+  createVeth({ peerNetns, ...options }: CreateVethOptions): VethIndexes {
+    return native.linkCreateVeth(this.#open(), { ...options, peerNetnsFd: peerNetns?.fd });
   }
 
   createBridge(options: CreateLinkOptions): void {
