@@ -84,6 +84,12 @@ export function configureHostSide(host: Rtnl, index: number, endpoint: Endpoint,
   }
 }
 
+/** The same of a pair that was found, and of which somebody may have changed what createPair() has set. */
+export function restoreHostSide(host: Rtnl, link: LinkInfo, endpoint: Endpoint, network: Network): void {
+  if (link.addrGenMode !== 'none') host.setLink(link.index, { addrGenMode: 'none' });
+  configureHostSide(host, link.index, endpoint, network);
+}
+
 /**
  * Gives the container its addresses and routes and takes its side up; last of all steps. Returns the routes that it
  * got. A default route that the container has already (of another network) stays, and ours is left out.
