@@ -8,7 +8,7 @@ import type { Endpoint } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import { KernelError } from '../native/errors.js';
-import type { LinkInfo, NetnsHandle, RouteInfo, Rtnl } from '../native/net.js';
+import type { LinkInfo, NetnsHandle, RouteInfo, Rtnl, VethIndexes } from '../native/net.js';
 import { expediteGracePeriods } from '../native/rcu.js';
 import { endpointAlias, ownerOf } from './aliases.js';
 import { guardInterface } from './guard.js';
@@ -16,12 +16,6 @@ import { networkMtu } from './network-device.js';
 
 /** Of `lo`, the first interface of every network namespace (LOOPBACK_IFINDEX of linux/net_namespace.h). */
 const LOOPBACK_INDEX = 1;
-
-/** Indexes of the host's end and of the container's, each in its own namespace. */
-export interface PairIndexes {
-  index: number;
-  peerIndex: number;
-}
 
 /** A route inside the container, as CNI writes it; without `gw` by the network's gateway. */
 export interface ContainerRoute {
@@ -58,24 +52,22 @@ export function createPair(
   netns: NetnsHandle,
   endpoint: Endpoint,
   network: Network,
-): PairIndexes {
+): VethIndexes {
   try {
-    host.createVeth({
+    return host.createVeth({
       name: endpoint.host_interface,
       alias: endpointAlias(endpoint.id),
       mtu: networkMtu(network),
       peerName: endpoint.interface_name,
       peerNetns: netns,
       peerMac: endpoint.mac_address,
+      addrGenMode: 'none',
     });
   } catch (error) {
     if (error instanceof KernelError && error.code === 'EEXIST')
       throw interfaceExists(endpoint.interface_name, error);
     throw error;
   }
-  const link = host.link(endpoint.host_interface);
-  if (link?.peerIndex === undefined) throw new Error(`interface ${endpoint.host_interface} vanished`);
-  return { index: link.index, peerIndex: link.peerIndex };
 }
 
 export function interfaceExists(name: string, cause?: unknown): AppError {
@@ -84,13 +76,18 @@ export function interfaceExists(name: string, cause?: unknown): AppError {
 
 /** Takes the host's side up, with the routes and neighbours that lead to the container. Repeatable. */
 export function configureHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
-  host.setLink(index, { addrGenMode: 'none' });
   guardInterface(endpoint.host_interface);
   host.setLink(index, { up: true });
   for (const leg of legsOf(endpoint, network)) {
     host.setNeighbour({ index, address: leg.address, mac: endpoint.mac_address, permanent: true });
     host.addRoute({ destination: leg.hostRoute, index, scope: 'link', source: leg.gateway, replace: true });
   }
+}
+
+/** The same of a pair that was found, and of which somebody may have changed what createPair() has set. */
+export function restoreHostSide(host: Rtnl, link: LinkInfo, endpoint: Endpoint, network: Network): void {
+  if (link.addrGenMode !== 'none') host.setLink(link.index, { addrGenMode: 'none' });
+  configureHostSide(host, link.index, endpoint, network);
 }
 
 /**

@@ -75,7 +75,18 @@ export interface CreateVethOptions extends CreateLinkOptions {
   /** Where the peer is made; the socket's namespace otherwise. */
   peerNetns?: NetnsHandle | undefined;
   peerMac?: string | undefined;
+  /** Of the end that is not the peer. */
+  addrGenMode?: 'eui64' | 'none' | undefined;
 }
+
+/** Of both ends of a veth, each in its own namespace. */
+export interface VethIndexes {
+  index: number;
+  peerIndex: number;
+}
+
+/** What a watch tells of: interfaces, or their addresses. */
+export type ChangeKind = 'link' | 'address';
 
 export interface SetLinkOptions {
   up?: boolean | undefined;

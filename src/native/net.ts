@@ -9,6 +9,7 @@ import { type NativeSocket, native } from './net-functions.js';
 import type {
   AddressInfo,
   AddressOptions,
+  ChangeKind,
   CreateLinkOptions,
   CreateVethOptions,
   LinkInfo,
@@ -20,6 +21,7 @@ import type {
   RouteOptions,
   SetLinkOptions,
   SocketAddress,
+  VethIndexes,
 } from './net-types.js';
 import { type NetnsHandle, openNative } from './netns-handle.js';
 
@@ -27,8 +29,10 @@ export type * from './net-types.js';
 export { NetnsHandle, shareNetnsDirectory } from './netns-handle.js';
 
 /** Bits of what a watch reports; as in native/net_watch.cc. */
-const CHANGE_LINK = 1;
-const CHANGE_ADDRESS = 2;
+const CHANGES: readonly (readonly [kind: ChangeKind, bit: number])[] = [
+  ['link', 1],
+  ['address', 2],
+];
 
 /** Watches go on until they are closed, not until the garbage collector finds them. */
 const activeWatches = new Set<Disposable>();
@@ -48,8 +52,8 @@ export class Rtnl implements Disposable {
   }
 
   /** Both ends come up in one step, in their namespaces, down, with their addresses and the same MTU. */
-  createVeth({ peerNetns, ...options }: CreateVethOptions): void {
-    native.linkCreateVeth(this.#open(), { ...options, peerNetnsFd: peerNetns?.fd });
+  createVeth({ peerNetns, ...options }: CreateVethOptions): VethIndexes {
+    return native.linkCreateVeth(this.#open(), { ...options, peerNetnsFd: peerNetns?.fd });
   }
 
   createBridge(options: CreateLinkOptions): void {
@@ -133,14 +137,15 @@ export class Rtnl implements Disposable {
   }
 
   /**
-   * Calls back when an interface or an address came, went or changed in this namespace: once for all changes that
-   * have gathered. Does not keep the process alive, and goes on after this socket is closed.
+   * Calls back when something of these kinds came, went or changed in this namespace: once for all changes that have
+   * gathered. Does not keep the process alive, and goes on after this socket is closed.
    */
-  watch(onChange: (kind: 'link' | 'address') => void): Disposable {
+  watch(kinds: readonly ChangeKind[], onChange: (kind: ChangeKind) => void): Disposable {
     let closed = false;
-    const handle = native.watchOpen(this.#open(), (changes) => {
-      if (!closed && changes & CHANGE_LINK) onChange('link');
-      if (!closed && changes & CHANGE_ADDRESS) onChange('address');
+    const wanted = CHANGES.filter(([kind]) => kinds.includes(kind));
+    const bits = wanted.reduce((all, [, bit]) => all | bit, 0);
+    const handle = native.watchOpen(this.#open(), bits, (changes) => {
+      for (const [kind, bit] of wanted) if (!closed && changes & bit) onChange(kind);
     });
     const watch = {
       [Symbol.dispose]() {

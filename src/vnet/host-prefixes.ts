@@ -37,9 +37,7 @@ export class HostPrefixes {
 
   /** Follows the node's addresses until stop(). */
   start(onError: (error: unknown) => void): void {
-    this.watch = this.host.watch((kind) => {
-      if (kind === 'address') this.sync().catch(onError);
-    });
+    this.watch = this.host.watch(['address'], () => void this.sync().catch(onError));
   }
 
   async stop(): Promise<void> {

@@ -7,9 +7,9 @@ import { ownerOf } from '../bridge/aliases.js';
 import {
   type ContainerRoute,
   configuredRoutes,
-  configureHostSide,
   inspectEndpointDevice,
   isOwn,
+  restoreHostSide,
 } from '../bridge/endpoint-device.js';
 import { ensureNetworkDevice } from '../bridge/network-device.js';
 import type { Datapath } from '../datapath/datapath.js';
@@ -173,7 +173,7 @@ function adopt(
     throw error;
   }
   try {
-    configureHostSide(host, link.index, endpoint, network);
+    restoreHostSide(host, link, endpoint, network);
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     if (isGone()) return 'gone';
