@@ -26,7 +26,7 @@ export interface Prefix {
   networkId: number | undefined;
 }
 
-type Maps = Pick<DatapathMaps, 'endpoints' | 'addresses' | 'prefixes' | 'flowCounts'>;
+type Maps = Pick<DatapathMaps, 'endpoints' | 'addresses' | 'prefixes' | 'flowCounts' | 'fragments'>;
 
 export class EndpointTable {
   constructor(private readonly maps: Maps) {}
@@ -40,7 +40,7 @@ export class EndpointTable {
   }
 
   /**
-   * Removes an endpoint, what its addresses lead to and its account of flows; what is not there is fine. The
+   * Removes an endpoint, what its addresses lead to, its account of flows and its fragments; what is not there is fine. The
    * interface may be gone: then its addresses tell which it was.
    */
   remove(state: Pick<EndpointState, 'id' | 'networkId' | 'ip4' | 'ip6'>, ifindex: number | undefined): void {
@@ -55,6 +55,7 @@ export class EndpointTable {
       if (this.maps.endpoints.get(index)?.id === state.id) this.maps.endpoints.delete(index);
     }
     this.maps.flowCounts.delete(state.id);
+    this.maps.fragments.delete(state.id);
   }
 
   /** Whether the kernel has the endpoint exactly so. */
@@ -83,6 +84,9 @@ export class EndpointTable {
     }
     for (const [id] of await this.maps.flowCounts.entries()) {
       if (id !== 0 && !ids.has(id)) this.maps.flowCounts.delete(id);
+    }
+    for (const [id] of await this.maps.fragments.entries()) {
+      if (!ids.has(id)) this.maps.fragments.delete(id);
     }
   }
 

@@ -10,6 +10,7 @@ import {
   Control,
   Endpoint,
   FlowCount,
+  FragmentTable,
   type MAPS,
   MetricKey,
   MetricValue,
@@ -31,6 +32,7 @@ export interface DatapathMaps extends Disposable {
   readonly subjects: TypedMap<SubjectKey, SubjectValue>;
   readonly conntrack: TypedMap<ConntrackKey, ConntrackEntry>;
   readonly flowCounts: TypedMap<number, FlowCount>;
+  readonly fragments: TypedMap<number, FragmentTable>;
   readonly metrics: TypedMap<MetricKey, MetricValue>;
   readonly sweep: TypedMap<number, ConntrackSweep>;
   readonly eventLoss: TypedMap<number, bigint>;
@@ -60,6 +62,7 @@ export function openMaps(directory: string): DatapathMaps {
       subjects: typed('qn_policy_subjects', SubjectKey, SubjectValue),
       conntrack: typed('qn_conntrack', ConntrackKey, ConntrackEntry),
       flowCounts: typed('qn_flow_counts', u32, FlowCount),
+      fragments: typed('qn_fragments', u32, FragmentTable),
       metrics: typed('qn_metrics', MetricKey, MetricValue),
       sweep: typed('qn_sweep', u32, ConntrackSweep),
       eventLoss: typed('qn_event_loss', u32, u64),

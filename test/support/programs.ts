@@ -23,6 +23,7 @@ import {
   monotonicNs,
   mountBpffs,
   RingBuffer,
+  type TestRunResult,
 } from '../../src/native/bpf.js';
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
 import { Packet } from './packet.js';
@@ -162,15 +163,24 @@ export class Programs implements Disposable {
   ): Outcome {
     this.forget();
     const context = skBuff({ ifindex, ingressIfindex, mark });
-    const tested = typeof program === 'string' ? this.program(program) : program;
     const data = frame instanceof Packet ? frame.bytes() : frame;
-    const result = this.#namespace.run(() => tested.testRun({ data, context }));
+    const result = this.runUncounted(program, data, context);
     const counted = this.metrics();
     const [metric] = counted;
     if (!metric || counted.length > 1 || metric.packets !== 1) {
       throw new Error(`one packet was counted as ${JSON.stringify(counted)}`);
     }
     return { ...metric, verdict: result.returnValue | 0, frame: result.dataOut };
+  }
+
+  /** Sends one frame of many. */
+  runUncounted(
+    program: 'from_container' | 'to_container' | BpfProgram,
+    data: Uint8Array,
+    context: Uint8Array,
+  ): TestRunResult {
+    const tested = typeof program === 'string' ? this.program(program) : program;
+    return this.#namespace.run(() => tested.testRun({ data, context }));
   }
 
   /** Counters since the last run() or forget(), summed over the CPUs. */
