@@ -23,6 +23,7 @@ export interface NetFunctions {
   routeAdd(socket: NativeSocket, options: object): void;
   routeDelete(socket: NativeSocket, options: object): boolean;
   routeList(socket: NativeSocket, family?: number): RouteInfo[];
+  routeListUnreachable(socket: NativeSocket, metric: number): string[];
   neighbourSet(socket: NativeSocket, options: object): void;
   neighbourDelete(socket: NativeSocket, options: object): boolean;
   neighbourList(socket: NativeSocket, index?: number): NeighbourInfo[];

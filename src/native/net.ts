@@ -117,6 +117,11 @@ export class Rtnl implements Disposable {
     return native.routeList(this.#open(), family);
   }
 
+  /** Destinations of the routes of that metric that refuse what has no closer one. */
+  unreachable(metric: number): string[] {
+    return native.routeListUnreachable(this.#open(), metric);
+  }
+
   /** Creates it, or replaces what the kernel knew of this address. */
   setNeighbour(options: NeighbourOptions): void {
     native.neighbourSet(this.#open(), options);

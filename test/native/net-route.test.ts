@@ -54,6 +54,28 @@ describe('addresses', () => {
     expect(rtnl.addresses(index).map((address) => address.noPrefixRoute)).toEqual([true, true]);
   });
 
+  it('an unreachable route refuses what has no closer one, and is told by its metric', () => {
+    for (const [range, address] of [
+      ['10.1.0.0/16', '10.1.2.3'],
+      ['fd00:1::/64', 'fd00:1::3'],
+    ] as const) {
+      const route = { destination: range, type: 'unreachable', metric: 4711 } as const;
+      rtnl.addRoute(route);
+      rtnl.addRoute({ ...route, replace: true });
+      rtnl.addRoute({ destination: `${address}/${address.includes(':') ? 128 : 32}`, index, scope: 'link' });
+      expect(rtnl.unreachable(4711)).toEqual([range]);
+      expect(rtnl.unreachable(4712)).toEqual([]);
+      expect(rtnl.routes().map(({ destination }) => destination)).not.toContain(range);
+      expect(rtnl.deleteRoute({ ...route, metric: 4712 })).toBe(false);
+      expect(rtnl.deleteRoute(route)).toBe(true);
+      expect(rtnl.deleteRoute(route)).toBe(false);
+      expect(rtnl.unreachable(4711)).toEqual([]);
+    }
+    expect(() => rtnl.addRoute({ destination: '10.0.0.0/8', type: 'unreachable', index })).toThrow(
+      RangeError,
+    );
+  });
+
   it('an address in use is EEXIST and says on which link of which namespace', () => {
     rtnl.addAddress({ index, address: '10.1.2.3/16' });
     expect(() => rtnl.addAddress({ index, address: '10.1.2.3/16' })).toThrow(
