@@ -202,30 +202,68 @@ static Napi::Object route_info(Napi::Env env, rtnl_route *route, rtnl_nexthop *h
 	return info;
 }
 
-/* (socket, family?: 4 | 6): one entry for each next hop */
+/* Adds an entry for each next hop of a unicast route of the main table. */
+static void add_routes(Napi::Env env, Napi::Array result, nl_object *object)
+{
+	auto *route = reinterpret_cast<rtnl_route *>(object);
+	if (rtnl_route_get_table(route) != RT_TABLE_MAIN || rtnl_route_get_type(route) != RTN_UNICAST)
+		return;
+	for (int i = 0; i < rtnl_route_get_nnexthops(route); i++)
+		result.Set(result.Length(), route_info(env, route, rtnl_route_nexthop_n(route, i)));
+}
+
+/* (socket, family?: 4 | 6, most?): one entry for each next hop; E2BIG when there are more than `most` routes
+ */
 static Napi::Value route_list(const Napi::CallbackInfo &info)
 {
 	RouteSocket &socket = unwrap<RouteSocket>(info, 0);
 	uint32_t family = is_set(info[1]) ? to_u32(info[1], "family") : 0;
 	if (family != 0 && family != 4 && family != 6)
 		throw Napi::RangeError::New(info.Env(), "family must be 4 or 6");
+	size_t most = is_set(info[2]) ? to_u32(info[2], "most") : SIZE_MAX;
 	Napi::Array result = Napi::Array::New(info.Env());
 	for (unsigned char wanted : {AF_INET, AF_INET6}) {
 		if (family && family_number(wanted) != static_cast<int>(family))
 			continue;
+		/* The kernel leaves the others out: those of the local table outnumber them. */
 		rtmsg header = {};
 		header.rtm_family = wanted;
+		header.rtm_table = RT_TABLE_MAIN;
+		header.rtm_type = RTN_UNICAST;
 		MessagePtr message = new_message(RTM_GETROUTE, NLM_F_DUMP, header);
 		for (const ObjectPtr &object :
-		     socket.socket().query(message.get(), "list", socket.text("routes"))) {
-			auto *route = reinterpret_cast<rtnl_route *>(object.get());
-			if (rtnl_route_get_table(route) != RT_TABLE_MAIN ||
-			    rtnl_route_get_type(route) != RTN_UNICAST)
-				continue;
-			for (int i = 0; i < rtnl_route_get_nnexthops(route); i++)
-				result.Set(result.Length(),
-					   route_info(info.Env(), route, rtnl_route_nexthop_n(route, i)));
-		}
+		     socket.socket().query(message.get(), "list", socket.text("routes"), most))
+			add_routes(info.Env(), result, object.get());
+	}
+	return result;
+}
+
+/* (socket, {address}): next hops of the route that the kernel takes to it; none: it refuses, or keeps it
+ * itself */
+static Napi::Value route_get(const Napi::CallbackInfo &info)
+{
+	constexpr const char *operation = "look up";
+	RouteSocket &socket = unwrap<RouteSocket>(info, 0);
+	AddressPtr address = Options(info[1]).address("address");
+	std::string text = address_text(address.get());
+	Napi::Array result = Napi::Array::New(info.Env());
+
+	rtmsg header = {};
+	header.rtm_family = static_cast<unsigned char>(nl_addr_get_family(address.get()));
+	header.rtm_dst_len = static_cast<unsigned char>(8 * nl_addr_get_len(address.get()));
+	header.rtm_flags = RTM_F_FIB_MATCH;
+	MessagePtr message = new_message(RTM_GETROUTE, 0, header);
+	check_libnl(nla_put(message.get(), RTA_DST, static_cast<int>(nl_addr_get_len(address.get())),
+			    nl_addr_get_binary_addr(address.get())),
+		    "build", text);
+	try {
+		for (const ObjectPtr &object :
+		     socket.socket().query(message.get(), operation, socket.text("route to " + text)))
+			add_routes(info.Env(), result, object.get());
+	} catch (const Failure &failure) {
+		if (failure.error != ENETUNREACH && failure.error != EHOSTUNREACH &&
+		    failure.error != EACCES && failure.error != EINVAL)
+			throw;
 	}
 	return result;
 }
@@ -259,6 +297,7 @@ void define_routes(Napi::Env env, Napi::Object exports)
 {
 	define<route_add>(env, exports, "routeAdd");
 	define<route_delete>(env, exports, "routeDelete");
+	define<route_get>(env, exports, "routeGet");
 	define<route_list>(env, exports, "routeList");
 	define<route_list_unreachable>(env, exports, "routeListUnreachable");
 }
