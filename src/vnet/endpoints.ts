@@ -43,6 +43,8 @@ export interface EndpointsParts {
   policy: PolicySync;
   identityUse: IdentityUse;
   onStoreError(error: unknown): void;
+  /** Told of each endpoint whose network namespace belongs to the user namespace of the node. */
+  onSharedUserNamespace(endpoint: Endpoint): void;
   /** Told of each endpoint that is gone, before its counters are. */
   onGone(endpoint: Endpoint): void;
 }
@@ -118,6 +120,7 @@ export class Endpoints implements EndpointService {
         const containerIndex = await this.prepare(endpoint, network, netns, rollback);
         await durable;
         const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
+        if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
         return this.complete(endpoint, { endpoint_id: endpoint.id, origin: options.origin, routes });
       } catch (error) {
         await rollback.run();
