@@ -52,7 +52,8 @@
 	X(FLOW_LIMIT, 37, "the endpoint has reached its limit of connections")                               \
 	X(DELIVERY_FAILED, 38, "the packet was allowed and could not be handed over")                        \
 	X(MAP_CORRUPT, 39, "a map that must have an entry has none")                                         \
-	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")
+	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")                     \
+	X(UNJUDGED, 41, "a frame marked so that it would have passed the programs by")
 
 #define DROP_REASON_ENUM(name, value, text) DROP_##name = value,
 enum drop_reason { DROP_REASONS(DROP_REASON_ENUM) DROP_REASON_COUNT };

@@ -260,6 +260,7 @@ export class Endpoints implements EndpointService {
     rollback.add(() => this.dismiss(endpoint));
     datapath.endpoints.put(endpointState(endpoint, network, index));
     datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
+    datapath.attachments.guard(endpoint.host_interface, () => ({ netns, ifindex: peerIndex }));
     configureHostSide(host, index, endpoint, network);
     return peerIndex;
   }

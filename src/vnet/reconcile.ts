@@ -172,6 +172,21 @@ function adopt(
     if (error instanceof KernelError && isGone()) return 'gone';
     throw error;
   }
+  let netns: NetnsHandle | undefined;
+  try {
+    const guarded = datapath.attachments.guard(link.name, () => {
+      netns = NetnsHandle.open(endpoint.netns_path);
+      return { netns, ifindex: link.peerIndex ?? 0 };
+    });
+    attached ||= guarded;
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    if (isGone()) return 'gone';
+    // from_container is there: only the second guard is missing.
+    problems.push(`endpoint ${endpoint.id}: ${error.message}`);
+  } finally {
+    netns?.close();
+  }
   try {
     configureHostSide(host, link.index, endpoint, network);
   } catch (error) {

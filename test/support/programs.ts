@@ -31,6 +31,8 @@ import { TypedMap } from './typed-map.js';
 
 export const OBJECT_FOLDER = fileURLToPath(new URL('../../bpf/build/', import.meta.url));
 export const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
+/** For kernels with TCX links. */
+export const TCX_PROGRAMS = ['leave_container'] as const;
 export type ProgramName = (typeof PROGRAMS)[number];
 export type MapName = keyof typeof MAPS;
 export type SettingName = keyof typeof CONFIG;

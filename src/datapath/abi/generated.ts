@@ -121,7 +121,8 @@ export const DropReason = {
   DELIVERY_FAILED: 38,
   MAP_CORRUPT: 39,
   CHECKSUM_OFFSET: 40,
-  COUNT: 41,
+  UNJUDGED: 41,
+  COUNT: 42,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -726,6 +727,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 38, name: 'DELIVERY_FAILED', text: 'the packet was allowed and could not be handed over' },
   { value: 39, name: 'MAP_CORRUPT', text: 'a map that must have an entry has none' },
   { value: 40, name: 'CHECKSUM_OFFSET', text: 'the sender wants a checksum written where none belongs' },
+  { value: 41, name: 'UNJUDGED', text: 'a frame marked so that it would have passed the programs by' },
 ];
 
 /** Every map, by name. */
