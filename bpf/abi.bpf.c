@@ -50,11 +50,12 @@ EXPORT(enum, named_port_limit);
 
 EXPORT(struct, conntrack_key);
 EXPORT(struct, conntrack_entry);
-EXPORT(struct, fragment_key);
-EXPORT(struct, fragment_entry);
+EXPORT(struct, fragment_slot);
+EXPORT(struct, fragment_table);
 EXPORT(struct, flow_count);
 EXPORT(struct, conntrack_sweep);
 EXPORT(enum, conntrack_flags);
+EXPORT(enum, fragment_table_shape);
 EXPORT(enum, flow_end);
 
 EXPORT(struct, drop_reason_texts);

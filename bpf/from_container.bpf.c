@@ -142,7 +142,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 		return handle_icmp_error(skb, passage);
 	reason = handle_flow(skb, passage);
 	if (!reason && packet->fragment == FRAGMENT_FIRST)
-		reason = fragment_open(packet, self->ifindex, passage->now);
+		reason = fragment_open(packet, self->id, passage->now);
 	return reason;
 }
 

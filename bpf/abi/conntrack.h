@@ -2,6 +2,8 @@
 /* One record per flow, for both directions of it. */
 #pragma once
 
+#include <linux/bpf.h>
+
 #include "types.h"
 
 /*
@@ -53,25 +55,40 @@ struct conntrack_entry {
 };
 _Static_assert(sizeof(struct conntrack_entry) == 88, "layout of conntrack_entry");
 
-/* Key of qn_fragments: the fragments of one datagram (RFC 791 §3.2, RFC 8200 §4.5). */
-struct fragment_key {
-	struct ip_address source;
-	struct ip_address destination;
-	__be32 id;     /* IPv4: the 16-bit identification in the low half */
-	__u32 ifindex; /* interface it passes, so that nobody completes another's datagram */
-	__u8 protocol; /* IPv4: the header's protocol; IPv6: the fragment header's next header */
-	__u8 pad[3];
+enum fragment_table_shape {
+	FRAGMENT_SET_BITS = 4,
+	FRAGMENT_SETS = 1 << FRAGMENT_SET_BITS,
+	FRAGMENT_WAYS = 4,
 };
 
-/* Value of qn_fragments: what the headers of the first fragment said. */
-struct fragment_entry {
-	__u64 expires_ns;
+/*
+ * The fragments of one datagram (RFC 791 §3.2, RFC 8200 §4.5), by what all of them carry, and what the
+ * headers of the first one said.
+ */
+struct fragment_slot {
+	__u64 expires_ns; /* CLOCK_MONOTONIC; 0: nothing was ever here */
+	struct ip_address source;
+	struct ip_address destination;
+	__be32 id; /* IPv4: the 16-bit identification in the low half */
 	__be16 source_port;
 	__be16 destination_port;
-	__u16 header_length; /* bytes of the fragmentable part that no later fragment may touch */
-	__u8 protocol;	     /* of the transport */
-	__u8 pad;
+	__u16 header_length;	/* bytes of the fragmentable part that no later fragment may touch */
+	__u8 protocol;		/* of the transport */
+	__u8 fragment_protocol; /* IPv4: the header's protocol; IPv6: the fragment header's next header */
+	__u8 pad[4];
 };
+_Static_assert(sizeof(struct fragment_slot) == 56, "layout of fragment_slot");
+
+/*
+ * Value of qn_fragments: the datagrams that pass an endpoint in fragments. A datagram has a place in one set,
+ * told by its addresses and id, where the oldest makes room: whoever sends many pushes out its own.
+ */
+struct fragment_table {
+	struct bpf_spin_lock lock; /* of everything below; user space sees zero */
+	__u32 endpoint_id;	   /* the key, so that a recycled element is seen */
+	struct fragment_slot slot[FRAGMENT_SETS * FRAGMENT_WAYS];
+};
+_Static_assert(sizeof(struct fragment_table) == 3592, "an element fits into a page");
 
 /*
  * Value of qn_flow_counts: records charged to an endpoint (its own flows, and those from outside to it).

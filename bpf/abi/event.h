@@ -32,7 +32,7 @@
 	X(MALFORMED_TRANSPORT, 17, "the transport header is not valid")                                      \
 	X(FRAGMENT_OVERLAP, 18, "a fragment would overwrite the transport header")                           \
 	X(FRAGMENT_WITHOUT_FIRST, 19, "a fragment whose first fragment was not allowed or not seen")         \
-	X(FRAGMENT_TABLE_FULL, 20, "the table of fragments took no more entries")                            \
+	X(FRAGMENT_TABLE_FULL, 20, "there is no room for the fragments of one endpoint more")                \
 	X(MULTICAST, 21, "multicast, and the network's options do not allow it")                             \
 	X(BROADCAST, 22, "broadcast, and the network's options do not allow it")                             \
 	X(BAD_DESTINATION, 23, "an address that can be no destination: loopback, unspecified or reserved")   \
@@ -52,7 +52,8 @@
 	X(FLOW_LIMIT, 37, "the endpoint has reached its limit of connections")                               \
 	X(DELIVERY_FAILED, 38, "the packet was allowed and could not be handed over")                        \
 	X(MAP_CORRUPT, 39, "a map that must have an entry has none")                                         \
-	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")
+	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")                     \
+	X(UNJUDGED, 41, "a frame marked so that it would have passed the programs by")
 
 #define DROP_REASON_ENUM(name, value, text) DROP_##name = value,
 enum drop_reason { DROP_REASONS(DROP_REASON_ENUM) DROP_REASON_COUNT };

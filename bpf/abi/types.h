@@ -4,7 +4,7 @@
  *
  * This folder is the one definition of the shared layout. src/datapath/abi/generated.ts is made from the
  * BTF of these headers (npm run gen). Rules: fixed widths only, __beNN for network byte order, explicit
- * padding (built with -Wpadded), no functions, no kernel types.
+ * padding (built with -Wpadded), no functions, no kernel types but struct bpf_spin_lock.
  */
 #pragma once
 

@@ -83,9 +83,15 @@ static __always_inline int related_find(struct passage *passage, const struct ip
 static __always_inline enum drop_reason flow_prepare(struct passage *passage, bool *is_error)
 {
 	struct packet *packet = &passage->packet;
+	enum drop_reason reason;
 
 	if (packet->fragment == FRAGMENT_LATER)
-		return fragment_follow(packet, passage->self.ifindex, passage->now);
+		return fragment_follow(packet, passage->self.id, passage->now);
+	if (packet->fragment == FRAGMENT_FIRST) {
+		reason = fragment_prepare(passage->self.id);
+		if (reason)
+			return reason;
+	}
 	if (packet->protocol != IPPROTO_ICMP && packet->protocol != IPPROTO_ICMPV6)
 		return DROP_NONE;
 	*is_error = icmp_is_error(packet);

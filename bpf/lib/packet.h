@@ -55,7 +55,7 @@ struct packet {
 	__u16 ethertype; /* host byte order */
 	__u8 family;	 /* 4, 6, 0: not IP */
 	__u8 protocol;
-	__u8 fragment_protocol; /* see struct fragment_key */
+	__u8 fragment_protocol; /* see struct fragment_slot */
 	__u8 fragment;		/* enum fragment_part */
 	__u8 icmp_type;
 	__u8 icmp_code;

@@ -112,13 +112,17 @@ struct {
 	__type(value, struct conntrack_sweep);
 } qn_sweep SEC(".maps");
 
-/* Written by the programs; least recently used entries make room. */
+/*
+ * Key: endpoint id. Written by the programs, an entry with the first fragment of an endpoint; removed by the
+ * daemon with the endpoint. When full: DROP_FRAGMENT_TABLE_FULL.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__uint(max_entries, 8192);
-	__type(key, struct fragment_key);
-	__type(value, struct fragment_entry);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct fragment_table);
 } qn_fragments SEC(".maps");
 
 /* Key: endpoint id. Written by the programs, entry removed by the daemon with the endpoint. */

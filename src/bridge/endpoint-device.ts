@@ -17,6 +17,9 @@ import { networkMtu } from './network-device.js';
 /** Of `lo`, the first interface of every network namespace (LOOPBACK_IFINDEX of linux/net_namespace.h). */
 const LOOPBACK_INDEX = 1;
 
+/** Of one family, that a container may have: it can make as many as it likes, and we would read them all. */
+const ROUTES_MAX = 4096;
+
 /** A route inside the container, as CNI writes it; without `gw` by the network's gateway. */
 export interface ContainerRoute {
   dst: string;
@@ -74,7 +77,12 @@ export function interfaceExists(name: string, cause?: unknown): AppError {
   return new AppError('INTERFACE_EXISTS', `the container has an interface ${name} already`, { cause });
 }
 
-/** Takes the host's side up, with the routes and neighbours that lead to the container. Repeatable. */
+/**
+ * Takes the host's side up, with the routes and neighbours that lead to the container. Repeatable.
+ *
+ * The host speaks from the gateway's address, the one that containers know. Left to itself the kernel would take the
+ * first address of the node's first interface, so that a UDP server asked at the gateway would answer from elsewhere.
+ */
 export function configureHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
   guardInterface(endpoint.host_interface);
   host.setLink(index, { up: true });
@@ -127,7 +135,7 @@ export function configuredRoutes(
   routes: readonly ContainerRoute[],
 ): ContainerRoute[] | undefined {
   const index = inside.link(endpoint.interface_name)?.index;
-  const present = inside.routes();
+  const present = inside.routes(undefined, ROUTES_MAX);
   const made: ContainerRoute[] = [];
   for (const { destination, dst, gw } of wantedRoutes(legsOf(endpoint, network), routes)) {
     const found = present.filter((route) => route.destination === destination);
@@ -184,24 +192,35 @@ export function inspectEndpointDevice(
     problems.push(`${endpoint.interface_name} is not the other end of ${endpoint.host_interface}`);
   }
   const present = inside.addresses(inner.index);
-  const hostRoutes = host.routes();
-  const insideRoutes = inside.routes();
+  const insideRoutes = routesInside(inside);
+  if (insideRoutes === undefined) problems.push('the container has more routes than are looked through');
   for (const leg of legsOf(endpoint, network)) {
     if (!present.some((found) => found.address === leg.address && found.prefixLength === leg.prefixLength)) {
       problems.push(
         `${endpoint.interface_name} does not have the address ${leg.address}/${leg.prefixLength}`,
       );
     }
-    if (!hostRoutes.some((route) => route.destination === leg.hostRoute && route.index === outer.index)) {
+    const taken = host.routeTo(leg.address);
+    if (!taken.some((route) => route.destination === leg.hostRoute && route.index === outer.index)) {
       problems.push(`the host has no route to ${leg.address}`);
     }
   }
   for (const route of routes) {
-    if (!insideRoutes.some((found) => isRoute(found, route, inner.index))) {
+    if (insideRoutes && !insideRoutes.some((found) => isRoute(found, route, inner.index))) {
       problems.push(`the container has no route to ${route.dst}`);
     }
   }
   return problems;
+}
+
+/** Undefined: too many. */
+function routesInside(inside: Rtnl): RouteInfo[] | undefined {
+  try {
+    return inside.routes(undefined, ROUTES_MAX);
+  } catch (error) {
+    if (error instanceof KernelError && error.code === 'E2BIG') return undefined;
+    throw error;
+  }
 }
 
 function inspectLink(link: LinkInfo, name: string, mac: string): string[] {

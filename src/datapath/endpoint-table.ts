@@ -45,7 +45,10 @@ export interface Prefix {
   networkId: number | undefined;
 }
 
-type Maps = Pick<DatapathMaps, 'endpoints' | 'addresses' | 'prefixes' | 'namedPorts' | 'flowCounts'>;
+type Maps = Pick<
+  DatapathMaps,
+  'endpoints' | 'addresses' | 'prefixes' | 'namedPorts' | 'flowCounts' | 'fragments'
+>;
 
 export class EndpointTable {
   constructor(private readonly maps: Maps) {}
@@ -63,7 +66,7 @@ export class EndpointTable {
   }
 
   /**
-   * Removes an endpoint, what its addresses lead to and its account of flows; what is not there is fine. The
+   * Removes an endpoint, what its addresses lead to, its account of flows and its fragments; what is not there is fine. The
    * interface may be gone: then its addresses tell which it was.
    */
   remove(state: EndpointState, ifindex: number | undefined): void {
@@ -79,6 +82,7 @@ export class EndpointTable {
     }
     for (const { key } of namedPortValues(state)) this.maps.namedPorts.delete(key);
     this.maps.flowCounts.delete(state.id);
+    this.maps.fragments.delete(state.id);
   }
 
   /** Whether the kernel has the endpoint exactly so. */
@@ -113,6 +117,9 @@ export class EndpointTable {
     }
     for (const [id] of await this.maps.flowCounts.entries()) {
       if (id !== 0 && !ids.has(id)) this.maps.flowCounts.delete(id);
+    }
+    for (const [id] of await this.maps.fragments.entries()) {
+      if (!ids.has(id)) this.maps.fragments.delete(id);
     }
   }
 

@@ -12,6 +12,7 @@ import {
   Control,
   Endpoint,
   FlowCount,
+  FragmentTable,
   type MAPS,
   MetricKey,
   MetricValue,
@@ -37,6 +38,7 @@ export interface DatapathMaps extends Disposable {
   readonly namedPorts: TypedMap<NamedPortKey, NamedPortValue>;
   readonly conntrack: TypedMap<ConntrackKey, ConntrackEntry>;
   readonly flowCounts: TypedMap<number, FlowCount>;
+  readonly fragments: TypedMap<number, FragmentTable>;
   readonly metrics: TypedMap<MetricKey, MetricValue>;
   readonly sweep: TypedMap<number, ConntrackSweep>;
   readonly eventLoss: TypedMap<number, bigint>;
@@ -68,6 +70,7 @@ export function openMaps(directory: string): DatapathMaps {
       namedPorts: typed('qn_named_ports', NamedPortKey, NamedPortValue),
       conntrack: typed('qn_conntrack', ConntrackKey, ConntrackEntry),
       flowCounts: typed('qn_flow_counts', u32, FlowCount),
+      fragments: typed('qn_fragments', u32, FragmentTable),
       metrics: typed('qn_metrics', MetricKey, MetricValue),
       sweep: typed('qn_sweep', u32, ConntrackSweep),
       eventLoss: typed('qn_event_loss', u32, u64),

@@ -7,7 +7,7 @@ import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../model/errors.js';
 import type { Settings } from '../model/settings.js';
-import { BpfMap, BpfObject, type BpfProgram, mountBpffs } from '../native/bpf.js';
+import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { CONFIG, type MAPS } from './abi/generated.js';
 import { type DatapathMaps, openMaps } from './maps.js';
@@ -16,7 +16,9 @@ import { requirePrivate } from './private-directory.js';
 /** Where the build puts the object files. */
 const OBJECTS = new URL('../../bpf/build/', import.meta.url);
 const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
-type ProgramName = (typeof PROGRAMS)[number];
+/** Attached by TCX links alone: a filter on an interface of the container is the container's to remove. */
+const TCX_PROGRAMS = ['leave_container'] as const;
+type ProgramName = (typeof PROGRAMS | typeof TCX_PROGRAMS)[number];
 
 type MapName = keyof typeof MAPS;
 
@@ -26,6 +28,8 @@ type Variables = Readonly<Record<keyof typeof CONFIG, number>>;
 export interface Programs extends Disposable {
   readonly fromContainer: BpfProgram;
   readonly toContainer: BpfProgram;
+  /** Undefined: the kernel has no TCX links. */
+  readonly leaveContainer: BpfProgram | undefined;
   readonly conntrackSweep: BpfProgram;
   readonly maps: DatapathMaps;
   /** Sizes that a setting asks for and that a map from before does not have; in force after a restart of the node. */
@@ -80,7 +84,8 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
   const loaded = new Map<ProgramName, BpfProgram>();
   try {
     const variables = { ...settings, explain: 0 };
-    for (const name of PROGRAMS) {
+    const names = tcxSupported() ? [...PROGRAMS, ...TCX_PROGRAMS] : PROGRAMS;
+    for (const name of names) {
       using object = await loadObject(name, variables, sizes, pins);
       loaded.set(name, object.program(name));
     }
@@ -88,6 +93,7 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
     return {
       fromContainer: required(loaded, 'from_container'),
       toContainer: required(loaded, 'to_container'),
+      leaveContainer: loaded.get('leave_container'),
       conntrackSweep: required(loaded, 'conntrack_sweep'),
       maps,
       deferredSizes,
@@ -177,6 +183,7 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_endpoints', settings.endpoints_max],
     ['qn_addresses', settings.endpoints_max * 2], // an IPv4 and an IPv6 address each
     ['qn_flow_counts', settings.endpoints_max],
+    ['qn_fragments', settings.endpoints_max],
     ['qn_prefixes', settings.prefixes_max],
     ['qn_policy', settings.policy_max],
     ['qn_policy_cidrs', settings.policy_cidrs_max],

@@ -29,7 +29,9 @@ export interface NetFunctions {
   addressList(socket: NativeSocket, index?: number): AddressInfo[];
   routeAdd(socket: NativeSocket, options: object): void;
   routeDelete(socket: NativeSocket, options: object): boolean;
-  routeList(socket: NativeSocket, family?: number): RouteInfo[];
+  routeGet(socket: NativeSocket, options: object): RouteInfo[];
+  routeList(socket: NativeSocket, family?: number, most?: number): RouteInfo[];
+  routeListUnreachable(socket: NativeSocket, metric: number): string[];
   neighbourSet(socket: NativeSocket, options: object): void;
   neighbourDelete(socket: NativeSocket, options: object): boolean;
   neighbourList(socket: NativeSocket, index?: number): NeighbourInfo[];

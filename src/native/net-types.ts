@@ -119,6 +119,8 @@ export interface RouteKey {
   index?: number | undefined;
   metric?: number | undefined;
   scope?: 'link' | 'global' | undefined;
+  /** Leads nowhere: whatever has no closer route is refused. By default it leads on, by `via` or `index`. */
+  type?: 'unreachable' | undefined;
 }
 
 export interface RouteOptions extends RouteKey {

@@ -116,9 +116,22 @@ export class Rtnl implements Disposable {
     return native.routeDelete(this.#open(), key);
   }
 
-  /** Unicast routes of the main table; one entry for each next hop. */
-  routes(family?: 4 | 6): RouteInfo[] {
-    return native.routeList(this.#open(), family);
+  /**
+   * Unicast routes of the main table; one entry for each next hop. Of a namespace whose owner may fill the table, `most`
+   * limits the answer: then KernelError E2BIG, and nothing more can be listed by this socket.
+   */
+  routes(family?: 4 | 6, most?: number): RouteInfo[] {
+    return native.routeList(this.#open(), family, most);
+  }
+
+  /** The route to an address that the kernel takes, by next hop; none when it has no unicast route in the main table. */
+  routeTo(address: string): RouteInfo[] {
+    return native.routeGet(this.#open(), { address });
+  }
+
+  /** Destinations of the routes of that metric that refuse what has no closer one. */
+  unreachable(metric: number): string[] {
+    return native.routeListUnreachable(this.#open(), metric);
   }
 
   /** Creates it, or replaces what the kernel knew of this address. */

@@ -32,6 +32,8 @@ export interface EndpointMakerParts {
   host: Rtnl;
   datapath: Datapath;
   onStoreError(error: unknown): void;
+  /** Told of each endpoint whose network namespace belongs to the user namespace of the node. */
+  onSharedUserNamespace(endpoint: Endpoint): void;
   /** Told of each endpoint that is gone, before its counters are. */
   onGone(endpoint: Endpoint): void;
 }
@@ -79,6 +81,7 @@ export class EndpointMaker {
       const containerIndex = await this.prepare(endpoint, network, netns, rollback);
       await durable;
       const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
+      if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
       return this.complete(endpoint, { endpoint_id: endpoint.id, origin: options.origin, routes });
     } catch (error) {
       await rollback.run();
@@ -126,6 +129,7 @@ export class EndpointMaker {
     rollback.add(() => this.enlistment.dismiss(endpoint));
     datapath.endpoints.put(endpointState(store, endpoint, network, index));
     datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
+    datapath.attachments.guard(endpoint.host_interface, () => ({ netns, ifindex: peerIndex }));
     configureHostSide(host, index, endpoint, network);
     return peerIndex;
   }

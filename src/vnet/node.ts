@@ -93,6 +93,11 @@ export class LocalNode implements Node, AsyncDisposable {
       policy,
       identityUse,
       onStoreError: onError('could not mark an endpoint as made'),
+      onSharedUserNamespace: ({ network, container_id, interface_name }) =>
+        log.warn(
+          { network, container_id, interface_name },
+          'the container has no user namespace of its own: it must not have CAP_NET_ADMIN',
+        ),
       onGone: (endpoint) => this.observation.retire(endpoint),
     });
     this.namespaces = new Namespaces({ store, serial, policy });

@@ -11,7 +11,7 @@ import {
   isOwn,
   restoreHostSide,
 } from '../bridge/endpoint-device.js';
-import { ensureNetworkDevice } from '../bridge/network-device.js';
+import { ensureNetworkDevice, sweepRanges } from '../bridge/network-device.js';
 import type { Datapath } from '../datapath/datapath.js';
 import type { EndpointState } from '../datapath/endpoint-table.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -42,7 +42,7 @@ export interface ReconcileReport {
   repaired: number;
   /** Endpoints without an interface, or half made, that were taken off. */
   removed: number;
-  /** Interfaces and pins of ours that belonged to nothing. */
+  /** Interfaces, routes and pins of ours that belonged to nothing. */
   swept: string[];
   /** What could not be put in order, a sentence each. */
   problems: string[];
@@ -172,6 +172,21 @@ function adopt(
     if (error instanceof KernelError && isGone()) return 'gone';
     throw error;
   }
+  let netns: NetnsHandle | undefined;
+  try {
+    const guarded = datapath.attachments.guard(link.name, () => {
+      netns = NetnsHandle.open(endpoint.netns_path);
+      return { netns, ifindex: link.peerIndex ?? 0 };
+    });
+    attached ||= guarded;
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    if (isGone()) return 'gone';
+    // from_container is there: only the second guard is missing.
+    problems.push(`endpoint ${endpoint.id}: ${error.message}`);
+  } finally {
+    netns?.close();
+  }
   try {
     restoreHostSide(host, link, endpoint, network);
   } catch (error) {
@@ -190,7 +205,7 @@ async function complete(store: Store, endpoint: Endpoint, routes: ContainerRoute
   });
 }
 
-/** Removes interfaces and pins that carry our mark and that no record wants. */
+/** Removes interfaces, routes and pins that carry our mark and that no record wants. */
 function sweep({ store, host, datapath }: ReconcileParts, endpointIds: ReadonlySet<number>): string[] {
   const swept: string[] = [];
   const networkIds = new Set(store.list(networks).map(({ id }) => id));
@@ -201,6 +216,7 @@ function sweep({ store, host, datapath }: ReconcileParts, endpointIds: ReadonlyS
     host.deleteLink(link.index);
     swept.push(link.name);
   }
+  for (const range of sweepRanges(host, store.list(networks))) swept.push(`route to ${range}`);
   const wanted = new Set(
     store
       .list(endpoints)

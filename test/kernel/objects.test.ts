@@ -4,9 +4,9 @@ import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CONFIG, MAPS } from '../../src/datapath/abi/generated.js';
-import { BpfObject, mountBpffs } from '../../src/native/bpf.js';
+import { BpfObject, mountBpffs, tcxSupported } from '../../src/native/bpf.js';
 import { verifiedInstructions } from '../support/program-descriptor.js';
-import { OBJECT_FOLDER, PROGRAMS, setIfKnown } from '../support/programs.js';
+import { OBJECT_FOLDER, PROGRAMS, setIfKnown, TCX_PROGRAMS } from '../support/programs.js';
 
 /** The kernel gives up after a million instructions; what is near it breaks on the next compiler. */
 const INSTRUCTIONS_MAX = 500_000;
@@ -25,7 +25,9 @@ const SETTINGS: Record<string, number | undefined> = {
 
 it('every object file is a program that the tests know, or is never loaded', () => {
   const objects = readdirSync(OBJECT_FOLDER).filter((name) => name.endsWith('.bpf.o'));
-  expect(objects.sort()).toEqual([...PROGRAMS.map((name) => `${name}.bpf.o`), ...NEVER_LOADED].sort());
+  expect(objects.sort()).toEqual(
+    [...[...PROGRAMS, ...TCX_PROGRAMS].map((name) => `${name}.bpf.o`), ...NEVER_LOADED].sort(),
+  );
 });
 
 describe.each(Object.entries(SETTINGS))('with %s', (_name, value) => {
@@ -33,7 +35,7 @@ describe.each(Object.entries(SETTINGS))('with %s', (_name, value) => {
     const pinRoot = join('/sys/fs/bpf', `quantum-test-${randomBytes(6).toString('hex')}`);
     mountBpffs(pinRoot);
     try {
-      for (const name of PROGRAMS) {
+      for (const name of [...PROGRAMS, ...(tcxSupported() ? TCX_PROGRAMS : [])]) {
         using object = BpfObject.open(join(OBJECT_FOLDER, `${name}.bpf.o`));
         for (const { variable, codec } of Object.values(CONFIG)) {
           if (value !== undefined) setIfKnown(object, variable, codec.encode(value));

@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { RANGE_METRIC } from '../../src/bridge/network-device.js';
 import {
   ConntrackKey,
   Control,
@@ -48,10 +49,10 @@ export function kernelState({ netns, bpffs }: Daemon): Omit<NodeState, 'files' |
       .addresses()
       .map(({ index, address, prefixLength }) => `${nameOf(index)} ${address}/${prefixLength}`)
       .sort(),
-    routes: rtnl
-      .routes()
-      .map(({ destination, via, index }) => `${destination} via ${via} dev ${nameOf(index)}`)
-      .sort(),
+    routes: [
+      ...rtnl.routes().map(({ destination, via, index }) => `${destination} via ${via} dev ${nameOf(index)}`),
+      ...rtnl.unreachable(RANGE_METRIC).map((destination) => `unreachable ${destination}`),
+    ].sort(),
     neighbours: rtnl
       .neighbours()
       .filter(({ state }) => state === 'permanent')

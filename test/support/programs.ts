@@ -23,6 +23,7 @@ import {
   monotonicNs,
   mountBpffs,
   RingBuffer,
+  type TestRunResult,
 } from '../../src/native/bpf.js';
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
 import type { Count, Outcome, Passage } from './outcome.js';
@@ -31,6 +32,8 @@ import { TypedMap } from './typed-map.js';
 
 export const OBJECT_FOLDER = fileURLToPath(new URL('../../bpf/build/', import.meta.url));
 export const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
+/** For kernels with TCX links. */
+export const TCX_PROGRAMS = ['leave_container'] as const;
 export type ProgramName = (typeof PROGRAMS)[number];
 export type MapName = keyof typeof MAPS;
 export type SettingName = keyof typeof CONFIG;
@@ -173,9 +176,8 @@ export class Programs implements Disposable {
     { ifindex, ingressIfindex = 0, mark = 0 }: Passage,
   ): Pick<Outcome, 'verdict' | 'frame'> {
     const context = skBuff({ ifindex, ingressIfindex, mark });
-    const tested = typeof program === 'string' ? this.program(program) : program;
     const data = frame instanceof Packet ? frame.bytes() : frame;
-    const result = this.inside(() => tested.testRun({ data, context }));
+    const result = this.runUncounted(program, data, context);
     return { verdict: result.returnValue | 0, frame: result.dataOut };
   }
 
@@ -188,6 +190,16 @@ export class Programs implements Disposable {
     } finally {
       this.#isInside = false;
     }
+  }
+
+  /** Sends one frame of many. */
+  runUncounted(
+    program: 'from_container' | 'to_container' | BpfProgram,
+    data: Uint8Array,
+    context: Uint8Array,
+  ): TestRunResult {
+    const tested = typeof program === 'string' ? this.program(program) : program;
+    return this.inside(() => tested.testRun({ data, context }));
   }
 
   /** Counters since the last run() or forget(), summed over the CPUs. */

@@ -95,6 +95,14 @@ export const ConntrackFlags = {
 } as const;
 export type ConntrackFlags = (typeof ConntrackFlags)[keyof typeof ConntrackFlags];
 
+/** enum fragment_table_shape */
+export const FragmentTableShape = {
+  SET_BITS: 4,
+  SETS: 16,
+  WAYS: 4,
+} as const;
+export type FragmentTableShape = (typeof FragmentTableShape)[keyof typeof FragmentTableShape];
+
 /** enum flow_end */
 export const FlowEnd = {
   OPENER: 0,
@@ -145,7 +153,8 @@ export const DropReason = {
   DELIVERY_FAILED: 38,
   MAP_CORRUPT: 39,
   CHECKSUM_OFFSET: 40,
-  COUNT: 41,
+  UNJUDGED: 41,
+  COUNT: 42,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -592,55 +601,60 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
   }),
 );
 
-/** struct fragment_key, 44 bytes. */
-export interface FragmentKey {
+/** struct fragment_slot, 56 bytes. */
+export interface FragmentSlot {
+  expiresNs: bigint; // __u64
   source: Uint8Array; // struct ip_address
   destination: Uint8Array; // struct ip_address
   id: number; // __be32
-  ifindex: number; // __u32
-  protocol: number; // __u8
-}
-export const FragmentKey: Codec<FragmentKey> = codec(
-  44,
-  (view, at, value) => {
-    IpAddress.write(view, at, value.source);
-    IpAddress.write(view, at + 16, value.destination);
-    be32.write(view, at + 32, value.id);
-    u32.write(view, at + 36, value.ifindex);
-    u8.write(view, at + 40, value.protocol);
-  },
-  (view, at) => ({
-    source: IpAddress.read(view, at),
-    destination: IpAddress.read(view, at + 16),
-    id: be32.read(view, at + 32),
-    ifindex: u32.read(view, at + 36),
-    protocol: u8.read(view, at + 40),
-  }),
-);
-
-/** struct fragment_entry, 16 bytes. */
-export interface FragmentEntry {
-  expiresNs: bigint; // __u64
   sourcePort: number; // __be16
   destinationPort: number; // __be16
   headerLength: number; // __u16
   protocol: number; // __u8
+  fragmentProtocol: number; // __u8
 }
-export const FragmentEntry: Codec<FragmentEntry> = codec(
-  16,
+export const FragmentSlot: Codec<FragmentSlot> = codec(
+  56,
   (view, at, value) => {
     u64.write(view, at, value.expiresNs);
-    be16.write(view, at + 8, value.sourcePort);
-    be16.write(view, at + 10, value.destinationPort);
-    u16.write(view, at + 12, value.headerLength);
-    u8.write(view, at + 14, value.protocol);
+    IpAddress.write(view, at + 8, value.source);
+    IpAddress.write(view, at + 24, value.destination);
+    be32.write(view, at + 40, value.id);
+    be16.write(view, at + 44, value.sourcePort);
+    be16.write(view, at + 46, value.destinationPort);
+    u16.write(view, at + 48, value.headerLength);
+    u8.write(view, at + 50, value.protocol);
+    u8.write(view, at + 51, value.fragmentProtocol);
   },
   (view, at) => ({
     expiresNs: u64.read(view, at),
-    sourcePort: be16.read(view, at + 8),
-    destinationPort: be16.read(view, at + 10),
-    headerLength: u16.read(view, at + 12),
-    protocol: u8.read(view, at + 14),
+    source: IpAddress.read(view, at + 8),
+    destination: IpAddress.read(view, at + 24),
+    id: be32.read(view, at + 40),
+    sourcePort: be16.read(view, at + 44),
+    destinationPort: be16.read(view, at + 46),
+    headerLength: u16.read(view, at + 48),
+    protocol: u8.read(view, at + 50),
+    fragmentProtocol: u8.read(view, at + 51),
+  }),
+);
+
+const FragmentSlotx64: Codec<FragmentSlot[]> = array(FragmentSlot, 64);
+
+/** struct fragment_table, 3592 bytes. */
+export interface FragmentTable {
+  endpointId: number; // __u32
+  slot: FragmentSlot[]; // struct fragment_slot[64]
+}
+export const FragmentTable: Codec<FragmentTable> = codec(
+  3592,
+  (view, at, value) => {
+    u32.write(view, at + 4, value.endpointId);
+    FragmentSlotx64.write(view, at + 8, value.slot);
+  },
+  (view, at) => ({
+    endpointId: u32.read(view, at + 4),
+    slot: FragmentSlotx64.read(view, at + 8),
   }),
 );
 
@@ -899,7 +913,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 17, name: 'MALFORMED_TRANSPORT', text: 'the transport header is not valid' },
   { value: 18, name: 'FRAGMENT_OVERLAP', text: 'a fragment would overwrite the transport header' },
   { value: 19, name: 'FRAGMENT_WITHOUT_FIRST', text: 'a fragment whose first fragment was not allowed or not seen' },
-  { value: 20, name: 'FRAGMENT_TABLE_FULL', text: 'the table of fragments took no more entries' },
+  { value: 20, name: 'FRAGMENT_TABLE_FULL', text: 'there is no room for the fragments of one endpoint more' },
   { value: 21, name: 'MULTICAST', text: 'multicast, and the network\'s options do not allow it' },
   { value: 22, name: 'BROADCAST', text: 'broadcast, and the network\'s options do not allow it' },
   { value: 23, name: 'BAD_DESTINATION', text: 'an address that can be no destination: loopback, unspecified or reserved' },
@@ -920,6 +934,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 38, name: 'DELIVERY_FAILED', text: 'the packet was allowed and could not be handed over' },
   { value: 39, name: 'MAP_CORRUPT', text: 'a map that must have an entry has none' },
   { value: 40, name: 'CHECKSUM_OFFSET', text: 'the sender wants a checksum written where none belongs' },
+  { value: 41, name: 'UNJUDGED', text: 'a frame marked so that it would have passed the programs by' },
 ];
 
 /** Every map, by name. */
@@ -1046,15 +1061,15 @@ export const MAPS = {
   },
   qn_fragments: {
     name: 'qn_fragments',
-    type: 9,
-    typeName: 'lru_hash',
+    type: 1,
+    typeName: 'hash',
     perCpu: false,
-    keySize: 44,
-    valueSize: 16,
-    maxEntries: 8192,
-    flags: 0,
-    key: FragmentKey,
-    value: FragmentEntry,
+    keySize: 4,
+    valueSize: 3592,
+    maxEntries: 16384,
+    flags: 1,
+    key: u32,
+    value: FragmentTable,
   },
   qn_flow_counts: {
     name: 'qn_flow_counts',
