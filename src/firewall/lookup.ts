@@ -193,7 +193,7 @@ function formatPeer(peer: Peer): string {
 export function decide(table: RuleTable, packet: Packet, options: DecideOptions): Decision {
   const subject = table.subject(packet.subject);
   if (subject === undefined) return { verdict: 'deny', isDefaultDeny: false };
-  const peers = candidatePeers(table, packet);
+  const peers = candidatePeers(table, packet, subject);
   const sets = options.audit ? [subject.enforced, subject.audited] : [subject.enforced];
   let last: Tier = TIERS[0];
   for (const tier of TIERS) {
@@ -241,8 +241,12 @@ function askTier(
   return best;
 }
 
-function candidatePeers(table: RuleTable, { subject, direction, peer }: Packet): PeerKey[] {
-  const range = table.rangeAround(subject, direction, peer.address);
+function candidatePeers(
+  table: RuleTable,
+  { subject, direction, peer }: Packet,
+  { cidrs }: SubjectEntry,
+): PeerKey[] {
+  const range = cidrs[direction] ? table.rangeAround(subject, direction, peer.address) : undefined;
   return [
     peerKey(peer),
     ANY,

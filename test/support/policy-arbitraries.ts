@@ -151,7 +151,7 @@ const egressPeer: fc.Arbitrary<OracleClusterPeer> = fc.oneof(
 );
 
 const destinationPort = fc.oneof(
-  fc.constant({}),
+  fc.constant({ destinationPort: { range: { start: 1, end: 65535 } } }),
   portNumber.map((number) => ({ destinationPort: { number } })),
   fc
     .tuple(portNumber, portNumber)

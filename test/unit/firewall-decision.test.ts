@@ -364,7 +364,7 @@ test('protocols of a ClusterNetworkPolicy are a number, a range, or every port o
           protocols: [
             { tcp: { destinationPort: { number: 80 } } },
             { udp: { destinationPort: { range: { start: 1000, end: 2000 } } } },
-            { sctp: {} },
+            { sctp: { destinationPort: { range: { start: 1, end: 65535 } } } },
           ],
         },
       ],

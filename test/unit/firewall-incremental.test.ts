@@ -165,7 +165,7 @@ test('any sequence of changes leaves what compiling the result from nothing give
         if (!isMisuse(error)) throw error;
       });
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
 });
 
@@ -184,7 +184,7 @@ test('a change that passes the bound on size is refused and changes nothing', ()
         });
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
   expect(refusals).toBeGreaterThan(0);
 });

@@ -70,7 +70,15 @@ function decideWith(set: RuleEntry[], { subject, cidrs = [], packet, audit = fal
     set,
     delete: [],
     subjects: {
-      set: [{ identity: SUBJECT, enforced: rules(PORT_BITS), audited: rules(PORT_BITS), ...subject }],
+      set: [
+        {
+          identity: SUBJECT,
+          enforced: rules(PORT_BITS),
+          audited: rules(PORT_BITS),
+          cidrs: { egress: false, ingress: cidrs.length > 0 },
+          ...subject,
+        },
+      ],
       delete: [],
     },
     cidrs: { set: ranges, delete: [] },
@@ -192,6 +200,9 @@ test('a narrower range without rules shadows a wider one that has some', () => {
   const wide = entry({ kind: 'cidr', cidr: '198.18.0.0/15' });
   expect(decideWith([wide], { cidrs: ['198.18.0.0/15'] }).entry).toBe(wide);
   expect(decideWith([wide], { cidrs: ['198.18.0.0/15', '198.18.0.0/24'] }).entry).toBeUndefined();
+  // Ranges are looked for only where the subject says that it has some.
+  const subject = { cidrs: { egress: true, ingress: false } };
+  expect(decideWith([wide], { cidrs: ['198.18.0.0/15'], subject }).entry).toBeUndefined();
 });
 
 test('audited rules and audited isolation count in the audited decision, beside the others, and in no other', () => {

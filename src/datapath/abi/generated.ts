@@ -1230,7 +1230,7 @@ export const CONFIG = {
     variable: 'config_explain',
     type: 'u32',
     default: 0,
-    doc: '1: judge a packet as the first of its flow and tell why, without any trace in conntrack, counters or events',
+    doc: '1: judge each packet as the first of its flow and tell why, without a trace',
     codec: u32,
   },
 } as const satisfies Record<string, SettingSpec>;
