@@ -25,7 +25,7 @@ import { inventoryRoutes } from './routes/inventory.js';
 import { namespaceRoutes } from './routes/namespaces.js';
 import { networkRoutes } from './routes/networks.js';
 import { policyRoutes } from './routes/policies.js';
-import { type Api, encodeAnswers, validateBodyAs } from './schemas.js';
+import { type Api, encodeAnswers, validateRequest } from './schemas.js';
 
 /** What the API tells about itself. */
 export interface ApiObserver {
@@ -71,7 +71,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   const paths = new KnownPaths();
 
   app.setErrorHandler(answerFailure);
-  app.setValidatorCompiler(validateBodyAs('INVALID_REQUEST', 'request'));
+  app.setValidatorCompiler(validateRequest);
   app.setSerializerCompiler(encodeAnswers);
   acceptJson(app);
 

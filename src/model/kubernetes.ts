@@ -16,8 +16,8 @@ import {
 
 /** Most values of one match expression. */
 export const SELECTOR_VALUES_MAX = 100;
-/** Most characters of all annotations together. */
-export const ANNOTATIONS_SIZE_MAX = 64 * 1024;
+/** Most characters of all annotations together, as in Kubernetes: kubectl keeps a copy of the whole object in one. */
+export const ANNOTATIONS_SIZE_MAX = 256 * 1024;
 
 /** Metadata that `kubectl get -o yaml` adds; it belongs to the cluster that the policy was read from. */
 const FOREIGN_METADATA = [
@@ -47,6 +47,22 @@ export function object<Schema extends z.ZodObject>(schema: Schema, ignored: read
 
 export function bounded<Schema extends z.ZodType>(schema: Schema, max: number, what: string) {
   return z.array(schema).max(max, `at most ${max} ${what}`);
+}
+
+/** For a rule about fields together: not asked where one of them is bad or unknown, which is told already. */
+export function together(error: string) {
+  return { error, when: ({ issues }: z.core.ParsePayload) => issues.length === 0 };
+}
+
+/** An object of which exactly one field is there: how Kubernetes writes unions. */
+export function oneOf<Schema extends z.ZodObject>(schema: Schema) {
+  const names = Object.keys(schema.shape);
+  return object(
+    schema.refine(
+      (value) => Object.values(value).filter((field) => field !== undefined).length === 1,
+      together(`must have exactly one of ${names.join(', ')}`),
+    ),
+  );
 }
 
 export const SELECTOR_OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const;
@@ -82,9 +98,12 @@ export const labelSelector = object(
 );
 export type LabelSelector = z.output<typeof labelSelector>;
 
-/** Annotation that says what a policy does: `enforce` (as without it), or `audit`: it is counted and told, not enforced. */
-export const MODE_ANNOTATION = 'quantum.network/mode';
-const MODES = ['enforce', 'audit'];
+/** Annotations with this prefix are ours, and a mistyped one must not be taken for a note. */
+const OUR_ANNOTATIONS = 'quantum.network/';
+/** Says what becomes of a policy: `enforce` (as without it), or `audit`: it is counted and told, not enforced. */
+export const MODE_ANNOTATION = `${OUR_ANNOTATIONS}mode`;
+export const MODES = ['enforce', 'audit'] as const;
+export type PolicyMode = (typeof MODES)[number];
 
 const annotations = z
   .record(labelKey, z.string())
@@ -93,9 +112,13 @@ const annotations = z
     (record) => Object.entries(record).flat().join('').length <= ANNOTATIONS_SIZE_MAX,
     `annotations have at most ${ANNOTATIONS_SIZE_MAX} characters together`,
   )
-  .refine((record) => MODES.includes(labelOf(record, MODE_ANNOTATION) ?? 'enforce'), {
-    path: [MODE_ANNOTATION],
-    error: `must be one of ${MODES.join(', ')}`,
+  .check(({ value, issues }) => {
+    for (const [key, given] of Object.entries(value)) {
+      if (!key.startsWith(OUR_ANNOTATIONS)) continue;
+      const report = (message: string) => issues.push({ code: 'custom', path: [key], message, input: given });
+      if (key !== MODE_ANNOTATION) report(`is no annotation of ours; there is ${MODE_ANNOTATION}`);
+      else if (!MODES.some((mode) => mode === given)) report(`must be one of ${MODES.join(', ')}`);
+    }
   })
   .describe(`Notes for readers; only ${MODE_ANNOTATION} has an effect`);
 
@@ -117,11 +140,15 @@ export const namespacedMetadata = object(
 /** Metadata of an object of the whole cluster. */
 export const clusterMetadata = object(z.strictObject(namedMetadata), FOREIGN_METADATA);
 
+interface Annotated {
+  readonly metadata: { readonly annotations?: Readonly<Record<string, string>> | undefined };
+}
+
+export function modeOf({ metadata }: Annotated): PolicyMode {
+  return isAudited({ metadata }) ? 'audit' : 'enforce';
+}
+
 /** Whether a policy is counted and told but not enforced. */
-export function isAudited({
-  metadata,
-}: {
-  metadata: { annotations?: Record<string, string> | undefined };
-}): boolean {
+export function isAudited({ metadata }: Annotated): boolean {
   return labelOf(metadata.annotations ?? {}, MODE_ANNOTATION) === 'audit';
 }

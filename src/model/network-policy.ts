@@ -4,8 +4,8 @@
  * defaults filled in and with bounds.
  */
 import { z } from 'zod';
-import { anyCidr, cidrWithin, parseCidr } from './address.js';
-import { bounded, labelSelector, namespacedMetadata, object } from './kubernetes.js';
+import { cidrWithin, maskedCidr, parseCidr } from './address.js';
+import { bounded, labelSelector, namespacedMetadata, object, together } from './kubernetes.js';
 import { port, portName, protocol } from './names.js';
 
 export const NETWORK_POLICY_API_VERSION = 'networking.k8s.io/v1';
@@ -20,7 +20,7 @@ export const EXCEPT_MAX = 100;
 
 const ipBlock = object(
   z
-    .strictObject({ cidr: anyCidr, except: bounded(anyCidr, EXCEPT_MAX, 'exceptions').optional() })
+    .strictObject({ cidr: maskedCidr, except: bounded(maskedCidr, EXCEPT_MAX, 'exceptions').optional() })
     .check(({ value, issues }) => {
       const whole = parseCidr(value.cidr);
       for (const [index, except] of (value.except ?? []).entries()) {
@@ -45,7 +45,7 @@ const policyPeer = object(
       (peer) =>
         (peer.podSelector !== undefined || peer.namespaceSelector !== undefined) !==
         (peer.ipBlock !== undefined),
-      'must have either an ipBlock, or a podSelector, a namespaceSelector or both',
+      together('must have either an ipBlock, or a podSelector, a namespaceSelector or both'),
     )
     .meta({ id: 'NetworkPolicyPeer' }),
 );

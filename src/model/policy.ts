@@ -1,17 +1,20 @@
 /** Every kind of policy, as it comes from outside: objects of Kubernetes, used without it. */
 import { z } from 'zod';
 import {
+  ADMIN_NETWORK_POLICY_KIND,
+  adminNetworkPolicy,
+  BASELINE_ADMIN_NETWORK_POLICY_KIND,
+  baselineAdminNetworkPolicy,
+  clusterPolicyFrom,
+} from './admin-network-policy.js';
+import {
   CLUSTER_NETWORK_POLICY_KIND,
   type ClusterNetworkPolicy,
   clusterNetworkPolicy,
 } from './cluster-network-policy.js';
-import { AppError, parseWith } from './errors.js';
+import { badFieldsError, dottedPath, type ErrorDetail, errorDetails } from './errors.js';
 import { CLUSTER_WIDE } from './names.js';
-import { type NetworkPolicy, networkPolicy } from './network-policy.js';
-import { parseYaml } from './yaml-text.js';
-
-/** Largest text of one request, bytes. */
-export const POLICY_TEXT_MAX = 256 * 1024;
+import { NETWORK_POLICY_KIND, type NetworkPolicy, networkPolicy } from './network-policy.js';
 
 export type Policy = NetworkPolicy | ClusterNetworkPolicy;
 
@@ -21,50 +24,56 @@ export const policyList = z.strictObject({ policies: z.array(policy) }).meta({ i
 export type PolicyList = z.output<typeof policyList>;
 
 /** The name of a policy; namespace `-`: cluster-wide. */
-export function policyRef({ kind, metadata }: Policy): { namespace: string; name: string } {
-  return { namespace: kind === 'NetworkPolicy' ? metadata.namespace : CLUSTER_WIDE, name: metadata.name };
+export function policyRef(of: Policy): { namespace: string; name: string } {
+  const namespace = of.kind === NETWORK_POLICY_KIND ? of.metadata.namespace : CLUSTER_WIDE;
+  return { namespace, name: of.metadata.name };
 }
+
+/** The kinds that are taken. */
+export const POLICY_SCHEMAS = {
+  [NETWORK_POLICY_KIND]: networkPolicy,
+  [CLUSTER_NETWORK_POLICY_KIND]: clusterNetworkPolicy,
+  [ADMIN_NETWORK_POLICY_KIND]: adminNetworkPolicy,
+  [BASELINE_ADMIN_NETWORK_POLICY_KIND]: baselineAdminNetworkPolicy,
+};
+export type PolicyKind = keyof typeof POLICY_SCHEMAS;
+export const POLICY_KINDS = Object.keys(POLICY_SCHEMAS) as readonly PolicyKind[];
+
+/** The same, making of each what is kept. */
+const READERS: Readonly<Record<PolicyKind, z.ZodType<Policy>>> = {
+  ...POLICY_SCHEMAS,
+  [ADMIN_NETWORK_POLICY_KIND]: adminNetworkPolicy.transform(clusterPolicyFrom),
+  [BASELINE_ADMIN_NETWORK_POLICY_KIND]: baselineAdminNetworkPolicy.transform(clusterPolicyFrom),
+};
 
 /** The policy in a value from outside. Throws INVALID_POLICY with the path of each bad field. */
 export function parsePolicy(value: unknown): Policy {
-  return isClusterWide(value)
-    ? parseWith(clusterNetworkPolicy, value, 'INVALID_POLICY', 'policy')
-    : parseWith(networkPolicy, value, 'INVALID_POLICY', 'policy');
-}
-
-/** By kind alone: then each bad field is told by the schema of what was meant. */
-function isClusterWide(value: unknown): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'kind' in value &&
-    value.kind === CLUSTER_NETWORK_POLICY_KIND
-  );
+  const result = readPolicy(value, []);
+  if (!Array.isArray(result)) return result;
+  throw badFieldsError(result, 'INVALID_POLICY', 'policy');
 }
 
 /**
- * The policy in a text.
- * Throws PAYLOAD_TOO_LARGE, INVALID_JSON (syntax; the message tells the line), INVALID_POLICY.
+ * The policy in a value, or its bad fields; `path` is where the value was found. Without a kind it is read by its own:
+ * then each bad field is told by the schema of what was meant.
  */
-export function parsePolicyText(text: string, format: 'json' | 'yaml'): Policy {
-  const size = Buffer.byteLength(text);
-  if (size > POLICY_TEXT_MAX) {
-    throw new AppError(
-      'PAYLOAD_TOO_LARGE',
-      `the policy has ${size} bytes; at most ${POLICY_TEXT_MAX} are allowed`,
-    );
+export function readPolicy(
+  value: unknown,
+  path: readonly PropertyKey[],
+  kind: unknown = kindOf(value),
+): Policy | ErrorDetail[] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return [{ path: dottedPath(path), message: 'must be an object of Kubernetes' }];
   }
-  return parsePolicy(format === 'json' ? valueOfJson(text) : parseYaml(text));
+  const known = POLICY_KINDS.find((name) => name === kind);
+  if (known === undefined) {
+    const message = `must be one of ${POLICY_KINDS.join(', ')}`;
+    return [{ path: dottedPath([...path, 'kind']), message }];
+  }
+  const result = READERS[known].safeParse(value);
+  return result.success ? result.data : errorDetails(result.error, path);
 }
 
-function valueOfJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    throw new AppError('INVALID_JSON', `invalid JSON: ${message}`, {
-      details: [{ path: '', message }],
-      cause: error,
-    });
-  }
+export function kindOf(value: unknown): unknown {
+  return typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined;
 }

@@ -8,7 +8,7 @@ import type { Readiness } from '../model/health.js';
 import type { Identity } from '../model/identity.js';
 import type { Namespace, NamespaceRequest } from '../model/namespace.js';
 import type { Network, NetworkRequest } from '../model/network.js';
-import type { NetworkPolicy } from '../model/policy.js';
+import type { Policy } from '../model/policy.js';
 
 export interface NetworkService {
   /** NETWORK_EXISTS, CIDR_OVERLAP, UNSUPPORTED_DRIVER, NETWORK_NOT_FOUND (a peer). */
@@ -49,12 +49,23 @@ export interface NamespaceService {
   delete(name: string): Promise<void>;
 }
 
+/** A policy as it is in force now. */
+export interface AppliedPolicy {
+  readonly policy: Policy;
+  /** Whether there was none of its name before. */
+  readonly created: boolean;
+}
+
+/** Cluster-wide policies have the namespace `-`. */
 export interface PolicyService {
-  /** Creates or replaces; as a whole or not at all. INVALID_POLICY, INSUFFICIENT_CAPACITY. */
-  apply(policy: NetworkPolicy): Promise<{ policy: NetworkPolicy; created: boolean }>;
-  list(): NetworkPolicy[];
-  /** POLICY_NOT_FOUND. Cluster-wide policies have the namespace `-`. */
-  get(namespace: string, name: string): NetworkPolicy;
+  /**
+   * Creates or replaces them, in the order given: all of them or none, and for packets from the same moment on. No two
+   * may have one name. INSUFFICIENT_CAPACITY.
+   */
+  apply(policies: readonly Policy[]): Promise<AppliedPolicy[]>;
+  list(): Policy[];
+  /** POLICY_NOT_FOUND. */
+  get(namespace: string, name: string): Policy;
   /** POLICY_NOT_FOUND. */
   delete(namespace: string, name: string): Promise<void>;
 }

@@ -14,7 +14,7 @@ import { FIRST_IDENTITY, type Identity, identityKey } from '../../src/model/iden
 import { CLUSTER_WIDE, DEFAULT_NAMESPACE } from '../../src/model/names.js';
 import { type Namespace, namespaceLabels } from '../../src/model/namespace.js';
 import { type Network, networkFrom, networkRanges } from '../../src/model/network.js';
-import type { NetworkPolicy } from '../../src/model/policy.js';
+import { type Policy, policyRef } from '../../src/model/policy.js';
 import type {
   EndpointService,
   FlowEvent,
@@ -49,7 +49,7 @@ export class FakeNode implements Node {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #identities = new Map<string, Identity>();
   readonly #namespaces = new Map<string, Namespace>();
-  readonly #policies = new Map<string, NetworkPolicy>();
+  readonly #policies = new Map<string, Policy>();
   #lastId = 0;
 
   constructor() {
@@ -229,7 +229,7 @@ export class FakeNode implements Node {
         get(name);
         const members = [
           ...[...this.#endpoints.values()].map(({ namespace }) => namespace),
-          ...[...this.#policies.values()].map(({ metadata }) => metadata.namespace),
+          ...[...this.#policies.values()].map((policy) => policyRef(policy).namespace),
         ];
         if (name === DEFAULT_NAMESPACE || members.includes(name)) throw new AppError('NAMESPACE_IN_USE');
         this.#namespaces.delete(name);
@@ -240,17 +240,19 @@ export class FakeNode implements Node {
   #policyService(): PolicyService {
     const get = (namespace: string, name: string) => {
       const found = this.#policies.get(`${namespace}/${name}`);
-      if (found === undefined || namespace === CLUSTER_WIDE) throw new AppError('POLICY_NOT_FOUND');
+      if (found === undefined) throw new AppError('POLICY_NOT_FOUND');
       return found;
     };
     return {
-      apply: async (policy) => {
+      apply: async (policies) => {
         this.#fail();
-        const key = `${policy.metadata.namespace}/${policy.metadata.name}`;
-        const created = !this.#policies.has(key);
-        this.#ensureNamespace(policy.metadata.namespace);
-        this.#policies.set(key, policy);
-        return { policy, created };
+        return policies.map((policy) => {
+          const { namespace, name } = policyRef(policy);
+          const created = !this.#policies.has(`${namespace}/${name}`);
+          if (namespace !== CLUSTER_WIDE) this.#ensureNamespace(namespace);
+          this.#policies.set(`${namespace}/${name}`, policy);
+          return { policy, created };
+        });
       },
       list: () => [...this.#policies.values()],
       get,

@@ -7,7 +7,7 @@ import type { z } from 'zod';
 import type { Endpoint, EndpointPatch, EndpointRequestInput } from '../../src/model/endpoint.js';
 import type { ErrorBody } from '../../src/model/errors.js';
 import type { Network, networkRequest } from '../../src/model/network.js';
-import type { NetworkPolicy } from '../../src/model/policy.js';
+import type { NetworkPolicy } from '../../src/model/network-policy.js';
 import type { FlowEvent } from '../../src/vnet/services.js';
 
 const TIMEOUT_MS = 30_000;
