@@ -51,6 +51,15 @@ export class HostPrefixes {
   }
 }
 
+/** Every address that is the node's own, as text. */
+export function ownAddresses(reader: Reader, host: Rtnl): Set<string> {
+  const gateways = reader.list(networks).flatMap(networkRanges);
+  return new Set([
+    ...gateways.map(({ gateway }) => gateway),
+    ...host.addresses().map(({ address }) => address),
+  ]);
+}
+
 /** The ranges of a network, and its gateways, which are addresses of the node. */
 function prefixesOf(network: Network): Prefix[] {
   return networkRanges(network).flatMap(({ cidr, gateway }) => [

@@ -10,13 +10,16 @@ import { markExpedition } from '../native/rcu.js';
 import type { Store } from '../store/store.js';
 import { identities, namespaces, networks } from '../store/tables.js';
 import { Endpoints } from './endpoints.js';
+import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
 import { HostPrefixes } from './host-prefixes.js';
 import { IdentityUse } from './identities.js';
+import { isolatedBy } from './isolating.js';
 import { Namespaces } from './namespaces.js';
 import { type NetworkFiles, Networks } from './networks.js';
 import { NodeObservation } from './observation.js';
 import { Policies, storedPolicies } from './policies.js';
+import { previewPolicies } from './policy-preview.js';
 import { PolicySync } from './policy-sync.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Serial } from './serial.js';
@@ -45,6 +48,7 @@ export class LocalNode implements Node, AsyncDisposable {
   readonly namespaces: Namespaces;
   readonly policies: Policies;
   readonly observation: NodeObservation;
+  readonly explanations: Explanations;
   private readonly serial = new Serial();
   private readonly identityUse: IdentityUse;
   private readonly policy: PolicySync;
@@ -81,7 +85,8 @@ export class LocalNode implements Node, AsyncDisposable {
       onError('could not sweep the connection table'),
     );
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
-    this.flows = new FlowLog(store);
+    const isolating = isolatedBy(engine);
+    this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes } = this;
     this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows });
     this.networks = new Networks({ store, serial, host, prefixes, policy, files });
@@ -101,7 +106,22 @@ export class LocalNode implements Node, AsyncDisposable {
       onGone: (endpoint) => this.observation.retire(endpoint),
     });
     this.namespaces = new Namespaces({ store, serial, policy });
-    this.policies = new Policies({ store, serial, policy });
+    const previewed = { store, engine, policy, host, flows: this.flows };
+    this.policies = new Policies({
+      store,
+      serial,
+      policy,
+      preview: (apply, undo) => previewPolicies(previewed, apply, undo),
+    });
+    this.explanations = new Explanations({
+      store,
+      serial,
+      host,
+      engine,
+      explainer: datapath.explainer,
+      isolatedBy: isolating,
+      onDisagreement: (fields) => log.error(fields, 'a program has not decided as the compiled policy says'),
+    });
   }
 
   /** Loads the programs. Nothing that is in force changes before start(). */

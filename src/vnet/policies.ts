@@ -6,7 +6,7 @@ import type { Reader, Store } from '../store/store.js';
 import { type PolicyRecord, policies } from '../store/tables.js';
 import type { PolicySync } from './policy-sync.js';
 import type { Serial } from './serial.js';
-import type { AppliedPolicy, PolicyService } from './services.js';
+import type { AppliedPolicy, PolicyPreview, PolicyService } from './services.js';
 
 /** What becomes of the policy of one name; undefined: there is none. */
 interface Change {
@@ -16,8 +16,16 @@ interface Change {
   readonly after: PolicyRecord | undefined;
 }
 
+/** What a change of the engine would change, while nothing else does; see previewPolicies(). */
+type Preview = (
+  apply: (engine: PolicyEngine) => void,
+  undo: (engine: PolicyEngine) => void,
+) => Promise<PolicyPreview>;
+
 export class Policies implements PolicyService {
-  constructor(private readonly parts: { store: Store; serial: Serial; policy: PolicySync }) {}
+  constructor(
+    private readonly parts: { store: Store; serial: Serial; policy: PolicySync; preview: Preview },
+  ) {}
 
   list(): Policy[] {
     return storedPolicies(this.parts.store);
@@ -29,22 +37,32 @@ export class Policies implements PolicyService {
 
   apply(wanted: readonly Policy[]): Promise<AppliedPolicy[]> {
     return this.parts.serial.run(async () => {
-      const { store } = this.parts;
-      const now = new Date().toISOString();
-      const changes = wanted.map((policy) => {
-        const { namespace, name } = policyRef(policy);
-        const before = store.get(policies, [namespace, name]);
-        const after = recordOf(policy, before?.created_at ?? now);
-        return { policy, namespace, name, before, after };
-      });
+      const changes = this.changesOf(wanted);
       await this.change(changes);
       return changes.map(({ policy, before }) => ({ policy, created: before === undefined }));
+    });
+  }
+
+  preview(wanted: readonly Policy[]): Promise<PolicyPreview> {
+    return this.parts.serial.run(async () => {
+      const changes = this.changesOf(wanted);
+      return this.parts.preview(applying(changes, 'after'), applying(changes, 'before'));
     });
   }
 
   delete(namespace: string, name: string): Promise<void> {
     return this.parts.serial.run(async () => {
       await this.change([{ namespace, name, before: this.require(namespace, name), after: undefined }]);
+    });
+  }
+
+  private changesOf(wanted: readonly Policy[]): (Change & { policy: Policy })[] {
+    const now = new Date().toISOString();
+    return wanted.map((policy) => {
+      const { namespace, name } = policyRef(policy);
+      const before = this.parts.store.get(policies, [namespace, name]);
+      const after = recordOf(policy, before?.created_at ?? now);
+      return { policy, namespace, name, before, after };
     });
   }
 

@@ -5,12 +5,23 @@
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
-import type { PolicyDelta } from '../firewall/types.js';
+import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
 import type { Store } from '../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
 import { difference, encodeDelta, isEmpty, namesOfPorts, rangesOf } from './policy-encoding.js';
 import { RuleNumbers } from './rule-numbers.js';
 import { claimNumbers, retainNumbers } from './stored-numbers.js';
+
+/** Subjects whose rules are taken out of the engine at once, and how many rules; both are a few milliseconds of work. */
+const PREVIEW_SUBJECTS_MAX = 1000;
+const PREVIEW_ENTRIES_MAX = 20_000;
+
+/** Rules of the subjects that a change touches, by identity. */
+export interface AffectedRules {
+  readonly subjects: ReadonlyMap<number, { readonly before: CompiledPolicy; readonly after: CompiledPolicy }>;
+  /** There are more of them than are told. */
+  readonly truncated: boolean;
+}
 
 export class PolicySync {
   private readonly numbers: RuleNumbers;
@@ -36,6 +47,28 @@ export class PolicySync {
       undo(this.engine);
       this.engine.takeDelta();
     }
+  }
+
+  /** The same, and tells the rules of those whom the change would touch, before it and after it. */
+  preview(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): AffectedRules {
+    const { engine } = this;
+    const after = new Map<number, CompiledPolicy>();
+    let touched: number[] = [];
+    try {
+      apply(engine);
+      touched = subjectsOf(engine.takeDelta());
+      takeRules(engine, touched, after);
+    } finally {
+      undo(engine);
+      engine.takeDelta();
+    }
+    const before = new Map<number, CompiledPolicy>();
+    takeRules(engine, [...after.keys()], before);
+    const subjects = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
+    for (const [identity, rules] of before) {
+      subjects.set(identity, { before: rules, after: after.get(identity) ?? rules });
+    }
+    return { subjects, truncated: subjects.size < touched.length };
   }
 
   /**
@@ -123,5 +156,29 @@ export class PolicySync {
     await this.numbers.retain(inForce.set.map(({ rule }) => rule));
     await retainNumbers(this.store, portNames, [...namesOfPorts(inForce), ...declared]);
     await retainNumbers(this.store, cidrNumbers, rangesOf(inForce));
+  }
+}
+
+/** Those whose enforced or audited rules a delta changes. */
+function subjectsOf({ set, delete: gone, subjects, cidrs }: PolicyDelta): number[] {
+  const ids = [
+    ...[...set, ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
+    ...subjects.set.map(({ identity }) => identity),
+  ];
+  return [...new Set(ids)].sort((left, right) => left - right);
+}
+
+/** Takes the rules of one subject after the other, until there are as many as may be. */
+function takeRules(
+  engine: PolicyEngine,
+  subjects: readonly number[],
+  into: Map<number, CompiledPolicy>,
+): void {
+  let entries = 0;
+  for (const identity of subjects.slice(0, PREVIEW_SUBJECTS_MAX)) {
+    const rules = engine.rulesOf(identity);
+    entries += rules.entries.length + rules.cidrs.length;
+    if (into.size > 0 && entries > PREVIEW_ENTRIES_MAX) return;
+    into.set(identity, rules);
   }
 }

@@ -17,6 +17,7 @@ import { type Network, networkFrom, networkRanges } from '../../src/model/networ
 import { type Policy, policyRef } from '../../src/model/policy.js';
 import type {
   EndpointService,
+  ExplanationService,
   FlowEvent,
   NamespaceService,
   NetworkService,
@@ -35,6 +36,7 @@ export class FakeNode implements Node {
   readonly namespaces: NamespaceService;
   readonly policies: PolicyService;
   readonly observation: Observation;
+  readonly explanations: ExplanationService;
 
   isReady = true;
   traffic: TrafficSample[] = [];
@@ -59,6 +61,11 @@ export class FakeNode implements Node {
     this.namespaces = this.#namespaceService();
     this.policies = this.#policyService();
     this.observation = this.#observation();
+    this.explanations = {
+      explain: async () => {
+        throw new AppError('CONTAINER_NOT_FOUND');
+      },
+    };
   }
 
   /** Tells an event to everybody who watches. */
@@ -253,6 +260,10 @@ export class FakeNode implements Node {
           this.#policies.set(`${namespace}/${name}`, policy);
           return { policy, created };
         });
+      },
+      preview: async () => {
+        this.#fail();
+        return { changes: [], flows: [], truncated: false };
       },
       list: () => [...this.#policies.values()],
       get,

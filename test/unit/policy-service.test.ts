@@ -67,6 +67,8 @@ class Recorder {
   }
 }
 
+const notAsked = () => Promise.reject(new Error('nobody asked for a preview'));
+
 let directory: string;
 let store: EmbeddedStore;
 let recorder: Recorder;
@@ -75,7 +77,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'quantum-policies-'));
   store = await EmbeddedStore.open(directory);
   recorder = new Recorder();
-  policies = new Policies({ store, serial: new Serial(), policy: recorder.sync });
+  policies = new Policies({ store, serial: new Serial(), policy: recorder.sync, preview: notAsked });
 });
 afterEach(async () => {
   await store.close();

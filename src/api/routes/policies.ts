@@ -8,6 +8,7 @@ import {
 } from '../../model/policy-request.js';
 import type { Node } from '../../vnet/services.js';
 import { acceptYaml, YAML_TYPES } from '../body.js';
+import { policyPreview, policyQuery } from '../preview-schema.js';
 import { type Api, answers, noQuery, nothing, policyPath, validatePolicies } from '../schemas.js';
 
 const tags = ['policies'];
@@ -15,7 +16,7 @@ const tags = ['policies'];
 export function policyRoutes(app: Api, { policies }: Node): void {
   acceptYaml(app, { documents: POLICIES_MAX, bytes: POLICY_TEXT_MAX });
 
-  app.post<{ Body: PolicyRequest }>(
+  app.post<{ Body: PolicyRequest; Querystring: z.output<typeof policyQuery> }>(
     '/policies',
     {
       bodyLimit: POLICY_TEXT_MAX,
@@ -26,12 +27,13 @@ export function policyRoutes(app: Api, { policies }: Node): void {
         summary: 'Make or replace policies: objects of Kubernetes, as JSON or YAML',
         description: `One object, a list of kind List, or several YAML documents, at most ${POLICIES_MAX} in all. They are applied as a whole or not at all, and are in force from the same moment on. Of several, the answer is a list.`,
         consumes: ['application/json', ...YAML_TYPES],
-        querystring: noQuery,
+        querystring: policyQuery,
         body: policyRequest,
-        response: answers({ 200: z.union([policy, policyList]), 201: policy }),
+        response: answers({ 200: z.union([policy, policyList, policyPreview]), 201: policy }),
       },
     },
-    async ({ body }, reply) => {
+    async ({ body, query }, reply) => {
+      if (query.dry_run) return reply.send(await policies.preview(body.policies));
       const applied = await policies.apply(body.policies);
       const [first] = applied;
       if (!body.isSingle || first === undefined) {

@@ -10,6 +10,7 @@ import { type Context, type ContextOf, pathOf } from '../context.js';
 import { UsageError } from '../failures.js';
 import { type Columns, listText, objectText } from '../output.js';
 import { labelsText } from '../text.js';
+import { type Preview, previewText } from './policy-preview.js';
 
 const COLUMNS: Columns<Policy> = {
   headings: ['NAMESPACE', 'NAME', 'KIND', 'TIER', 'PRIORITY', 'MODE', 'TYPES', 'SELECTS'],
@@ -30,12 +31,19 @@ export function register(group: Command, contextOf: ContextOf): void {
     .command('apply')
     .description('make or replace the policies of a file: all of them, or none when one is refused')
     .requiredOption('-f, --file <path>', 'YAML or JSON, one or more documents; - for standard input')
-    .action(async ({ file }: { file: string }) => {
+    .option('--dry-run', 'change nothing; tell what would change between whom')
+    .action(async ({ file, dryRun }: { file: string; dryRun?: true }) => {
       const context = contextOf();
       const { api, format, print } = context;
       const text = await contentOf(file, context);
       if (isEmpty(text)) throw new UsageError(`${file}: there is no policy in it`);
-      const answer = await api.ask('POST', '/policies', { type: 'application/yaml', text });
+      const path = pathOf(['policies'], { dry_run: dryRun });
+      const answer = await api.ask('POST', path, { type: 'application/yaml', text });
+      if (dryRun) {
+        const preview = answer.body as Preview;
+        await print(format === 'table' ? previewText(preview) : await objectText(format, preview));
+        return;
+      }
       await print(
         format === 'table'
           ? outcomeOf(answer.status, answer.body as Policy | PolicyList)
