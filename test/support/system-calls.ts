@@ -20,6 +20,13 @@ export const THREADS = {
 } as const;
 export type Thread = keyof typeof THREADS;
 
+/**
+ * Calls that change nothing: to end before one of them is to end before the next one. Netlink's RTM_GET… are those
+ * whose number is 2 modulo 4; not every strace knows their names. What is 8 bytes long wakes another thread.
+ */
+const IDLE =
+  /O_RDONLY|BPF_(?:MAP_LOOKUP|MAP_GET|OBJ_GET|LINK_GET|PROG_GET|BTF_GET)|RTM_GET|nlmsg_type=0x[0-9a-f]*[26ae] |, "\\1(?:\\0){7}", 8/;
+
 /** How a daemon is started that has one thread in libuv's pool. */
 export const SINGLE_POOL: readonly string[] = ['env', 'UV_THREADPOOL_SIZE=1'];
 
@@ -60,7 +67,7 @@ export class Tracer {
     return tracer;
   }
 
-  /** Lets go of the process, if there still is one. Every call that its threads have done, as a point to end it at. */
+  /** Lets go of the process, if there still is one. What its threads have done, as points to end it at. */
   async end(): Promise<KillPoint[]> {
     this.child.kill('SIGTERM');
     if (this.child.exitCode === null && this.child.signalCode === null) await once(this.child, 'close');
@@ -91,16 +98,17 @@ export function followedTo(path: string): string[] {
   return ['strace', '-D', '-f', '--seccomp-bpf', '-o', path, ...following()];
 }
 
-/** The calls of a process that strace has told of, but for those that are not asked for. */
+/** The calls of a process that strace has told of and that may change something, as far as they are asked for. */
 export function pointsIn(text: string, process: number, of: Record<Thread, readonly string[]>): KillPoint[] {
   const counts = new Map<string, number>();
-  return [...text.matchAll(/^(?:\[pid +)?(\d+)\]? +([a-z0-9_]+)\(/gm)].flatMap(([, thread, call = '']) => {
+  const lines = text.matchAll(/^(?:\[pid +)?(\d+)\]? +([a-z0-9_]+)\((.*)/gm);
+  return [...lines].flatMap(([, thread, call = '', rest = '']) => {
     const kinds: Thread[] = Number(thread) === process ? ['main'] : ['store', 'pool'];
     const kind = kinds.find((one) => of[one].includes(call));
     if (kind === undefined) return [];
     const nth = (counts.get(`${kind} ${call}`) ?? 0) + 1;
     counts.set(`${kind} ${call}`, nth);
-    return [{ thread: kind, call, nth }];
+    return IDLE.test(rest) ? [] : [{ thread: kind, call, nth }];
   });
 }
 
