@@ -16,8 +16,8 @@ const POINTS: Record<Thread, number> = { main: pointsMax(3), store: pointsMax(1)
 
 it.each(OPERATIONS)('$name', { timeout: LONG_MS }, async (operation) => {
   const visitor = site().bare('visitor');
-  await using scene = await Scene.set(site(), [visitor], Object.values(VISITOR));
-  scene.knockFrom(visitor);
+  using scene = await Scene.set(site(), [visitor], Object.values(VISITOR));
+  await scene.knockFrom(visitor, VISITOR);
   const attempt = new Attempt(scene, operation, visitor);
   const points = await attempt.points();
   const hits: boolean[] = [];

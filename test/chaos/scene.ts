@@ -2,6 +2,7 @@
 import { readdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import type { EndpointRequestInput } from '../../src/model/endpoint.js';
 import { type Container, lastWords } from '../support/containers.js';
 import type { DaemonOptions } from '../support/daemon.js';
 import type { Lines } from '../support/lines.js';
@@ -19,7 +20,7 @@ while :; do
   read -r -t 0.02 -u 3
 done 2> /dev/null`;
 
-export class Scene implements AsyncDisposable {
+export class Scene implements Disposable {
   private constructor(
     readonly site: Site,
     readonly a: Container,
@@ -56,9 +57,13 @@ export class Scene implements AsyncDisposable {
     return new Scene(site, a, b, c, stream, probes, watches, visitors);
   }
 
-  /** Lets a container that comes and goes try to reach a. */
-  knockFrom(visitor: Container): void {
+  /** Lets a container that comes and goes, as the request has it, try to reach a all the while. */
+  async knockFrom(visitor: Container, request: Partial<EndpointRequestInput>): Promise<void> {
     visitor.netns.spawn('bash', ['-c', KNOCK, 'bash', this.a.address(4), this.a.address(6)]);
+    await visitor.connect('blue', request);
+    const denied = () => this.site.packets({ container: visitor, reason: 'POLICY_INGRESS' });
+    await expect.poll(denied, { timeout: 10_000 }).toBeGreaterThan(1);
+    await visitor.disconnect();
   }
 
   /** Starts the daemon, a minute after the last one in the eyes of who looks at the age of files. */
@@ -114,7 +119,7 @@ export class Scene implements AsyncDisposable {
     for (const watch of this.watches) expect(await lastWords(watch)).toBe('{"frames":0}');
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.dispose](): void {
     this.stream.close();
   }
 }

@@ -46,8 +46,8 @@ async function pointsOfStart(scene: Scene): Promise<KillPoint[]> {
 
 it('killed again and again while it starts, after any operation', { timeout: LONG_MS }, async () => {
   const visitor = site().bare('visitor');
-  await using scene = await Scene.set(site(), [visitor], Object.values(VISITOR));
-  scene.knockFrom(visitor);
+  using scene = await Scene.set(site(), [visitor], Object.values(VISITOR));
+  await scene.knockFrom(visitor, VISITOR);
   const starts = sample(pick, await pointsOfStart(scene), POINTS);
   expect(starts.length).toBeGreaterThan(0);
   while (starts.length > 0) {

@@ -40,7 +40,7 @@ async function talk(from: Container, to: Container, family: Family): Promise<{ f
 it('over ten daemons in a row nothing allowed is lost, nothing denied passes', {
   timeout: 300_000,
 }, async () => {
-  await using scene = await Scene.set(site(), [], []);
+  using scene = await Scene.set(site(), [], []);
   const talks = await Promise.all(FAMILIES.map((family) => talk(scene.a, scene.b, family)));
   for (let kill = 0; kill < KILLS; kill++) {
     await site().daemon.kill();
