@@ -113,7 +113,8 @@ function textOf(bytes: Uint8Array): string | undefined {
   return address && formatAddress(address);
 }
 
-function filesIn(directory: string): Record<string, string> {
+/** Texts of the files in a directory, by name. */
+export function filesIn(directory: string): Record<string, string> {
   if (!existsSync(directory)) return {};
   return Object.fromEntries(
     readdirSync(directory)
