@@ -98,8 +98,9 @@ export class LocalNode implements Node, AsyncDisposable {
       policy,
       identityUse,
       onStoreError: onError('could not mark an endpoint as made'),
+      // Ordinary for most runtimes, and no fault without that right, which cannot be seen from here: so not a warning.
       onSharedUserNamespace: ({ network, container_id, interface_name }) =>
-        log.warn(
+        log.info(
           { network, container_id, interface_name },
           'the container has no user namespace of its own: it must not have CAP_NET_ADMIN',
         ),

@@ -7,7 +7,7 @@ import { useSite } from '../support/site.js';
 
 const site = useSite();
 const run = promisify(execFile);
-const WARNING = 'the container has no user namespace of its own';
+const NOTICE = 'the container has no user namespace of its own';
 
 /** A process in network and user namespaces of its own. */
 async function withUserNamespace(
@@ -26,23 +26,23 @@ async function withUserNamespace(
   }
 }
 
-const warnings = () =>
+const notices = () =>
   site()
     .daemon.log.split('\n')
-    .filter((line) => line.includes(WARNING));
+    .filter((line) => line.includes(NOTICE));
 
-it('a container without a user namespace of its own is warned of, one with its own is not', async () => {
+it('a container without a user namespace of its own is told of, one with its own is not', async () => {
   await site().network('blue');
   await withUserNamespace((netns_path) =>
     site().rest.connect('blue', { container_id: 'own', netns_path, interface_name: 'eth0' }),
   );
-  expect(warnings()).toEqual([]);
+  expect(notices()).toEqual([]);
 
   const shared = await site().container('shared', 'blue');
 
-  await expect.poll(warnings).toHaveLength(1);
-  expect(warnings()[0]).toContain(`"container_id":"shared"`);
-  // What it is warned of: an interface of its own in the network namespace of the node, past every program.
+  await expect.poll(notices).toHaveLength(1);
+  expect(notices()[0]).toContain(`"container_id":"shared"`);
+  // What it is about: an interface of its own in the network namespace of the node, past every program.
   const node = site().host.netns;
   await shared.output('ip', 'link', 'add', 'intruder', 'type', 'veth', 'peer', 'name', 'other');
   await shared.output('ip', 'link', 'set', 'intruder', 'netns', node.name);
