@@ -23,7 +23,6 @@ struct policy_request {
 /* What is asked of the rules of one side, and the answer. */
 struct policy_query {
 	struct subject_slot rules; /* of the subject */
-	struct cidr_key range;	   /* that the other side's address is looked up by */
 	__u32 subject;		   /* identity whose rules are asked */
 	__u32 peers[PEER_CLASSES]; /* every policy_key.peer that names the other side */
 	__u32 destination;	   /* endpoint whose names of ports count; 0: host or world */
@@ -37,6 +36,7 @@ struct policy_query {
 	__u8 verdict;  /* of that tier; VERDICT_NONE: no rule of it matches */
 	__u32 rule;
 	__u32 precedence;
+	struct policy_key key; /* being looked up */
 };
 
 static __always_inline bool policy_key_equal(const struct policy_key *a, const struct policy_key *b)
@@ -78,29 +78,34 @@ static __always_inline void policy_probe_one(struct policy_query *query, const s
 	}
 }
 
-/* The rule of a key, and with `audit` the audited one too. A function of its own, so that it is verified
- * once. */
-__attribute__((noinline)) int policy_probe(struct policy_query *query, struct policy_key *key)
+/*
+ * The rule of query->key, and with `audit` the audited one too. A function of its own, so that it is verified
+ * once. The key is copied to the stack: Linux 6.1 looks up no key in memory that a function was handed.
+ */
+__attribute__((noinline)) int policy_probe(struct policy_query *query)
 {
-	if (!query || !key)
+	struct policy_key key;
+
+	if (!query)
 		return 0;
-	key->tier = query->tier;
-	policy_probe_one(query, key);
+	key = query->key;
+	key.tier = query->tier;
+	policy_probe_one(query, &key);
 	if (query->audit) {
-		key->tier = query->tier | TIER_AUDIT_FLAG;
-		policy_probe_one(query, key);
+		key.tier = query->tier | TIER_AUDIT_FLAG;
+		policy_probe_one(query, &key);
 	}
 	return 0;
 }
 
 /* Rules that name the port by the names that its endpoint gives it. */
-__attribute__((noinline)) int policy_probe_names(struct policy_query *query, struct policy_key *key)
+__attribute__((noinline)) int policy_probe_names(struct policy_query *query)
 {
 	struct named_port_key where = {};
 	struct named_port_value *found;
 	struct named_port_value names;
 
-	if (!query || !key || !query->destination)
+	if (!query || !query->destination)
 		return 0;
 	where.endpoint_id = query->destination;
 	where.port = query->port;
@@ -115,12 +120,12 @@ __attribute__((noinline)) int policy_probe_names(struct policy_query *query, str
 		query->computed = 0; /* as in policy_probe_one() */
 		return 0;
 	}
-	key->port_bits = PORT_BITS_NAMED;
+	query->key.port_bits = PORT_BITS_NAMED;
 	for (int i = 0; i < PORT_NAMES_MAX; i++) {
 		if (!names.name[i])
 			break;
-		key->port = names.name[i];
-		policy_probe(query, key);
+		query->key.port = names.name[i];
+		policy_probe(query);
 	}
 	return 0;
 }
@@ -132,52 +137,58 @@ __attribute__((noinline)) int policy_probe_names(struct policy_query *query, str
  */
 __attribute__((noinline)) int policy_lookup(struct policy_query *query, __u32 bits)
 {
-	struct policy_key key = {};
+	struct policy_key *key;
 
 	if (!query)
 		return 0;
-	key.subject = query->subject;
-	key.direction = query->direction;
+	key = &query->key;
+	key->subject = query->subject;
+	key->direction = query->direction;
 	/* Unrolled, because the verifier of Linux 6.1 refuses the way out of the inner loop into the head of
 	 * this one. */
 #pragma clang loop unroll(full)
 	for (int i = 0; i < PEER_CLASSES; i++) {
-		key.peer = query->peers[i];
+		key->peer = query->peers[i];
 		/* A class that the peer does not have stands for PEER_ANY, which changes no answer. */
-		if (i > 1 && !key.peer)
+		if (i > 1 && !key->peer)
 			continue;
-		key.protocol = query->protocol;
+		key->protocol = query->protocol;
 		for (int length = 0; length <= PORT_BITS_MAX; length++) {
 			if (!(bits & (1U << length)))
 				continue;
-			key.port_bits = (__u8)length;
-			key.port = query->port & (0xffff0000U >> length) & 0xffff;
-			policy_probe(query, &key);
+			key->port_bits = (__u8)length;
+			key->port = query->port & (0xffff0000U >> length) & 0xffff;
+			policy_probe(query);
 		}
 		if (bits & (1U << PORT_BITS_NAMED))
-			policy_probe_names(query, &key);
-		key.protocol = 0;
-		key.port_bits = 0;
-		key.port = 0;
+			policy_probe_names(query);
+		key->protocol = 0;
+		key->port_bits = 0;
+		key->port = 0;
 		if (bits & 1U)
-			policy_probe(query, &key);
+			policy_probe(query);
 	}
 	return 0;
 }
 
-/* The class of the ranges in the subject's rules that an address is in; 0: it is in none. */
-static __always_inline __u32 policy_cidr_class(struct policy_query *query, const struct ip_address *address)
+/*
+ * The class of the ranges in the subject's rules that an address is in; 0: it is in none. A function of its
+ * own for its stack.
+ */
+__attribute__((noinline)) __u32 policy_cidr_class(const struct policy_query *query,
+						  const struct ip_address *address)
 {
-	struct cidr_key *key = &query->range;
+	struct cidr_key key = {.prefix_length = CIDR_KEY_BITS + 128};
 	struct cidr_value *found;
 	__u32 class;
 
-	key->prefix_length = CIDR_KEY_BITS + 128;
-	key->subject = query->subject;
-	key->direction = query->direction;
-	key->family = address_is_ip4_mapped(address) ? 4 : 6;
-	key->address = *address;
-	found = bpf_map_lookup_elem(&qn_policy_cidrs, key);
+	if (!query || !address)
+		return 0;
+	key.subject = query->subject;
+	key.direction = query->direction;
+	key.family = address_is_ip4_mapped(address) ? 4 : 6;
+	key.address = *address;
+	found = bpf_map_lookup_elem(&qn_policy_cidrs, &key);
 	if (!found)
 		return 0;
 	class = query->slot ? found->cidr_class[1] : found->cidr_class[0];
