@@ -91,6 +91,7 @@ export async function load(cleanup, { receivers = [], change, ifindex }) {
   const context = new Uint8Array(CONTEXT.size);
   new DataView(context.buffer).setUint32(CONTEXT.ifindex, own, true);
   return {
+    directory,
     loaded,
     pins,
     /** Nanoseconds of one packet. */

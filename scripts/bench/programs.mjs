@@ -3,6 +3,7 @@
  * (BPF_PROG_TEST_RUN), nothing delivered.
  */
 import { Cleanup } from './cleanup.mjs';
+import { loadCosts } from './costs.mjs';
 import { TCP, tcpFrame } from './frames.mjs';
 import { ALLOW, endpoint, load, MAC, subject, TIER } from './loaded.mjs';
 import { line } from './report.mjs';
@@ -15,16 +16,37 @@ const ADDRESSES = { 4: ['198.18.0.2', '198.18.0.3'], 6: ['fd00:be:1::2', 'fd00:b
 
 export function programs({ rounds }) {
   return Cleanup.during(async (cleanup) => {
-    const { run } = await load(cleanup, { receivers: [endpoint(1, 1000)], change: rules() });
-    return [4, 6].flatMap((family) => {
-      const what = (flow) => `from_container, ${flow} flow, IPv${family}`;
-      const opened = newFlows(run, family);
-      const established = Array.from({ length: rounds }, () => run(segment(family, 1024, TCP.ACK), PACKETS));
-      return [
-        line({ part: 'programs', what: what('established'), unit: 'ns', ours: median(established) }),
-        line({ part: 'programs', what: what('new'), unit: 'ns', ours: median(opened) }),
-      ];
-    });
+    const site = await load(cleanup, { receivers: [endpoint(1, 1000)], change: rules() });
+    const { run, directory } = site;
+    const opened = { 4: newFlows(run, 4), 6: newFlows(run, 6) };
+    const part = await loadCosts(cleanup, directory, site, 1);
+    const times = { 4: [], 6: [], conntrack: [], counter: [] };
+    for (let round = 0; round < rounds; round++) {
+      for (const family of [4, 6]) times[family].push(run(segment(family, 1024, TCP.ACK), PACKETS));
+      const nothing = part('nothing');
+      for (const name of ['conntrack', 'counter']) times[name].push(part(name) - nothing);
+    }
+    const about = { part: 'programs', unit: 'ns' };
+    const established = median(times[4]);
+    return [
+      ...[4, 6].flatMap((family) => [
+        line({
+          ...about,
+          what: `from_container, established flow, IPv${family}`,
+          ours: median(times[family]),
+        }),
+        line({ ...about, what: `from_container, new flow, IPv${family}`, ours: median(opened[family]) }),
+      ]),
+      ...['conntrack', 'counter'].map((name) =>
+        line({
+          ...about,
+          what: `of it the lookup of the ${name === 'counter' ? name : 'flow'}`,
+          ours: median(times[name]),
+          other: 'all of it, IPv4',
+          theirs: established,
+        }),
+      ),
+    ];
   });
 }
 
