@@ -67,6 +67,11 @@ const remove = (policy: Policy) => (engine: PolicyEngine) => engine.removePolicy
 const put = (policy: Policy) => sync.change(add(policy), remove(policy));
 const take = (policy: Policy) => sync.change(remove(policy), add(policy));
 const policyNames = () => store.list(rules).flatMap(({ ref }) => (ref.kind === 'policy' ? ref.name : []));
+const stored = () => ({
+  rules: store.list(rules),
+  names: store.list(portNames),
+  cidrs: store.list(cidrNumbers),
+});
 const texts = (table: typeof portNames) => store.list(table).map(({ text }) => text);
 
 describe('numbers of rules, ranges and names of ports', () => {
@@ -89,18 +94,18 @@ describe('numbers of rules, ranges and names of ports', () => {
     const [one, other] = [named('one', '10.1.0.0/16', 'web'), named('other', '10.1.0.0/16', 'web')];
     await put(one);
     await put(other);
-    const before = [store.list(portNames), store.list(cidrNumbers)];
+    const before = stored();
     await take(one);
     await put(named('third', '10.2.0.0/16', 'metrics'));
     expect(policyNames().sort()).toEqual(['other', 'third']);
-    expect(store.list(portNames)).toEqual(expect.arrayContaining(before[0] ?? []));
-    expect(store.list(cidrNumbers)).toEqual(expect.arrayContaining(before[1] ?? []));
+    expect(store.list(portNames)).toEqual(expect.arrayContaining(before.names));
+    expect(store.list(cidrNumbers)).toEqual(expect.arrayContaining(before.cidrs));
   });
 
   it('stay when the change that would have taken them is refused', async () => {
     const policy = named('kept', '10.1.0.0/16', 'web');
     await put(policy);
-    const before = [store.list(rules), store.list(portNames), store.list(cidrNumbers)];
+    const before = stored();
     kernel.refuses = true;
     await expect(take(policy)).rejects.toThrow('no');
     sync.rehearse(remove(policy), add(policy));
@@ -109,9 +114,9 @@ describe('numbers of rules, ranges and names of ports', () => {
     await put(passing);
     await take(passing);
     await put(named('later', '10.3.0.0/16', 'third'));
-    expect(store.list(rules)).toEqual(expect.arrayContaining(before[0] ?? []));
-    expect(store.list(portNames)).toEqual(expect.arrayContaining(before[1] ?? []));
-    expect(store.list(cidrNumbers)).toEqual(expect.arrayContaining(before[2] ?? []));
+    expect(store.list(rules)).toEqual(expect.arrayContaining(before.rules));
+    expect(store.list(portNames)).toEqual(expect.arrayContaining(before.names));
+    expect(store.list(cidrNumbers)).toEqual(expect.arrayContaining(before.cidrs));
   });
 
   it('that a daemon left behind go at the start of the next one', async () => {
