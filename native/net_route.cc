@@ -212,6 +212,28 @@ static void add_routes(Napi::Env env, Napi::Array result, nl_object *object)
 		result.Set(result.Length(), route_info(env, route, rtnl_route_nexthop_n(route, i)));
 }
 
+/*
+ * Routes of one type in the main table. The kernel leaves the others out, of which those of the local table
+ * outnumber them; before 4.20 it sends all. ENOENT: nothing has made the table yet, as in a namespace whose
+ * lo was never up.
+ */
+static std::vector<ObjectPtr> main_routes(RouteSocket &socket, unsigned char family, unsigned char type,
+					  const std::string &what, size_t most = SIZE_MAX)
+{
+	rtmsg header = {};
+	header.rtm_family = family;
+	header.rtm_table = RT_TABLE_MAIN;
+	header.rtm_type = type;
+	MessagePtr message = new_message(RTM_GETROUTE, NLM_F_DUMP, header);
+	try {
+		return socket.socket().query(message.get(), "list", socket.text(what), most);
+	} catch (const Failure &failure) {
+		if (failure.error != ENOENT)
+			throw;
+		return {};
+	}
+}
+
 /* (socket, family?: 4 | 6, most?): one entry for each next hop; E2BIG when there are more than `most` routes
  */
 static Napi::Value route_list(const Napi::CallbackInfo &info)
@@ -225,14 +247,7 @@ static Napi::Value route_list(const Napi::CallbackInfo &info)
 	for (unsigned char wanted : {AF_INET, AF_INET6}) {
 		if (family && family_number(wanted) != static_cast<int>(family))
 			continue;
-		/* The kernel leaves the others out: those of the local table outnumber them. */
-		rtmsg header = {};
-		header.rtm_family = wanted;
-		header.rtm_table = RT_TABLE_MAIN;
-		header.rtm_type = RTN_UNICAST;
-		MessagePtr message = new_message(RTM_GETROUTE, NLM_F_DUMP, header);
-		for (const ObjectPtr &object :
-		     socket.socket().query(message.get(), "list", socket.text("routes"), most))
+		for (const ObjectPtr &object : main_routes(socket, wanted, RTN_UNICAST, "routes", most))
 			add_routes(info.Env(), result, object.get());
 	}
 	return result;
@@ -275,14 +290,8 @@ static Napi::Value route_list_unreachable(const Napi::CallbackInfo &info)
 	uint32_t metric = to_u32(info[1], "metric");
 	Napi::Array result = Napi::Array::New(info.Env());
 	for (unsigned char family : {AF_INET, AF_INET6}) {
-		/* With NETLINK_GET_STRICT_CHK the kernel sends no others; before 4.20 it sends all. */
-		rtmsg header = {};
-		header.rtm_family = family;
-		header.rtm_table = RT_TABLE_MAIN;
-		header.rtm_type = RTN_UNREACHABLE;
-		MessagePtr message = new_message(RTM_GETROUTE, NLM_F_DUMP, header);
 		for (const ObjectPtr &object :
-		     socket.socket().query(message.get(), "list", socket.text("unreachable routes"))) {
+		     main_routes(socket, family, RTN_UNREACHABLE, "unreachable routes")) {
 			auto *route = reinterpret_cast<rtnl_route *>(object.get());
 			if (rtnl_route_get_table(route) == RT_TABLE_MAIN &&
 			    rtnl_route_get_type(route) == RTN_UNREACHABLE &&

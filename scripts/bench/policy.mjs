@@ -84,7 +84,7 @@ function outside({ PolicyEngine, parsePolicy, rounds }) {
   return [line({ part: 'policy', what, unit: 's', ours: median(times.slice(1)) / 1000 })];
 }
 
-function newEngine(PolicyEngine) {
+export function newEngine(PolicyEngine) {
   const engine = new PolicyEngine();
   engine.upsertNetwork({ id: 1, name: 'n1', isolation_mode: 'full', peers: [] });
   for (let index = 0; index < NAMESPACES; index++) {
@@ -93,7 +93,7 @@ function newEngine(PolicyEngine) {
   return engine;
 }
 
-function identity(index, apps) {
+export function identity(index, apps) {
   const namespace = `ns${index % NAMESPACES}`;
   const app = Math.floor(index / NAMESPACES);
   const labels = { app: `a${app % apps}`, instance: `i${index}`, tier: app % 2 === 0 ? 'front' : 'back' };
@@ -118,7 +118,7 @@ function mixedPolicy(index) {
   });
 }
 
-function tenRules(index, port) {
+export function tenRules(index, port) {
   const instance = (number) => ({ podSelector: { matchLabels: { instance: `i${number}` } } });
   return networkPolicy(`p${index}`, `ns${index % NAMESPACES}`, {
     ...instance(index),

@@ -12,6 +12,7 @@ import type { LinkInfo, NetnsHandle, RouteInfo, Rtnl, VethIndexes } from '../nat
 import { expediteGracePeriods } from '../native/rcu.js';
 import { endpointAlias, ownerOf } from './aliases.js';
 import { guardInterface } from './guard.js';
+import type { HostNeighbour, HostPaths, HostRoute } from './host-paths.js';
 import { networkMtu } from './network-device.js';
 
 /** Of `lo`, the first interface of every network namespace (LOOPBACK_IFINDEX of linux/net_namespace.h). */
@@ -86,16 +87,42 @@ export function interfaceExists(name: string, cause?: unknown): AppError {
 export function configureHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
   guardInterface(endpoint.host_interface);
   host.setLink(index, { up: true });
-  for (const leg of legsOf(endpoint, network)) {
-    host.setNeighbour({ index, address: leg.address, mac: endpoint.mac_address, permanent: true });
-    host.addRoute({ destination: leg.hostRoute, index, scope: 'link', source: leg.gateway, replace: true });
+  for (const { neighbour, route } of hostSideOf(index, endpoint, network)) {
+    host.setNeighbour({ ...neighbour, permanent: true });
+    host.addRoute({ ...route, scope: 'link', replace: true });
   }
 }
 
-/** The same of a pair that was found, and of which somebody may have changed what createPair() has set. */
-export function restoreHostSide(host: Rtnl, link: LinkInfo, endpoint: Endpoint, network: Network): void {
+/**
+ * The same of a pair that was found, and of which somebody may have changed what createPair() has set. What `present`
+ * has is not written again: with a thousand containers that is most of what a start does.
+ */
+export function restoreHostSide(
+  host: Rtnl,
+  link: LinkInfo,
+  endpoint: Endpoint,
+  network: Network,
+  present: HostPaths,
+): void {
   if (link.addrGenMode !== 'none') host.setLink(link.index, { addrGenMode: 'none' });
-  configureHostSide(host, link.index, endpoint, network);
+  guardInterface(endpoint.host_interface);
+  if (!link.up) host.setLink(link.index, { up: true });
+  for (const { neighbour, route } of hostSideOf(link.index, endpoint, network)) {
+    if (!present.hasNeighbour(neighbour)) host.setNeighbour({ ...neighbour, permanent: true });
+    if (!present.hasRoute(route)) host.addRoute({ ...route, scope: 'link', replace: true });
+  }
+}
+
+/** For each of its addresses what the host needs to reach it. */
+function hostSideOf(
+  index: number,
+  endpoint: Endpoint,
+  network: Network,
+): { neighbour: HostNeighbour; route: HostRoute }[] {
+  return legsOf(endpoint, network).map(({ address, hostRoute, gateway }) => ({
+    neighbour: { index, address, mac: endpoint.mac_address },
+    route: { destination: hostRoute, index, source: gateway },
+  }));
 }
 
 /**

@@ -79,6 +79,8 @@ function programFor(hook: Hook, programs: AttachedPrograms): BpfProgram {
 
 class TcxAttachments implements Attachments {
   readonly kind = 'tcx';
+  /** Ids of the programs, asked for once: they never change. */
+  private readonly ids = new Map<BpfProgram, number>();
 
   constructor(
     private readonly programs: AttachedPrograms,
@@ -103,9 +105,7 @@ class TcxAttachments implements Attachments {
         this.removePin(hook, target.interface);
         this.create(hook, target);
         repaired = true;
-      } else if (link.info().programId !== programFor(hook, this.programs).info().id) {
-        link.update(programFor(hook, this.programs));
-      }
+      } else this.update(hook, link);
     }
     return repaired;
   }
@@ -114,8 +114,7 @@ class TcxAttachments implements Attachments {
     {
       using link = this.open(GUARD, { interface: interfaceName, ifindex: undefined });
       if (link !== undefined) {
-        if (link.info().programId !== programFor(GUARD, this.programs).info().id)
-          link.update(programFor(GUARD, this.programs));
+        this.update(GUARD, link);
         return false;
       }
     }
@@ -128,7 +127,7 @@ class TcxAttachments implements Attachments {
   isAttached(target: Attachable): boolean {
     return [...HOOKS, GUARD].every((hook) => {
       using link = this.open(hook, hook === GUARD ? { ...target, ifindex: undefined } : target);
-      return link !== undefined && link.info().programId === programFor(hook, this.programs).info().id;
+      return link !== undefined && this.isCurrent(hook, link);
     });
   }
 
@@ -142,6 +141,17 @@ class TcxAttachments implements Attachments {
 
   unpin(interfaceName: string): void {
     for (const hook of [...HOOKS, GUARD]) this.removePin(hook, interfaceName);
+  }
+
+  private update(hook: Hook, link: BpfLink): void {
+    if (!this.isCurrent(hook, link)) link.update(programFor(hook, this.programs));
+  }
+
+  private isCurrent(hook: Hook, link: BpfLink): boolean {
+    const program = programFor(hook, this.programs);
+    const id = this.ids.get(program) ?? program.info().id;
+    this.ids.set(program, id);
+    return link.info().programId === id;
   }
 
   private path(hook: Hook, interfaceName: string): string {

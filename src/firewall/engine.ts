@@ -36,6 +36,7 @@ import type {
   PolicyNode,
   PolicyRef,
 } from './types.js';
+import { type Unnamed, Vocabulary } from './vocabulary.js';
 
 export interface PolicyEngineOptions {
   /**
@@ -56,6 +57,7 @@ export class PolicyEngine {
   readonly #nodeLabels: LabelMap;
   readonly #hostAccess: PolicyNode['hostAccess'];
   readonly #ledger: RuleLedger;
+  readonly #vocabulary = new Vocabulary();
   readonly #networks: NetworkDirectory;
   readonly #namespaces = new NamespaceDirectory();
   readonly #identities = new Map<number, IdentityRecord>();
@@ -71,7 +73,7 @@ export class PolicyEngine {
     this.#nodeLabels = labelMap(node?.labels ?? {});
     this.#hostAccess = node?.hostAccess ?? 'policy';
     this.#ledger = new RuleLedger(maxSize);
-    this.#networks = new NetworkDirectory(this.#ledger);
+    this.#networks = new NetworkDirectory(this.#ledger, this.#vocabulary);
   }
 
   /** Port matches and ranges applied: at least the number of entries; more where several rules give the same key. */
@@ -200,6 +202,11 @@ export class PolicyEngine {
     return this.#ledger.takeDelta();
   }
 
+  /** What no rule names any more, be it that it never became an entry; each once. */
+  takeUnnamed(): Unnamed {
+    return this.#vocabulary.takeUnnamed();
+  }
+
   /** Everything, whatever the deltas told: what the maps are compared with. */
   snapshot(): CompiledPolicy {
     return this.#ledger.snapshot();
@@ -244,6 +251,7 @@ export class PolicyEngine {
   #addRule(policy: PolicyRecord, rule: PolicyRule): void {
     const applied = new AppliedPolicyRule(rule, policy.identities, this.#ledger);
     policy.rules.set(rule.place, applied);
+    this.#vocabulary.add(rule);
     if (rule.anybody) applied.addPeer(ANY);
     if (rule.host) applied.addPeer(HOST);
     if (rule.endpoints) {
@@ -259,6 +267,7 @@ export class PolicyEngine {
 
   #removeRule(policy: PolicyRecord, applied: AppliedPolicyRule): void {
     policy.rules.delete(applied.rule.place);
+    this.#vocabulary.remove(applied.rule);
     this.#meaningEndpoints.delete(applied);
     for (const term of applied.terms) this.#meaning.remove(term);
     for (const identity of policy.identities) applied.revokeFrom(identity);

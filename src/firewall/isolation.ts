@@ -14,6 +14,7 @@ import { ISOLATION } from './precedence.js';
 import { AppliedRule, type IdentityRecord, NetworkRecord } from './records.js';
 import type { RuleTerms } from './subject.js';
 import { DIRECTIONS, type Direction, type PolicyNetwork } from './types.js';
+import type { Vocabulary } from './vocabulary.js';
 
 /** A network with the identities in it, and the rule of its mode per direction. */
 interface Member {
@@ -24,13 +25,15 @@ interface Member {
 
 export class NetworkDirectory {
   readonly #ledger: RuleLedger;
+  readonly #vocabulary: Vocabulary;
   readonly #members = new Map<number, Member>();
   readonly #byName = new Map<string, Member>();
   /** The networks that name a network as their peer, whether it exists or not. */
   readonly #naming = new Map<string, Set<Member>>();
 
-  constructor(ledger: RuleLedger) {
+  constructor(ledger: RuleLedger, vocabulary: Vocabulary) {
     this.#ledger = ledger;
+    this.#vocabulary = vocabulary;
   }
 
   get(id: number): NetworkRecord | undefined {
@@ -60,6 +63,7 @@ export class NetworkDirectory {
     if (member === undefined) return;
     if (member.identities.size > 0) throw new RangeError(`network ${member.record.name} has identities`);
     this.#unname(member);
+    for (const direction of DIRECTIONS) this.#vocabulary.remove(member.rules[direction].rule);
     this.#members.delete(id);
     this.#settleNaming(member.record.name);
   }
@@ -116,6 +120,7 @@ export class NetworkDirectory {
     for (const direction of DIRECTIONS) {
       const old = member.rules[direction];
       for (const peer of [...old.peers]) old.removePeer(peer);
+      this.#vocabulary.remove(old.rule);
       member.rules[direction] = this.#rule(member.record, direction, member.identities);
     }
   }
@@ -160,6 +165,7 @@ export class NetworkDirectory {
       ports: [ANY_PORT],
       ranges: [],
     };
+    this.#vocabulary.add(rule);
     return new AppliedRule(rule, subjects, this.#ledger);
   }
 

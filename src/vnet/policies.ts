@@ -76,12 +76,14 @@ export class Policies implements PolicyService {
           else transaction.put(policies, [namespace, name], record);
         }
       });
-    policy.rehearse(applying(changes, 'after'), applying(changes, 'before'));
-    await write('after');
+    let isRecorded = false;
     try {
-      await policy.change(applying(changes, 'after'), applying(changes, 'before'));
+      await policy.change(applying(changes, 'after'), applying(changes, 'before'), async () => {
+        await write('after');
+        isRecorded = true;
+      });
     } catch (error) {
-      await write('before');
+      if (isRecorded) await write('before');
       throw error;
     }
   }

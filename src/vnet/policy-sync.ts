@@ -6,11 +6,11 @@ import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
 import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
-import type { Store } from '../store/store.js';
+import type { Reader, Store } from '../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
 import { difference, encodeDelta, isEmpty, namesOfPorts, rangesOf } from './policy-encoding.js';
 import { RuleNumbers } from './rule-numbers.js';
-import { claimNumbers, retainNumbers } from './stored-numbers.js';
+import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
 
 /** Subjects whose rules are taken out of the engine at once, and how many rules; both are a few milliseconds of work. */
 const PREVIEW_SUBJECTS_MAX = 1000;
@@ -74,10 +74,15 @@ export class PolicySync {
   /**
    * Changes the engine and puts the difference in force, for packets of every flow from the same moment on. When it
    * fails, `undo` must bring the engine back, and nothing has changed. Idle connections that the new set does not
-   * allow are cut soon after.
+   * allow are cut soon after. `record` is called when the change is known to fit, before it is in force; what it has
+   * recorded is for the caller to take back when the change fails after all.
    */
-  async change(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): Promise<void> {
-    const changed = await this.put(apply, undo, (change) => this.table.commit(change));
+  async change(
+    apply: (engine: PolicyEngine) => void,
+    undo: (engine: PolicyEngine) => void,
+    record: () => Promise<unknown> = async () => undefined,
+  ): Promise<void> {
+    const changed = await this.put(apply, undo, (change) => this.table.commit(change), record);
     if (changed) this.cutIdle();
   }
 
@@ -125,10 +130,14 @@ export class PolicySync {
     apply: (engine: PolicyEngine) => void,
     undo: (engine: PolicyEngine) => void,
     write: (change: PolicyChange) => Promise<void>,
+    record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
+    await this.forgetUnnamed();
     try {
       apply(this.engine);
-      const change = await this.encode(this.engine.takeDelta());
+      const delta = this.engine.takeDelta();
+      await record();
+      const change = await this.encode(delta);
       if (isEmpty(change)) return false;
       await write(change);
       return true;
@@ -150,13 +159,36 @@ export class PolicySync {
 
   /** Keeps the numbers of what is in force alone. */
   private async forgetNumbers(inForce: PolicyDelta): Promise<void> {
-    const declared = this.store
-      .list(endpoints)
-      .flatMap(({ ports }) => ports.flatMap(({ name }) => name ?? []));
+    this.engine.takeUnnamed();
     await this.numbers.retain(inForce.set.map(({ rule }) => rule));
-    await retainNumbers(this.store, portNames, [...namesOfPorts(inForce), ...declared]);
+    await retainNumbers(this.store, portNames, [...namesOfPorts(inForce), ...declaredNames(this.store)]);
     await retainNumbers(this.store, cidrNumbers, rangesOf(inForce));
   }
+
+  /**
+   * Forgets the numbers of what went with the changes before this one: until then the events of those who met it are
+   * told by name. What is lost with a crash is forgotten at the next start.
+   */
+  private async forgetUnnamed(): Promise<void> {
+    const { rules, names, cidrs } = this.engine.takeUnnamed();
+    if (rules.length + names.length + cidrs.length === 0) return;
+    await this.store.stage((transaction) => {
+      this.numbers.forget(transaction, rules);
+      forgetNumbersOf(transaction, cidrNumbers, cidrs);
+      if (names.length === 0) return;
+      const declared = declaredNames(transaction);
+      forgetNumbersOf(
+        transaction,
+        portNames,
+        names.filter((name) => !declared.has(name)),
+      );
+    }, 'soon');
+  }
+}
+
+/** What endpoints call their ports. */
+function declaredNames(reader: Reader): Set<string> {
+  return new Set(reader.list(endpoints).flatMap(({ ports }) => ports.flatMap(({ name }) => name ?? [])));
 }
 
 /** Those whose enforced or audited rules a delta changes. */

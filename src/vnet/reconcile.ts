@@ -11,6 +11,7 @@ import {
   isOwn,
   restoreHostSide,
 } from '../bridge/endpoint-device.js';
+import { HostPaths } from '../bridge/host-paths.js';
 import { ensureNetworkDevice, sweepRanges } from '../bridge/network-device.js';
 import type { Datapath } from '../datapath/datapath.js';
 import type { EndpointState } from '../datapath/endpoint-table.js';
@@ -105,9 +106,11 @@ export async function reconcile(parts: ReconcileParts, { kept, doomed }: Survey)
   }
 
   const states: EndpointState[] = [];
+  // After the bridges: with the address of one go the routes that speak from it.
+  const paths = new HostPaths(host);
   for (const candidate of kept) {
     const { endpoint, state, unrecordedRoutes } = candidate;
-    const outcome = adopt(parts, candidate, report.problems);
+    const outcome = adopt(parts, candidate, paths, report.problems);
     if (outcome === 'gone') {
       doomed.push(endpoint);
       continue;
@@ -162,6 +165,7 @@ function routesIfComplete(
 function adopt(
   { host, datapath }: ReconcileParts,
   { endpoint, network, link, wasKnown }: Kept,
+  paths: HostPaths,
   problems: string[],
 ): 'adopted' | 'repaired' | 'gone' {
   const isGone = () => ownLink(host, endpoint)?.index !== link.index;
@@ -188,7 +192,7 @@ function adopt(
     netns?.close();
   }
   try {
-    restoreHostSide(host, link, endpoint, network);
+    restoreHostSide(host, link, endpoint, network, paths);
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     if (isGone()) return 'gone';

@@ -1,6 +1,6 @@
 /** Numbers that stand for rules in the kernel. The store keeps them, so that they mean the same after a restart. */
 import type { RuleRef } from '../firewall/types.js';
-import type { Reader, Store } from '../store/store.js';
+import type { Reader, Store, Transaction } from '../store/store.js';
 import { nextNumber, ruleKeys, rules, ruleText } from '../store/tables.js';
 
 export class RuleNumbers {
@@ -28,17 +28,28 @@ export class RuleNumbers {
     return numbers;
   }
 
-  /** Forgets the numbers of all other rules. They are not given again, so nothing is mistaken for one of them. */
+  /** Forgets the numbers of these rules. They are not given again, so nothing is mistaken for one of them. */
+  forget(transaction: Transaction, refs: Iterable<RuleRef>): void {
+    for (const ref of refs) {
+      const text = ruleText(ref);
+      const known = transaction.get(ruleKeys, [text]);
+      if (known === undefined) continue;
+      transaction.delete(rules, [known.cookie]);
+      transaction.delete(ruleKeys, [text]);
+    }
+  }
+
+  /** Forgets the numbers of all other rules. */
   async retain(refs: Iterable<RuleRef>): Promise<void> {
     const kept = new Set([...new Set(refs)].map(ruleText));
     const unused = this.store.list(rules).filter(({ ref }) => !kept.has(ruleText(ref)));
     if (unused.length === 0) return;
-    await this.store.transaction((transaction) => {
-      for (const { cookie, ref } of unused) {
-        transaction.delete(rules, [cookie]);
-        transaction.delete(ruleKeys, [ruleText(ref)]);
-      }
-    });
+    await this.store.transaction((transaction) =>
+      this.forget(
+        transaction,
+        unused.map(({ ref }) => ref),
+      ),
+    );
   }
 }
 

@@ -34,7 +34,12 @@ export function claimNumber(transaction: Transaction, table: NumberTable, text: 
   return number;
 }
 
-/** Forgets the numbers of all other texts. They are not given again, so nothing is mistaken for one of them. */
+/** Forgets the numbers of these texts. They are not given again, so nothing is mistaken for one of them. */
+export function forgetNumbersOf(transaction: Transaction, table: NumberTable, texts: Iterable<string>): void {
+  for (const text of texts) transaction.delete(table, [text]);
+}
+
+/** Forgets the numbers of all other texts. */
 export async function retainNumbers(
   store: Store,
   table: NumberTable,
@@ -43,7 +48,11 @@ export async function retainNumbers(
   const kept = new Set(texts);
   const unused = store.list(table).filter(({ text }) => !kept.has(text));
   if (unused.length === 0) return;
-  await store.transaction((transaction) => {
-    for (const { text } of unused) transaction.delete(table, [text]);
-  });
+  await store.transaction((transaction) =>
+    forgetNumbersOf(
+      transaction,
+      table,
+      unused.map(({ text }) => text),
+    ),
+  );
 }

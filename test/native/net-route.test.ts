@@ -143,6 +143,13 @@ describe('addresses', () => {
   });
 });
 
+it('a namespace in which nothing has made the main table yet has no routes', () => {
+  using empty = NetnsHandle.createUnnamed();
+  using inside = Rtnl.open(empty);
+  expect(inside.routes()).toEqual([]);
+  expect(inside.unreachable(100)).toEqual([]);
+});
+
 describe('routes', () => {
   beforeEach(() => {
     rtnl.addAddress({ index, address: '10.1.0.1/16' });

@@ -39,15 +39,18 @@ class Recorder {
   } as unknown as PolicyEngine;
 
   readonly sync = {
-    rehearse: (apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void) => {
+    change: async (
+      apply: (engine: PolicyEngine) => void,
+      undo: (engine: PolicyEngine) => void,
+      record: () => Promise<unknown>,
+    ) => {
       try {
         apply(this.engine);
-      } finally {
+      } catch (error) {
         undo(this.engine);
+        throw error;
       }
-    },
-    change: async (apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void) => {
-      apply(this.engine);
+      await record();
       const { failure } = this;
       this.failure = undefined;
       if (failure !== undefined) {
