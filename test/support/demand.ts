@@ -59,7 +59,7 @@ function demandOfNetwork(network: Network, daemon: Daemon): string[] {
       if (cidr === undefined) return [];
       return [
         `address ${bridge} ${gateway}/${cidr.split('/')[1]}`,
-        `unreachable ${cidr}`,
+        `route unreachable ${cidr}`,
         `prefix ${cidr} of network ${id}`,
       ];
     }),

@@ -1,7 +1,6 @@
 /** What there is on the node, in its containers and in the maps of the programs, a line for each thing: see demand.ts. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { RANGE_METRIC } from '../../src/bridge/network-device.js';
 import {
   type PolicyDecision,
   type PolicyKey,
@@ -51,7 +50,6 @@ function presentOutside(daemon: Daemon): string[] {
       .map((line) => `interface ${line.replace(/^(qn[0-9a-f]{8}) \S+/, '$1 *')}`),
     ...state.addresses.filter(isOurs).map((line) => `address ${line}`),
     ...state.routes.filter(isOurs).map((line) => `route ${line}`),
-    ...daemon.netns.net.rtnl.unreachable(RANGE_METRIC).map((range) => `unreachable ${range}`),
     ...state.neighbours.map((line) => `neighbour ${line}`),
     ...state.pins.filter((pin) => !/^(links|maps|maps\/qn_[a-z_]+)$/.test(pin)).map((pin) => `pin ${pin}`),
     ...files.map(([name, text]) => `file ${name} ${text}`),
