@@ -31,7 +31,7 @@ static __always_inline bool still_allowed(struct conntrack_entry *place, struct 
 	conntrack_stamp judged = conntrack_stamp_of(record);
 	struct outcome outcome = {};
 
-	if (record->epoch == epoch)
+	if (epoch_is_judged(record->epoch, epoch))
 		return true;
 	if (connection_judge_again(&record->key, record, &outcome, epoch))
 		return false;

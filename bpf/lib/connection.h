@@ -10,6 +10,17 @@
 #include "fragment.h"
 #include "policy.h"
 
+/*
+ * Has a record been judged by the rules of an epoch, or of the one after it? Who runs while the policy
+ * changes has read the old epoch and may meet records that others have judged by the new rules: the last word
+ * on them is said, and the old rules must not cut what the new ones allow. More than one epoch ahead nobody
+ * is, as the next change waits for those who run (src/datapath/policy-table.ts).
+ */
+static __always_inline bool epoch_is_judged(__u32 judged, __u32 epoch)
+{
+	return judged - epoch <= 1;
+}
+
 /* Answers of connection_find() that are no drop reason. */
 enum connection_state {
 	CONNECTION_KNOWN = 0, /* same value as DROP_NONE */
@@ -84,7 +95,7 @@ static __always_inline int connection_recheck(struct passage *passage, struct co
 	struct party opener;
 	int reason;
 
-	if (record->epoch == passage->epoch)
+	if (epoch_is_judged(record->epoch, passage->epoch))
 		return DROP_NONE;
 	reason = connection_judge_again(&passage->flow.key, record, outcome, passage->epoch);
 	if (sender == FLOW_RESPONDER) {

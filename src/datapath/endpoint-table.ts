@@ -136,17 +136,20 @@ export class EndpointTable {
    * ours is the world's in between.
    */
   async syncPrefixes(wanted: () => readonly Prefix[]): Promise<void> {
-    const present = await this.maps.prefixes.entries();
+    const entries = await this.maps.prefixes.entries();
+    // Not asked of the map one by one: for a range that it does not have it would tell of a wider one.
+    const present = new Map(entries.map(([key, entry]) => [prefixText(key), entry]));
     const kept = new Set<string>();
     for (const prefix of wanted()) {
       const key = prefixKey(prefix.cidr);
       const entry = encodePrefix(prefix);
-      kept.add(prefixText(key));
-      const found = this.maps.prefixes.get(key);
+      const text = prefixText(key);
+      kept.add(text);
+      const found = present.get(text);
       if (found?.kind !== entry.kind || found.networkId !== entry.networkId)
         this.maps.prefixes.set(key, entry);
     }
-    for (const [key] of present) if (!kept.has(prefixText(key))) this.maps.prefixes.delete(key);
+    for (const [key] of entries) if (!kept.has(prefixText(key))) this.maps.prefixes.delete(key);
   }
 }
 

@@ -31,6 +31,8 @@ export interface AddressInfo {
   prefixLength: number;
   family: 4 | 6;
   scope: 'global' | 'site' | 'link' | 'host' | 'nowhere';
+  /** IPv4: the broadcast address that it was given, which need not be the last of its range. */
+  broadcast?: string;
   noDad: boolean;
   noPrefixRoute: boolean;
   /** IPv6: duplicate address detection is under way, or failed; the address cannot be used. */

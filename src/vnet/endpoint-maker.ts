@@ -123,10 +123,11 @@ export class EndpointMaker {
     rollback: Rollback,
   ): Promise<number> {
     const { store, host, datapath } = this.parts;
-    const { index, peerIndex } = createPair(host, netns, endpoint, network);
-    rollback.add(() => this.unmake(endpoint, network, index));
     await this.enlistment.enlist(endpoint);
     rollback.add(() => this.enlistment.dismiss(endpoint));
+    // Taken back before the rules are: a packet that finds some of them gone may pass by what is left.
+    const { index, peerIndex } = createPair(host, netns, endpoint, network);
+    rollback.add(() => this.unmake(endpoint, network, index));
     datapath.endpoints.put(endpointState(store, endpoint, network, index));
     datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
     datapath.attachments.guard(endpoint.host_interface, () => ({ netns, ifindex: peerIndex }));

@@ -17,6 +17,7 @@ import { PROTOCOL_NUMBERS } from '../model/names.js';
 import { type Network, networkRanges } from '../model/network.js';
 import type { Reader } from '../store/store.js';
 import { addresses, endpoints, networks } from '../store/tables.js';
+import type { IsOwn } from './host-prefixes.js';
 
 export type Party =
   | { readonly kind: 'endpoint'; readonly endpoint: Endpoint; readonly address: Address }
@@ -39,7 +40,7 @@ type Candidate =
  * The two parties of a request. `own`: addresses of the node. Throws CONTAINER_NOT_FOUND, NETWORK_NOT_FOUND, and
  * INVALID_REQUEST for what is ambiguous or cannot be.
  */
-export function resolveParties(reader: Reader, own: ReadonlySet<string>, request: ExplainRequest): Parties {
+export function resolveParties(reader: Reader, own: IsOwn, request: ExplainRequest): Parties {
   const directory = new Directory(reader, own);
   const network = request.network === undefined ? undefined : directory.network(request.network);
   const from = directory.candidates('from', request.from);
@@ -76,7 +77,7 @@ class Directory {
 
   constructor(
     private readonly reader: Reader,
-    private readonly own: ReadonlySet<string>,
+    private readonly own: IsOwn,
   ) {
     this.networks = reader.list(networks);
   }
@@ -120,7 +121,7 @@ class Directory {
   /** As party_of_address() of the programs: what is the node's own is that, whatever range it is in. */
   private ofAddress(text: string): Candidate {
     const address = parseAddress(text);
-    if (this.own.has(text)) return { party: { kind: 'host', address } };
+    if (this.own(address)) return { party: { kind: 'host', address } };
     const network = this.networks.find((candidate) => isIn(candidate, address));
     if (network === undefined) return { party: { kind: 'world', address } };
     const owner = this.reader.get(addresses, [network.id, text]);

@@ -5,16 +5,7 @@ import type { PolicyEngine } from '../firewall/engine.js';
 import { type PacketPeer, RuleTable } from '../firewall/lookup.js';
 import { type PreviewIdentity, type PreviewParty, previewChanges } from '../firewall/preview.js';
 import { judgeSides, passes } from '../firewall/sides.js';
-import {
-  type Address,
-  addressBits,
-  type Cidr,
-  cidrContains,
-  cidrOf,
-  formatAddress,
-  parseAddress,
-  parseCidr,
-} from '../model/address.js';
+import { type Address, cidrContains, formatAddress, parseCidr } from '../model/address.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { PROTOCOL_NUMBERS } from '../model/names.js';
 import { networkRanges } from '../model/network.js';
@@ -23,7 +14,7 @@ import type { Rtnl } from '../native/net.js';
 import type { Reader } from '../store/store.js';
 import { endpoints, identities, networks } from '../store/tables.js';
 import type { FlowLog } from './flow-log.js';
-import { ownAddresses } from './host-prefixes.js';
+import { ownRanges } from './host-prefixes.js';
 import { portNames } from './parties.js';
 import type { AffectedRules, PolicySync } from './policy-sync.js';
 import type { FlowEvent, PolicyPreview } from './services.js';
@@ -73,19 +64,22 @@ export async function previewPolicies(
     known.set(identity, table);
     return table;
   };
-  const own = [...ownAddresses(store, host)].map(parseAddress);
+  const own = ownRanges(store, host);
   const found = await inTurns(
     previewChanges({
       identities: identitiesOf(store),
       affected,
       tableOf,
-      host: own.filter(isReachable).map(formatAddress),
+      host: own
+        .map(({ family, base: value }) => ({ family, value }))
+        .filter(isReachable)
+        .map(formatAddress),
       inside: [
         ...store
           .list(networks)
           .flatMap(networkRanges)
           .map(({ cidr }) => cidr),
-        ...own.map(wholeAddress),
+        ...own,
       ],
       limits: { decisions: DECISIONS_MAX, changes: CHANGES_MAX },
     }),
@@ -207,8 +201,4 @@ function describe(store: Reader, party: PreviewParty): PolicyChangeParty {
 
 function isReachable(address: Address): boolean {
   return !UNREACHABLE.some((range) => cidrContains(range, address));
-}
-
-function wholeAddress(address: Address): Cidr {
-  return cidrOf(address, addressBits(address.family));
 }

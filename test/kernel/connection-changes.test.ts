@@ -188,6 +188,33 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(s.send(s.a, udp())).toMatchObject({ reason: 'NO_SUCH_ENDPOINT', verdict: ACTION.DROP });
   });
 
+  describe('what began before a change of policy', () => {
+    /** The flow of a and b is judged by new rules that allow it; whoever comes now has still read the old epoch. */
+    const judgedByNewRules = () => {
+      s.send(s.a, udp());
+      s.newEpoch(() => {});
+      for (const { key, value } of records()) s.programs.conntrack.set(key, { ...value, epoch: 4 });
+    };
+
+    it('a packet does not cut what the new rules allow', () => {
+      judgedByNewRules();
+      expect(s.send(s.b, udpReply()).reason).toBe('NONE');
+      expect(records()[0]?.value.epoch).toBe(4);
+    });
+
+    it('the sweep neither', () => {
+      judgedByNewRules();
+      expect(s.programs.sweep()).toEqual({ scanned: 1, expired: 0, cut: 0 });
+      expect(records()[0]?.value.epoch).toBe(4);
+    });
+
+    it('a record that nobody can have judged so is judged again', () => {
+      judgedByNewRules();
+      for (const { key, value } of records()) s.programs.conntrack.set(key, { ...value, epoch: 5 });
+      expect(s.programs.sweep()).toEqual({ scanned: 1, expired: 0, cut: 1 });
+    });
+  });
+
   describe('the sweep', () => {
     it('removes what has expired and leaves the rest', () => {
       for (let port = 1; port <= 10; port++) s.send(s.a, udp(port));

@@ -8,6 +8,7 @@ import { networkMtu } from '../../src/bridge/network-device.js';
 import { conflistText, hasConflist } from '../../src/cni/conflist.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import type { PolicyDelta } from '../../src/firewall/types.js';
+import { formatCidr } from '../../src/model/address.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import type { Network } from '../../src/model/network.js';
 import type { Reader } from '../../src/store/store.js';
@@ -23,6 +24,7 @@ import {
   ruleText,
 } from '../../src/store/tables.js';
 import { endpointState } from '../../src/vnet/endpoint-state.js';
+import { takenRanges } from '../../src/vnet/host-prefixes.js';
 import { storedPolicies } from '../../src/vnet/policies.js';
 import { encodeDelta } from '../../src/vnet/policy-encoding.js';
 import type { Daemon } from './daemon.js';
@@ -35,7 +37,11 @@ export function demandOf(records: Reader, daemon: Daemon, containers: readonly T
     ...records.list(networks).flatMap((network) => demandOfNetwork(network, daemon)),
     ...records.list(endpoints).flatMap((endpoint) => demandOfEndpoint(endpoint, records, containers)),
     ...demandOfPolicies(records),
-    ...daemon.netns.net.rtnl.addresses().map(({ address }) => `prefix ${address} of the node`),
+    ...new Set(
+      takenRanges(records.list(networks), daemon.netns.net.rtnl.addresses()).map(
+        (range) => `prefix ${formatCidr(range)} of the node`,
+      ),
+    ),
   ];
 }
 

@@ -93,10 +93,8 @@ async function presentInMaps(daemon: Daemon, maps: DatapathMaps): Promise<string
   for (const [key, { kind, networkId }] of await maps.prefixes.entries()) {
     const address = textOf(key.address) ?? '::';
     const length = key.prefixLength - (address.includes(':') ? 0 : 96);
-    const isHost = kind === PrefixKind.HOST && key.prefixLength === 128;
-    lines.push(
-      isHost ? `prefix ${address} of the node` : `prefix ${address}/${length} of network ${networkId}`,
-    );
+    const owner = kind === PrefixKind.HOST && networkId === 0 ? 'the node' : `network ${networkId}`;
+    lines.push(`prefix ${address}/${length} of ${owner}`);
   }
   for (const [key, { slot: slots, key: copy }] of await maps.policy.entries()) {
     const line = ruleLine(copy, slots[slot]);
