@@ -1,5 +1,6 @@
 /** What does not fit into the kernel's tables is refused as a whole, and what fits costs no more than its identities. */
 import { describe, expect, it } from 'vitest';
+import { PORTS_MAX } from '../../src/model/endpoint.js';
 import { networkPolicy } from '../support/policy-objects.js';
 import { unlikeBoth } from '../support/reach.js';
 import { type Answer, errorOf } from '../support/rest.js';
@@ -8,9 +9,15 @@ import { useSite } from '../support/site.js';
 /** The smallest tables that the settings allow. */
 const ENTRIES = 1024;
 const SUBJECTS = 256;
+const PORT_NAMES = 256;
 
 const site = useSite({
-  settings: { policy_max: ENTRIES, policy_cidrs_max: ENTRIES, subjects_max: SUBJECTS },
+  settings: {
+    policy_max: ENTRIES,
+    policy_cidrs_max: ENTRIES,
+    subjects_max: SUBJECTS,
+    port_names_max: PORT_NAMES,
+  },
 });
 
 const app = (name: string) => ({ podSelector: { matchLabels: { app: name } } });
@@ -95,6 +102,26 @@ describe('a set of policies that does not fit', () => {
     expect(await unlikeBoth('open', [b, a])).toEqual([]);
     expect(await unlikeBoth('blocked', [c, a])).toEqual([]);
   });
+});
+
+it('a container whose named ports do not fit is refused, and leaves nothing behind', async () => {
+  const { a, b, c } = await scene();
+  const crowd = site().bare('crowd');
+  const ports = count(PORTS_MAX).map((port) => ({ name: `p${port}`, container_port: 1000 + port }));
+  const connect = (number: number) =>
+    site().rest.call('POST', '/networks/blue/containers', {
+      container_id: `crowd-${number}`,
+      netns_path: crowd.netns.path,
+      interface_name: `eth${number}`,
+      ports,
+    });
+  for (const number of count(PORT_NAMES / PORTS_MAX)) expect((await connect(number)).status).toBe(201);
+  const before = await site().state();
+  const answer = await connect(PORT_NAMES);
+  expect([answer.status, errorOf(answer).code]).toEqual([503, 'INSUFFICIENT_CAPACITY']);
+  expect(await site().state()).toEqual(before);
+  expect(await unlikeBoth('open', [b, a])).toEqual([]);
+  expect(await unlikeBoth('blocked', [c, a])).toEqual([]);
 });
 
 it('thirty containers with the same labels need the entries of three', async () => {
