@@ -107,6 +107,16 @@ export class Rest {
     return this.expect('POST', '/policies', policyObject({ name, namespace, spec }));
   }
 
+  /** Objects of any kind of policy, all of them from the same moment on. */
+  async applyAll(...items: object[]): Promise<void> {
+    await this.expect('POST', '/policies', { apiVersion: 'v1', kind: 'List', items });
+  }
+
+  /** Documents of YAML. */
+  applyYaml(text: string): Promise<Answer> {
+    return this.call('POST', '/policies', text, { 'content-type': 'application/yaml' });
+  }
+
   async deletePolicy(name: string, namespace = 'default'): Promise<void> {
     await this.expect('DELETE', `/policies/${namespace}/${name}`);
   }
