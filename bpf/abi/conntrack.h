@@ -28,9 +28,8 @@ enum conntrack_flags {
 	CONNTRACK_FIN_OPENER = 4,  /* TCP FIN seen from the opener */
 	CONNTRACK_FIN_RESPONDER = 8,
 	CONNTRACK_RESET = 16,	       /* TCP RST seen */
-	CONNTRACK_OPENER_IS_HOST = 64, /* the end outside is the node itself, not the world */
-	CONNTRACK_RESPONDER_IS_HOST = 128,
-	CONNTRACK_ESTABLISHED = 32, /* the opener has answered the answer */
+	CONNTRACK_OPENER_IS_HOST = 64, /* it was opened by a socket of the node */
+	CONNTRACK_ESTABLISHED = 32,    /* the opener has answered the answer */
 };
 
 /* Which end of a flow: index of the arrays in conntrack_entry. */

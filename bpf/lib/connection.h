@@ -28,21 +28,28 @@ enum connection_state {
 };
 
 /*
- * Who stands at an end of a recorded flow now. The interface and the id that were recorded say so, not the
- * address, which may have been translated on the way and may have another owner by now. False: that endpoint
- * is gone.
+ * Who stands at an end of a recorded flow now. Of an endpoint the interface and the id that were recorded say
+ * so, not the address, which may have been translated on the way and may have another owner by now; of who is
+ * outside the address alone, which the node may have taken or given up. False: who it was is gone.
  */
 static __always_inline bool flow_party(const struct conntrack_entry *entry, enum flow_end end,
-				       struct party *party)
+				       const struct ip_address *address, struct party *party)
 {
-	const __u32 host = end == FLOW_OPENER ? CONNTRACK_OPENER_IS_HOST : CONNTRACK_RESPONDER_IS_HOST;
 	__u32 id = conntrack_endpoint(entry, end);
 
-	if (!id) {
-		*party = (struct party){.identity = entry->flags & host ? IDENTITY_HOST : IDENTITY_WORLD};
+	if (id)
+		return party_of_interface(conntrack_ifindex(entry, end), party) && party->endpoint_id == id;
+	if (party_of_address(address, party) || party->endpoint_id)
+		return false;
+	if (end == FLOW_RESPONDER)
+		return true;
+	/* What the node's own sockets send is the node's, from whatever address; and nobody else can send
+	 * from one of its own (see source_party() of to_container). */
+	if (entry->flags & CONNTRACK_OPENER_IS_HOST) {
+		*party = (struct party){.identity = IDENTITY_HOST};
 		return true;
 	}
-	return party_of_interface(conntrack_ifindex(entry, end), party) && party->endpoint_id == id;
+	return party->identity == IDENTITY_WORLD;
 }
 
 /*
@@ -54,17 +61,19 @@ __attribute__((noinline)) int connection_judge_again(const struct conntrack_key 
 						     struct conntrack_entry *entry, struct outcome *outcome,
 						     __u32 epoch)
 {
+	const struct ip_address *opener, *responder;
 	bool from_b;
 
 	if (!key || !entry || !outcome)
 		return DROP_MAP_CORRUPT;
-	if (!flow_party(entry, FLOW_OPENER, &outcome->source) ||
-	    !flow_party(entry, FLOW_RESPONDER, &outcome->destination))
-		return DROP_CONNECTION_CUT;
 	from_b = entry->flags & CONNTRACK_OPENER_IS_B;
-	if (policy_judge(outcome, from_b ? &key->address_b : &key->address_a,
-			 from_b ? &key->address_a : &key->address_b, from_b ? key->port_a : key->port_b,
-			 key->protocol, epoch))
+	opener = from_b ? &key->address_b : &key->address_a;
+	responder = from_b ? &key->address_a : &key->address_b;
+	if (!flow_party(entry, FLOW_OPENER, opener, &outcome->source) ||
+	    !flow_party(entry, FLOW_RESPONDER, responder, &outcome->destination))
+		return DROP_CONNECTION_CUT;
+	if (policy_judge(outcome, opener, responder, from_b ? key->port_a : key->port_b, key->protocol,
+			 epoch))
 		return DROP_CONNECTION_CUT;
 	entry->rule[FLOW_OPENER] = outcome->egress_rule;
 	entry->rule[FLOW_RESPONDER] = outcome->ingress_rule;

@@ -239,8 +239,7 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 	long error;
 
 	entry.flags = (flow->from_b ? CONNTRACK_OPENER_IS_B : 0) |
-		      (outcome->source.identity == IDENTITY_HOST ? CONNTRACK_OPENER_IS_HOST : 0) |
-		      (outcome->destination.identity == IDENTITY_HOST ? CONNTRACK_RESPONDER_IS_HOST : 0);
+		      (outcome->source.identity == IDENTITY_HOST ? CONNTRACK_OPENER_IS_HOST : 0);
 	entry.expires_ns = passage->now + conntrack_lifetime(flow->key.protocol, entry.flags);
 	entry.epoch = passage->epoch;
 	entry.endpoint_id[FLOW_OPENER] = outcome->source.endpoint_id;

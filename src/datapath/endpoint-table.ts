@@ -81,8 +81,13 @@ export class EndpointTable {
       if (this.maps.endpoints.get(index)?.id === state.id) this.maps.endpoints.delete(index);
     }
     for (const { key } of namedPortValues(state)) this.maps.namedPorts.delete(key);
-    this.maps.flowCounts.delete(state.id);
-    this.maps.fragments.delete(state.id);
+    this.forget(state.id);
+  }
+
+  /** Removes what the programs keep of an endpoint that is gone: one that was still running may have made it anew. */
+  forget(id: number): void {
+    this.maps.flowCounts.delete(id);
+    this.maps.fragments.delete(id);
   }
 
   /** Whether the kernel has the endpoint exactly so. */
@@ -133,9 +138,10 @@ export class EndpointTable {
 
   /**
    * Makes qn_prefixes hold exactly what `wanted` says at the moment of the change. Adds first, so that no address of
-   * ours is the world's in between.
+   * ours is the world's in between. True: something was otherwise.
    */
-  async syncPrefixes(wanted: () => readonly Prefix[]): Promise<void> {
+  async syncPrefixes(wanted: () => readonly Prefix[]): Promise<boolean> {
+    let changed = false;
     const entries = await this.maps.prefixes.entries();
     // Not asked of the map one by one: for a range that it does not have it would tell of a wider one.
     const present = new Map(entries.map(([key, entry]) => [prefixText(key), entry]));
@@ -146,10 +152,16 @@ export class EndpointTable {
       const text = prefixText(key);
       kept.add(text);
       const found = present.get(text);
-      if (found?.kind !== entry.kind || found.networkId !== entry.networkId)
-        this.maps.prefixes.set(key, entry);
+      if (found?.kind === entry.kind && found.networkId === entry.networkId) continue;
+      this.maps.prefixes.set(key, entry);
+      changed = true;
     }
-    for (const [key] of entries) if (!kept.has(prefixText(key))) this.maps.prefixes.delete(key);
+    for (const [key] of entries) {
+      if (kept.has(prefixText(key))) continue;
+      this.maps.prefixes.delete(key);
+      changed = true;
+    }
+    return changed;
   }
 }
 

@@ -28,7 +28,7 @@ const LOOPBACK_INDEX = 1;
 
 export class HostPrefixes {
   private watch: Disposable | undefined;
-  private syncing: Promise<void> = Promise.resolve();
+  private syncing: Promise<boolean> = Promise.resolve(false);
 
   constructor(
     private readonly reader: Reader,
@@ -44,17 +44,20 @@ export class HostPrefixes {
     for (const { cidr } of prefixesOf(network)) this.table.removePrefix(cidr);
   }
 
-  /** Makes the table what it should be now. */
-  sync(): Promise<void> {
+  /** Makes the table what it should be now. True: something was otherwise. */
+  sync(): Promise<boolean> {
     this.syncing = this.syncing
       .catch(() => undefined)
       .then(() => this.table.syncPrefixes(() => this.wanted()));
     return this.syncing;
   }
 
-  /** Follows the node's addresses until stop(). */
-  start(onError: (error: unknown) => void): void {
-    this.watch = this.host.watch(['address'], () => void this.sync().catch(onError));
+  /** Follows the node's addresses until stop(). `onChange`: who is the node and who is not has changed. */
+  start(onChange: () => Promise<void>, onError: (error: unknown) => void): void {
+    const follow = async () => {
+      if (await this.sync()) await onChange();
+    };
+    this.watch = this.host.watch(['address'], () => void follow().catch(onError));
   }
 
   async stop(): Promise<void> {

@@ -152,7 +152,11 @@ export class LocalNode implements Node, AsyncDisposable {
       const found = survey(parts);
       await this.policy.resync();
       await this.prefixes.sync();
-      this.prefixes.start((error) => log.error({ err: error }, 'could not follow the addresses of the node'));
+      this.prefixes.start(
+        // Who is at the other end of a flow may be the node now, or no longer.
+        () => this.serial.run(() => this.policy.judgeAgain()),
+        (error) => log.error({ err: error }, 'could not follow the addresses of the node'),
+      );
       const report = await reconcile(parts, found);
       for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
       // Once more: bridges may have gone with their addresses, and the watch may tell of it late.

@@ -1,6 +1,6 @@
 /** What becomes of known flows when the rules or the endpoints change under them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Identity } from '../../src/datapath/abi/generated.js';
+import { Identity, PrefixKind } from '../../src/datapath/abi/generated.js';
 import { mappedAddress, TCP } from '../support/packet.js';
 import { ACTION, Programs } from '../support/programs.js';
 import {
@@ -145,6 +145,44 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expect(records()[0]?.value.epoch).toBe(3);
     },
   );
+
+  it('a flow to an address that the node has taken meanwhile is judged as one to the node, and the reverse', () => {
+    const length = family === 4 ? 32 : 128;
+    const rules = (denied: number) =>
+      s.newEpoch((slot) => {
+        s.rule({ subject: s.a, direction: 'egress' }, slot);
+        s.rule({ subject: s.a, direction: 'egress', peer: denied, verdict: 'deny' }, slot);
+      });
+    const outward = () => s.send(s.a, outgoing(s.a, WORLD[family]).udp({ sourcePort: 40000 })).reason;
+    expect(outward()).toBe('NONE');
+
+    rules(Identity.HOST);
+    expect(outward()).toBe('NONE');
+    s.prefix(WORLD[family], length, PrefixKind.HOST, 0);
+    rules(Identity.HOST);
+    expect(outward()).toBe('CONNECTION_CUT');
+
+    rules(Identity.WORLD);
+    expect(outward()).toBe('NONE');
+    s.programs.prefixes.delete({
+      prefixLength: 128,
+      address: mappedAddress(WORLD[family]),
+    });
+    rules(Identity.WORLD);
+    expect(outward()).toBe('CONNECTION_CUT');
+  });
+
+  it("a flow from an address that the node has taken meanwhile is nobody's any more", () => {
+    const inward = () =>
+      s.receive(s.a, incoming(s.a, WORLD[family]).udp({ sourcePort: 4000, destinationPort: 53 }), UPLINK)
+        .reason;
+    expect(inward()).toBe('NONE');
+    s.prefix(WORLD[family], family === 4 ? 32 : 128, PrefixKind.HOST, 0);
+    renewAll();
+    expect(inward()).toBe('BAD_SOURCE');
+    s.programs.sweep();
+    expect(records()).toEqual([]);
+  });
 
   it('an address that another endpoint got meanwhile starts anew: sender', () => {
     s.send(s.a, tcp(TCP.SYN));

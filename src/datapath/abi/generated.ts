@@ -90,7 +90,6 @@ export const ConntrackFlags = {
   FIN_RESPONDER: 8,
   RESET: 16,
   OPENER_IS_HOST: 64,
-  RESPONDER_IS_HOST: 128,
   ESTABLISHED: 32,
 } as const;
 export type ConntrackFlags = (typeof ConntrackFlags)[keyof typeof ConntrackFlags];
