@@ -59,12 +59,18 @@ export interface PolicyContents {
 /** Entries that are written before the event loop gets a turn. */
 const ENTRIES_PER_TURN = 2048;
 
+/** What the trie of ranges is larger than what it may hold. */
+export const SPARE_RANGES = 1;
+
 const FULL: ReadonlySet<string> = new Set(['E2BIG', 'ENOMEM', 'ENOSPC']);
 
 export class PolicyTable {
   /** Cells of the last change whose other slot still has the old value. */
   private unsettled: readonly Cell[] = [];
   private settling: Promise<void> = Promise.resolve();
+  /** Ranges that the map has, and of those how many go when the last change settles. */
+  private ranges = 0;
+  private rangesGoing = 0;
 
   constructor(
     private readonly maps: Pick<DatapathMaps, 'policy' | 'subjects' | 'cidrs' | 'control'>,
@@ -81,18 +87,21 @@ export class PolicyTable {
    * Resolves when it is in force. One change after the other.
    */
   async commit(change: PolicyChange): Promise<void> {
-    await this.settling;
+    await this.settleAtLast();
+    this.requireRoomForRanges(change);
     const epoch = this.epoch;
     const next: SlotIndex = (epoch & 1) === 0 ? 1 : 0;
     const cells = this.cells(change);
-    await attempt(
+    await this.attempt(
       cells,
       (cell) => cell.stage(next),
       (cell) => cell.unstage(next),
     );
     this.maps.control.set(0, { policyEpoch: (epoch + 1) >>> 0 });
     this.unsettled = cells;
-    this.settling = this.settle();
+    this.ranges += change.cidrs.set.length;
+    this.rangesGoing = change.cidrs.delete.length;
+    this.beginSettling();
   }
 
   /**
@@ -100,12 +109,14 @@ export class PolicyTable {
    * without a new epoch, so that no flow is judged again. The same guarantees as commit().
    */
   async applyUnobserved(change: PolicyChange): Promise<void> {
-    await this.settling;
-    await attempt(
+    await this.settleAtLast();
+    this.requireRoomForRanges(change);
+    await this.attempt(
       this.cells(change),
       (cell) => cell.replace(),
       (cell) => cell.restore(),
     );
+    this.ranges += change.cidrs.set.length - change.cidrs.delete.length;
   }
 
   /** Judges every flow again under the rules as they are; for changes of who an endpoint is. */
@@ -120,7 +131,7 @@ export class PolicyTable {
 
   /** Waits until the slots of the last change are alike; the daemon may end without it. */
   async settled(): Promise<void> {
-    await this.settling;
+    await this.settling.catch(() => undefined);
   }
 
   /**
@@ -156,13 +167,65 @@ export class PolicyTable {
       found.cidrs.push({ ...range, cidrClass: cidrClass[slot] });
       if (cidrClass[0] !== cidrClass[1]) cidrMap.set(key, { cidrClass: [cidrClass[slot], cidrClass[slot]] });
     }
+    this.ranges = found.cidrs.length;
     return found;
   }
 
+  private beginSettling(): void {
+    this.settling = this.settle();
+    // Whoever makes the next change tries again, and is told.
+    this.settling.catch(() => undefined);
+  }
+
+  private async settleAtLast(): Promise<void> {
+    try {
+      await this.settling;
+    } catch {
+      this.beginSettling();
+      await this.settling;
+    }
+  }
+
+  /**
+   * Waits before, for programs that read the other slots, and after: one that began to read an element meanwhile must not
+   * find it given to another rule and back.
+   */
   private async settle(): Promise<void> {
     await this.waitForPrograms();
     await inTurns(this.unsettled, (cell) => cell.settle());
     this.unsettled = [];
+    this.ranges -= this.rangesGoing;
+    this.rangesGoing = 0;
+    await this.waitForPrograms();
+  }
+
+  /**
+   * One place in the trie stays free: a kernel before 6.13 refuses to replace an element of one that is full, and then what
+   * was staged could not be settled.
+   */
+  private requireRoomForRanges({ cidrs }: PolicyChange): void {
+    const room = this.maps.cidrs.raw.info.maxEntries - SPARE_RANGES - this.ranges;
+    if (cidrs.set.length > room)
+      throw noRoom(new Error(`${cidrs.set.length} ranges more, and room for ${room}`));
+  }
+
+  /** Changes every cell; when one does not fit, takes back what was done, last first, and throws. */
+  private async attempt(
+    cells: readonly Cell[],
+    change: (cell: Cell) => void,
+    undo: (cell: Cell) => void,
+  ): Promise<void> {
+    let done = 0;
+    try {
+      await inTurns(cells, (cell) => {
+        change(cell);
+        done++;
+      });
+    } catch (error) {
+      await this.waitForPrograms(); // as in settle()
+      for (const cell of cells.slice(0, done).reverse()) undo(cell);
+      throw error instanceof KernelError && FULL.has(error.code) ? noRoom(error) : error;
+    }
   }
 
   /** Ranges that go come last, wider ones first: each takes over what a wider one has taken over. */
@@ -182,28 +245,11 @@ export class PolicyTable {
   }
 }
 
-/** Changes every cell; when one does not fit, takes back what was done, last first, and throws. */
-async function attempt(
-  cells: readonly Cell[],
-  change: (cell: Cell) => void,
-  undo: (cell: Cell) => void,
-): Promise<void> {
-  let done = 0;
-  try {
-    await inTurns(cells, (cell) => {
-      change(cell);
-      done++;
-    });
-  } catch (error) {
-    for (const cell of cells.slice(0, done).reverse()) undo(cell);
-    if (error instanceof KernelError && FULL.has(error.code)) {
-      throw new AppError('INSUFFICIENT_CAPACITY', 'the compiled policy does not fit into the kernel', {
-        cause: error,
-        hint: 'raise policy_max, policy_cidrs_max or subjects_max; the policies in force have not changed',
-      });
-    }
-    throw error;
-  }
+function noRoom(cause: Error): AppError {
+  return new AppError('INSUFFICIENT_CAPACITY', 'the compiled policy does not fit into the kernel', {
+    cause,
+    hint: 'raise policy_max, policy_cidrs_max or subjects_max; the policies in force have not changed',
+  });
 }
 
 /** One after the other; a change of many entries does not keep others waiting. */
