@@ -68,9 +68,10 @@ export class NodeObservation implements Observation {
   async collectRetired(): Promise<void> {
     const retired = new Map(this.gone);
     if (retired.size === 0) return;
-    const { counters } = this.parts.datapath;
+    const { counters, endpoints: table } = this.parts.datapath;
     const counts = await counters.read();
     await counters.remove(new Set(retired.keys()));
+    for (const id of retired.keys()) table.forget(id);
     for (const count of counts) {
       const endpoint = retired.get(count.endpointId);
       if (endpoint !== undefined) addTo(this.past, sample(count, endpoint.network, 0));
