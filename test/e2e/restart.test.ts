@@ -49,7 +49,9 @@ describe.each(FAMILIES)('without a daemon, IPv%i:', (family) => {
   });
 });
 
-it('while daemons come and go, nothing forbidden passes and nothing allowed is lost', async () => {
+it('while daemons come and go, nothing forbidden passes and nothing allowed is lost', {
+  timeout: 120_000,
+}, async () => {
   const [a, b, c] = await scene();
   const capture = await a.capture();
   using stream = await a.stream(b);
