@@ -24,24 +24,41 @@ static __always_inline bool end_is_present(__u32 endpoint_id, __u32 ifindex)
 	return endpoint && endpoint->id == endpoint_id;
 }
 
-static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, struct conntrack_entry *entry,
+/* Judges a record that the current rules have not seen, and writes it up to them. */
+static __always_inline bool still_allowed(struct conntrack_entry *place, struct conntrack_entry *record,
+					  __u32 epoch)
+{
+	conntrack_stamp judged = conntrack_stamp_of(record);
+	struct outcome outcome = {};
+
+	if (epoch_is_judged(record->epoch, epoch))
+		return true;
+	if (connection_judge_again(&record->key, record, &outcome, epoch))
+		return false;
+	connection_confirm(place, judged, record);
+	return true;
+}
+
+static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, struct conntrack_entry *place,
 		      struct sweep *sweep)
 {
 	struct conntrack_sweep *counters = sweep->counters;
-	struct payer payer = conntrack_payer(entry);
-	struct conntrack_key copy = *key;
-	struct outcome outcome = {};
+	struct conntrack_entry record;
 
+	record.key = place->key;
 	(void)map;
+	(void)key;
 	counters->scanned++;
-	if (entry->expires_ns <= sweep->now) {
-		conntrack_remove(&copy, payer);
+	/* Just made, just being removed, or given to another flow: the next sweep sees what it is. */
+	if (!conntrack_copy(place, &record.key, &record))
+		return 0;
+	if (record.expires_ns <= sweep->now) {
+		conntrack_remove(place, &record.key, &record);
 		counters->expired++;
-	} else if (!end_is_present(entry->endpoint_id[FLOW_OPENER], entry->ifindex[FLOW_OPENER]) ||
-		   !end_is_present(entry->endpoint_id[FLOW_RESPONDER], entry->ifindex[FLOW_RESPONDER]) ||
-		   (entry->epoch != sweep->epoch &&
-		    connection_judge_again(&copy, entry, &outcome, sweep->epoch))) {
-		conntrack_remove(&copy, payer);
+	} else if (!end_is_present(record.endpoint_id[FLOW_OPENER], record.ifindex[FLOW_OPENER]) ||
+		   !end_is_present(record.endpoint_id[FLOW_RESPONDER], record.ifindex[FLOW_RESPONDER]) ||
+		   !still_allowed(place, &record, sweep->epoch)) {
+		conntrack_remove(place, &record.key, &record);
 		counters->cut++;
 	}
 	return 0;

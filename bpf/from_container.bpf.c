@@ -50,38 +50,40 @@ static __always_inline bool is_listener_message(const struct packet *packet)
 
 static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb, struct passage *passage)
 {
-	struct conntrack_entry *entry;
+	const struct conntrack_entry *record = &passage->record;
 	enum flow_end receiver;
 	int reason;
 
 	reason = parse_quoted(skb, passage);
 	if (reason)
 		return reason;
-	entry = related_find(passage, &passage->quoted.source, &receiver, &reason);
-	if (!entry)
+	reason = related_find(passage, &passage->quoted.source, &receiver);
+	if (reason)
 		return reason;
 	/* What we quote was sent to us, at our end of the flow. */
 	if (!address_equal(&passage->quoted.destination, &passage->packet.source) ||
-	    conntrack_endpoint(entry, other_end(receiver)) != passage->self.id)
+	    conntrack_endpoint(record, other_end(receiver)) != passage->self.id)
 		return DROP_ICMP_UNRELATED;
-	return deliver(skb, passage, conntrack_endpoint(entry, receiver), conntrack_ifindex(entry, receiver));
+	return deliver(skb, passage, conntrack_endpoint(record, receiver),
+		       conntrack_ifindex(record, receiver));
 }
 
 static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struct passage *passage)
 {
+	const struct conntrack_entry *record = &passage->record;
 	struct outcome *outcome = &passage->outcome;
-	struct conntrack_entry *entry = NULL;
+	struct conntrack_entry *place = NULL;
 	enum flow_end sender;
 	int reason;
 
-	reason = connection_find(passage, true, &sender, &entry);
-	if (reason == CONNECTION_KNOWN && entry) {
+	reason = connection_find(passage, true, &sender, &place);
+	if (reason == CONNECTION_KNOWN && place) {
 		enum flow_end receiver = other_end(sender);
 
-		reason = deliver(skb, passage, conntrack_endpoint(entry, receiver),
-				 conntrack_ifindex(entry, receiver));
+		reason = deliver(skb, passage, conntrack_endpoint(record, receiver),
+				 conntrack_ifindex(record, receiver));
 		if (!reason)
-			conntrack_refresh(entry, &passage->packet, sender, passage->now);
+			conntrack_refresh(place, passage, sender);
 		/* The receiver is gone; its address may have a new owner, to whom this is a new flow. */
 		if (reason != DROP_NO_SUCH_ENDPOINT)
 			return reason;
@@ -140,7 +142,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 		return handle_icmp_error(skb, passage);
 	reason = handle_flow(skb, passage);
 	if (!reason && packet->fragment == FRAGMENT_FIRST)
-		reason = fragment_open(packet, self->ifindex, passage->now);
+		reason = fragment_open(packet, self->id, passage->now);
 	return reason;
 }
 

@@ -53,27 +53,26 @@ static __always_inline enum drop_reason handle_copy(struct passage *passage)
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	if (icmp_is_error(&passage->packet))
 		return DROP_ICMP_UNRELATED;
-	return policy_judge(&passage->outcome, passage->packet.protocol, passage->packet.destination_port,
-			    passage->epoch);
+	return policy_judge_packet(passage);
 }
 
 static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb, struct passage *passage)
 {
+	const struct conntrack_entry *record = &passage->record;
 	__u32 sender_id = passage->outcome.source.endpoint_id;
-	struct conntrack_entry *entry;
 	enum flow_end receiver;
 	int reason;
 
 	reason = parse_quoted(skb, passage);
 	if (reason)
 		return reason;
-	entry = related_find(passage, &passage->quoted.destination, &receiver, &reason);
-	if (!entry)
+	reason = related_find(passage, &passage->quoted.destination, &receiver);
+	if (reason)
 		return reason;
 	/* Any router on the way may complain of a flow to the outside, but nobody of one to another endpoint.
 	 */
-	if (conntrack_endpoint(entry, receiver) != passage->self.id ||
-	    conntrack_endpoint(entry, other_end(receiver)) != sender_id)
+	if (conntrack_endpoint(record, receiver) != passage->self.id ||
+	    conntrack_endpoint(record, other_end(receiver)) != sender_id)
 		return DROP_ICMP_UNRELATED;
 	return DROP_NONE;
 }
@@ -82,16 +81,16 @@ static __always_inline enum drop_reason handle_flow(struct passage *passage)
 {
 	struct outcome *outcome = &passage->outcome;
 	struct party source = outcome->source;
-	struct conntrack_entry *entry = NULL;
+	struct conntrack_entry *place = NULL;
 	enum flow_end sender;
 	int reason;
 
-	reason = connection_find(passage, false, &sender, &entry);
-	if (reason == CONNECTION_KNOWN && entry) {
+	reason = connection_find(passage, false, &sender, &place);
+	if (reason == CONNECTION_KNOWN && place) {
 		/* A flow belongs to who opened it: nobody else may send under its addresses. */
-		if (conntrack_endpoint(entry, sender) != source.endpoint_id)
+		if (conntrack_endpoint(&passage->record, sender) != source.endpoint_id)
 			return DROP_BAD_SOURCE;
-		conntrack_refresh(entry, &passage->packet, sender, passage->now);
+		conntrack_refresh(place, passage, sender);
 		return DROP_NONE;
 	}
 	if (reason != CONNECTION_NEW)
@@ -131,7 +130,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 		return handle_icmp_error(skb, passage);
 	reason = handle_flow(passage);
 	if (!reason && packet->fragment == FRAGMENT_FIRST)
-		reason = fragment_open(packet, self->ifindex, passage->now);
+		reason = fragment_open(packet, self->id, passage->now);
 	return reason;
 }
 

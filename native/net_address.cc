@@ -30,12 +30,15 @@ static Napi::Object address_info(Napi::Env env, rtnl_addr *address)
 	Napi::Object info = Napi::Object::New(env);
 	unsigned flags = rtnl_addr_get_flags(address);
 	const nl_addr *local = rtnl_addr_get_local(address);
+	const nl_addr *broadcast = rtnl_addr_get_broadcast(address);
 
 	info.Set("index", rtnl_addr_get_ifindex(address));
 	info.Set("address", address_text(local));
 	info.Set("prefixLength", rtnl_addr_get_prefixlen(address));
 	info.Set("family", family_number(rtnl_addr_get_family(address)));
 	info.Set("scope", scope_text(rtnl_addr_get_scope(address)));
+	if (broadcast)
+		info.Set("broadcast", address_text(broadcast));
 	info.Set("noDad", Napi::Boolean::New(env, flags & IFA_F_NODAD));
 	info.Set("noPrefixRoute", Napi::Boolean::New(env, flags & IFA_F_NOPREFIXROUTE));
 	info.Set("tentative", Napi::Boolean::New(env, flags & IFA_F_TENTATIVE));

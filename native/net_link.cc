@@ -131,25 +131,34 @@ static bool delete_link(RouteSocket &route, const LinkKey &key)
 	}
 }
 
-/* Creates the link that `link` describes, whole or not at all. */
-static void create_link(RouteSocket &route, rtnl_link *link, const std::optional<std::string> &alias)
+/* Creates the link that `link` describes. */
+static void create_link(RouteSocket &route, rtnl_link *link)
 {
 	constexpr const char *operation = "create";
-	LinkKey key = {0, rtnl_link_get_name(link)};
-	std::string object = route.text(key.text());
+	std::string object = route.text(LinkKey{0, rtnl_link_get_name(link)}.text());
 	nl_msg *message = nullptr;
 	check_libnl(rtnl_link_build_add_request(link, NLM_F_CREATE | NLM_F_EXCL, &message), operation,
 		    object);
 	MessagePtr owned(message);
 	route.socket().exchange(message, operation, object);
-	if (!alias)
-		return;
+}
 
-	/* The kernel ignores an alias in the message that creates. */
+/*
+ * The same, whole or not at all, with `settings` that the kernel ignores in the message that creates. The
+ * link as it was made.
+ */
+static ObjectPtr create_link_with(RouteSocket &route, rtnl_link *link, rtnl_link *settings)
+{
+	constexpr const char *operation = "create";
+	LinkKey key = {0, rtnl_link_get_name(link)};
+	std::string object = route.text(key.text());
+	create_link(route, link);
 	try {
-		LinkPtr changes(check_allocated(rtnl_link_alloc(), operation, object));
-		rtnl_link_set_ifalias(changes.get(), alias->c_str());
-		change_link(route, find_index(route, key, operation), changes.get(), "set alias of", object);
+		ObjectPtr made = find_link(route, key);
+		if (!made)
+			throw Failure{ENODEV, operation, object};
+		change_link(route, rtnl_link_get_ifindex(link_of(made)), settings, operation, object);
+		return made;
 	} catch (const Failure &) {
 		delete_link(route, key);
 		throw;
@@ -166,7 +175,31 @@ static void set_common(rtnl_link *link, const std::string &name, const AddressPt
 		rtnl_link_set_mtu(link, *mtu);
 }
 
-/* (socket, {name, peerName, peerNetnsFd?, mac?, peerMac?, mtu?, alias?}) */
+static void set_flag(rtnl_link *link, unsigned flag, bool on)
+{
+	if (on)
+		rtnl_link_set_flags(link, flag);
+	else
+		rtnl_link_unset_flags(link, flag);
+}
+
+/* {alias?, addrGenMode?} */
+static void set_alias_and_mode(Napi::Env env, rtnl_link *link, const Options &options)
+{
+	if (auto alias = options.alias_if("alias"))
+		rtnl_link_set_ifalias(link, alias->c_str());
+	auto mode = options.text_if("addrGenMode");
+	if (!mode)
+		return;
+	if (*mode != "none" && *mode != "eui64")
+		throw Napi::RangeError::New(env, "addrGenMode must be none or eui64");
+	check_libnl(rtnl_link_inet6_set_addr_gen_mode(link, *mode == "none" ? IN6_ADDR_GEN_MODE_NONE
+									    : IN6_ADDR_GEN_MODE_EUI64),
+		    "build", "link");
+}
+
+/* (socket, {name, peerName, peerNetnsFd?, mac?, peerMac?, mtu?, alias?, addrGenMode?}): its index and its
+ * peer's */
 static Napi::Value link_create_veth(const Napi::CallbackInfo &info)
 {
 	RouteSocket &route = unwrap<RouteSocket>(info, 0);
@@ -183,8 +216,13 @@ static Napi::Value link_create_veth(const Napi::CallbackInfo &info)
 		rtnl_link_set_num_tx_queues(end, 1);
 		rtnl_link_set_num_rx_queues(end, 1);
 	}
-	create_link(route, link.get(), options.alias_if("alias"));
-	return info.Env().Undefined();
+	LinkPtr settings(check_allocated(rtnl_link_alloc(), "create", "veth"));
+	set_alias_and_mode(info.Env(), settings.get(), options);
+	ObjectPtr made = create_link_with(route, link.get(), settings.get());
+	Napi::Object indexes = Napi::Object::New(info.Env());
+	indexes.Set("index", rtnl_link_get_ifindex(link_of(made)));
+	indexes.Set("peerIndex", rtnl_link_get_link(link_of(made)));
+	return indexes;
 }
 
 /* (socket, kind, {name, mac?, mtu?, alias?}) */
@@ -196,7 +234,14 @@ static Napi::Value link_create(const Napi::CallbackInfo &info)
 	LinkPtr link(check_allocated(rtnl_link_alloc(), "create", kind));
 	check_libnl(rtnl_link_set_type(link.get(), kind.c_str()), "create", kind);
 	set_common(link.get(), options.interface("name"), options.mac_if("mac"), options.number_if("mtu"));
-	create_link(route, link.get(), options.alias_if("alias"));
+	auto alias = options.alias_if("alias");
+	if (!alias) {
+		create_link(route, link.get());
+		return info.Env().Undefined();
+	}
+	LinkPtr settings(check_allocated(rtnl_link_alloc(), "create", kind));
+	rtnl_link_set_ifalias(settings.get(), alias->c_str());
+	create_link_with(route, link.get(), settings.get());
 	return info.Env().Undefined();
 }
 
@@ -221,14 +266,6 @@ static Napi::Value link_list(const Napi::CallbackInfo &info)
 	return result;
 }
 
-static void set_flag(rtnl_link *link, unsigned flag, bool on)
-{
-	if (on)
-		rtnl_link_set_flags(link, flag);
-	else
-		rtnl_link_unset_flags(link, flag);
-}
-
 /* (socket, nameOrIndex, {up?, mac?, mtu?, name?, alias?, master? (0: none), addrGenMode?, arp?, netnsFd?}) */
 static Napi::Value link_set(const Napi::CallbackInfo &info)
 {
@@ -250,17 +287,9 @@ static Napi::Value link_set(const Napi::CallbackInfo &info)
 		rtnl_link_set_mtu(link, *mtu);
 	if (auto name = options.interface_if("name"))
 		rtnl_link_set_name(link, name->c_str());
-	if (auto alias = options.alias_if("alias"))
-		rtnl_link_set_ifalias(link, alias->c_str());
 	if (auto master = options.number_if("master"))
 		rtnl_link_set_master(link, static_cast<int>(*master));
-	if (auto mode = options.text_if("addrGenMode")) {
-		if (*mode != "none" && *mode != "eui64")
-			throw Napi::RangeError::New(info.Env(), "addrGenMode must be none or eui64");
-		check_libnl(rtnl_link_inet6_set_addr_gen_mode(
-				link, *mode == "none" ? IN6_ADDR_GEN_MODE_NONE : IN6_ADDR_GEN_MODE_EUI64),
-			    operation, object);
-	}
+	set_alias_and_mode(info.Env(), link, options);
 	if (auto fd = options.fd_if("netnsFd"))
 		rtnl_link_set_ns_fd(link, *fd);
 	change_link(route, find_index(route, key, operation), link, operation, object);

@@ -35,6 +35,11 @@ static Napi::Value netns_fd(const Napi::CallbackInfo &info)
 	return Napi::Number::New(info.Env(), unwrap<Netns>(info, 0).fd());
 }
 
+static Napi::Value netns_shares_user(const Napi::CallbackInfo &info)
+{
+	return Napi::Boolean::New(info.Env(), shares_user_namespace(unwrap<Netns>(info, 0).fd()));
+}
+
 static Napi::Value netns_pin(const Napi::CallbackInfo &info)
 {
 	pin_netns(unwrap<Netns>(info, 0).fd(), to_text(info[1], "path"));
@@ -98,6 +103,7 @@ void define_netns(Napi::Env env, Napi::Object exports)
 	define<netns_create>(env, exports, "netnsCreate");
 	define<netns_info>(env, exports, "netnsInfo");
 	define<netns_fd>(env, exports, "netnsFd");
+	define<netns_shares_user>(env, exports, "netnsSharesUser");
 	define<netns_pin>(env, exports, "netnsPin");
 	define<netns_unpin>(env, exports, "netnsUnpin");
 	define<netns_share_directory>(env, exports, "netnsShareDirectory");

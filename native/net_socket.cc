@@ -156,7 +156,8 @@ static void keep_object(nl_object *object, void *place) noexcept
 	static_cast<ObjectPtr *>(place)->reset(object);
 }
 
-std::vector<ObjectPtr> NetlinkSocket::query(nl_msg *message, const char *operation, const std::string &object)
+std::vector<ObjectPtr> NetlinkSocket::query(nl_msg *message, const char *operation, const std::string &object,
+					    size_t most)
 {
 	std::vector<ObjectPtr> objects;
 	auto parse = [&](nlmsghdr *header) {
@@ -164,8 +165,11 @@ std::vector<ObjectPtr> NetlinkSocket::query(nl_msg *message, const char *operati
 		nlmsg_set_proto(answer.get(), protocol_);
 		ObjectPtr parsed;
 		check_libnl(nl_msg_parse(answer.get(), keep_object, &parsed), operation, object);
-		if (parsed)
-			objects.push_back(std::move(parsed));
+		if (!parsed)
+			return;
+		if (objects.size() == most)
+			throw Failure{E2BIG, operation, object};
+		objects.push_back(std::move(parsed));
 	};
 	for (int attempt = 1;; attempt++) {
 		objects.clear();

@@ -63,8 +63,13 @@ class NetlinkSocket
 	void exchange(nl_msg *message, const char *operation, const std::string &object,
 		      const Visit &visit = {});
 
-	/* The answer as libnl objects. A dump that changed under our eyes is repeated. */
-	std::vector<ObjectPtr> query(nl_msg *message, const char *operation, const std::string &object);
+	/*
+	 * The answer as libnl objects. A dump that changed under our eyes is repeated. When it has more than
+	 * `most` objects: E2BIG, and the socket takes no further dump while the kernel holds the rest of this
+	 * one.
+	 */
+	std::vector<ObjectPtr> query(nl_msg *message, const char *operation, const std::string &object,
+				     size_t most = SIZE_MAX);
 
       private:
 	bool receive(uint32_t sequence, const char *operation, const std::string &object, const Visit &visit,

@@ -4,6 +4,7 @@
  * environment's thread is called once for whatever has gathered until it gets to it: nothing queues up,
  * however much changes.
  */
+#include "args.h"
 #include "net_parts.h"
 #include "net_socket.h"
 #include "netns.h"
@@ -50,8 +51,8 @@ static uint32_t change_of(int message_type)
 	}
 }
 
-/* Everything that waits in the socket. Notices that the kernel had to drop count as changes of both kinds. */
-static uint32_t drain(int fd)
+/* Everything that waits in the socket. Notices that the kernel had to drop count as changes of every kind. */
+static uint32_t drain(int fd, uint32_t kinds)
 {
 	alignas(nlmsghdr) char buffer[32 * 1024];
 	uint32_t changes = 0;
@@ -60,7 +61,7 @@ static uint32_t drain(int fd)
 		if (received < 0 && errno == EINTR)
 			continue;
 		if (received < 0 && errno == ENOBUFS) {
-			changes |= CHANGE_LINK | CHANGE_ADDRESS;
+			changes |= kinds;
 			continue;
 		}
 		if (received <= 0)
@@ -77,15 +78,17 @@ class Watcher final : public Handle
       public:
 	static constexpr const char *NAME = "link watch";
 
-	/* In the namespace that the calling thread is in. */
-	Watcher(Napi::Env env, Napi::Function callback)
-	    : env_(env), socket_(std::make_unique<NetlinkSocket>(NETLINK_ROUTE)),
+	/* In the namespace that the calling thread is in; of these kinds, bits of Change. */
+	Watcher(Napi::Env env, uint32_t kinds, Napi::Function callback)
+	    : env_(env), kinds_(kinds), socket_(std::make_unique<NetlinkSocket>(NETLINK_ROUTE)),
 	      stop_(check_errno(eventfd(0, EFD_CLOEXEC), "create", "event descriptor"))
 	{
-		for (int group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR})
-			check_errno(setsockopt(socket_->fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group,
-					       sizeof(group)),
-				    "watch", "links and addresses");
+		if (kinds & CHANGE_LINK)
+			join(RTNLGRP_LINK);
+		if (kinds & CHANGE_ADDRESS) {
+			join(RTNLGRP_IPV4_IFADDR);
+			join(RTNLGRP_IPV6_IFADDR);
+		}
 		auto *context = new std::shared_ptr<WatchState>(state_);
 		delivery_ = Delivery::New(
 		    env, callback, "link watch", 0, 1, context,
@@ -114,6 +117,12 @@ class Watcher final : public Handle
 	}
 
       private:
+	void join(int group)
+	{
+		check_errno(
+		    setsockopt(socket_->fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)),
+		    "watch", "links and addresses");
+	}
 	static void stop_hook(void *watcher)
 	{
 		static_cast<Watcher *>(watcher)->stop();
@@ -139,7 +148,7 @@ class Watcher final : public Handle
 				return;
 			if (!sources[0].revents)
 				continue;
-			uint32_t changes = drain(socket_->fd());
+			uint32_t changes = drain(socket_->fd(), kinds_);
 			/* When bits were set already, the call for them is still to come and takes these
 			 * along. */
 			if (changes && state_->changes.fetch_or(changes) == 0)
@@ -148,6 +157,7 @@ class Watcher final : public Handle
 	}
 
 	napi_env env_;
+	uint32_t kinds_;
 	std::unique_ptr<NetlinkSocket> socket_;
 	UniqueFd stop_;
 	std::shared_ptr<WatchState> state_ = std::make_shared<WatchState>();
@@ -155,14 +165,16 @@ class Watcher final : public Handle
 	std::thread thread_;
 };
 
-/* (socket, callback(changes: bits)): in the namespace of that socket, which may be closed afterwards */
+/* (socket, kinds: bits, callback(changes: bits)): in the namespace of that socket, which may be closed
+ * afterwards */
 static Napi::Value watch_open(const Napi::CallbackInfo &info)
 {
 	RouteSocket &route = unwrap<RouteSocket>(info, 0);
-	if (!info[1].IsFunction())
+	uint32_t kinds = to_u32(info[1], "kinds");
+	if (!info[2].IsFunction())
 		throw Napi::TypeError::New(info.Env(), "the callback must be a function");
 	NetnsScope scope(route.netns().get());
-	return wrap(info.Env(), std::make_unique<Watcher>(info.Env(), info[1].As<Napi::Function>()));
+	return wrap(info.Env(), std::make_unique<Watcher>(info.Env(), kinds, info[2].As<Napi::Function>()));
 }
 
 static Napi::Value watch_close(const Napi::CallbackInfo &info)

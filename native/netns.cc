@@ -87,6 +87,20 @@ NetnsId netns_id(int fd)
 	return {status.st_dev, status.st_ino};
 }
 
+bool shares_user_namespace(int fd)
+{
+	constexpr const char *operation = "find";
+	const std::string object = "owner of the network namespace";
+	int owner = ioctl(fd, NS_GET_USERNS);
+	/* The owner is above our own: more powerful than we are. */
+	if (owner < 0 && errno == EPERM)
+		return true;
+	UniqueFd theirs(check_errno(owner, operation, object));
+	UniqueFd ours(check_errno(open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC), operation, object));
+	NetnsId their_id = netns_id(theirs.get()), our_id = netns_id(ours.get());
+	return their_id.device == our_id.device && their_id.inode == our_id.inode;
+}
+
 std::string netns_text(ino_t inode)
 {
 	return "netns " + std::to_string(inode);

@@ -26,6 +26,13 @@ UniqueFd create_netns();
 
 NetnsId netns_id(int fd);
 
+/*
+ * Whether the calling process' user namespace, or one above it, owns the namespace: then whoever has
+ * CAP_NET_ADMIN there by being root of that user namespace has it in every other namespace of the same owner
+ * too.
+ */
+bool shares_user_namespace(int fd);
+
 /* "netns 4026531840" */
 std::string netns_text(ino_t inode);
 

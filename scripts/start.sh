@@ -5,4 +5,4 @@ set -eu
 
 setup build
 # A small young generation: the daemon makes little garbage, and the default keeps 30 MB more of it in memory.
-exec_as_root "$(command -v node)" --max-semi-space-size=4 "$ROOT/dist/bin/quantum-api.js" "$@"
+exec_as_root "$(command -v node)" --max-semi-space-size=2 "$ROOT/dist/bin/quantum-api.js" "$@"

@@ -2,6 +2,8 @@
 /* One record per flow, for both directions of it. */
 #pragma once
 
+#include <linux/bpf.h>
+
 #include "types.h"
 
 /*
@@ -26,9 +28,8 @@ enum conntrack_flags {
 	CONNTRACK_FIN_OPENER = 4,  /* TCP FIN seen from the opener */
 	CONNTRACK_FIN_RESPONDER = 8,
 	CONNTRACK_RESET = 16,	       /* TCP RST seen */
-	CONNTRACK_OPENER_IS_HOST = 64, /* the end outside is the node itself, not the world */
-	CONNTRACK_RESPONDER_IS_HOST = 128,
-	CONNTRACK_ESTABLISHED = 32, /* the opener has answered the answer */
+	CONNTRACK_OPENER_IS_HOST = 64, /* it was opened by a socket of the node */
+	CONNTRACK_ESTABLISHED = 32,    /* the opener has answered the answer */
 };
 
 /* Which end of a flow: index of the arrays in conntrack_entry. */
@@ -37,36 +38,56 @@ enum flow_end {
 	FLOW_RESPONDER = 1,
 };
 
-/* Value of qn_conntrack. */
+/*
+ * Value of qn_conntrack. The kernel may recycle a removed element while a program still reads it: key and
+ * nonce tell whose record was read (see conntrack_copy() in lib/conntrack.h).
+ */
 struct conntrack_entry {
-	__u64 expires_ns;     /* CLOCK_MONOTONIC; past: the entry is dead, whether collected or not */
-	__u32 epoch;	      /* control.policy_epoch that the flow was last judged under */
+	struct conntrack_key key;
 	__u32 flags;	      /* enum conntrack_flags */
+	__u64 expires_ns;     /* CLOCK_MONOTONIC; past: the entry is dead, whether collected or not */
 	__u32 endpoint_id[2]; /* per enum flow_end; 0: that end is the host or outside */
 	__u32 ifindex[2];     /* per enum flow_end; of the endpoint, valid only while its id matches */
 	__u32 rule[2];	      /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
+	__u32 epoch;	      /* control.policy_epoch that the flow was last judged under */
+	__u32 nonce; /* random, of this record alone; 0: not there yet, or being removed, and nobody's */
 };
-_Static_assert(sizeof(struct conntrack_entry) == 40, "layout of conntrack_entry");
+_Static_assert(sizeof(struct conntrack_entry) == 88, "layout of conntrack_entry");
 
-/* Key of qn_fragments: the fragments of one datagram (RFC 791 §3.2, RFC 8200 §4.5). */
-struct fragment_key {
+enum fragment_table_shape {
+	FRAGMENT_SET_BITS = 4,
+	FRAGMENT_SETS = 1 << FRAGMENT_SET_BITS,
+	FRAGMENT_WAYS = 4,
+};
+
+/*
+ * The fragments of one datagram (RFC 791 §3.2, RFC 8200 §4.5), by what all of them carry, and what the
+ * headers of the first one said.
+ */
+struct fragment_slot {
+	__u64 expires_ns; /* CLOCK_MONOTONIC; 0: nothing was ever here */
 	struct ip_address source;
 	struct ip_address destination;
-	__be32 id;     /* IPv4: the 16-bit identification in the low half */
-	__u32 ifindex; /* interface it passes, so that nobody completes another's datagram */
-	__u8 protocol; /* IPv4: the header's protocol; IPv6: the fragment header's next header */
-	__u8 pad[3];
-};
-
-/* Value of qn_fragments: what the headers of the first fragment said. */
-struct fragment_entry {
-	__u64 expires_ns;
+	__be32 id; /* IPv4: the 16-bit identification in the low half */
 	__be16 source_port;
 	__be16 destination_port;
-	__u16 header_length; /* bytes of the fragmentable part that no later fragment may touch */
-	__u8 protocol;	     /* of the transport */
-	__u8 pad;
+	__u16 header_length;	/* bytes of the fragmentable part that no later fragment may touch */
+	__u8 protocol;		/* of the transport */
+	__u8 fragment_protocol; /* IPv4: the header's protocol; IPv6: the fragment header's next header */
+	__u8 pad[4];
 };
+_Static_assert(sizeof(struct fragment_slot) == 56, "layout of fragment_slot");
+
+/*
+ * Value of qn_fragments: the datagrams that pass an endpoint in fragments. A datagram has a place in one set,
+ * told by its addresses and id, where the oldest makes room: whoever sends many pushes out its own.
+ */
+struct fragment_table {
+	struct bpf_spin_lock lock; /* of everything below; user space sees zero */
+	__u32 endpoint_id;	   /* the key, so that a recycled element is seen */
+	struct fragment_slot slot[FRAGMENT_SETS * FRAGMENT_WAYS];
+};
+_Static_assert(sizeof(struct fragment_table) == 3592, "an element fits into a page");
 
 /*
  * Value of qn_flow_counts: records charged to an endpoint (its own flows, and those from outside to it).

@@ -50,7 +50,7 @@ struct prefix_key {
 };
 
 enum prefix_kind {
-	PREFIX_HOST = 1,    /* an address of the node itself */
+	PREFIX_HOST = 1,    /* addresses that the node takes for itself */
 	PREFIX_NETWORK = 2, /* the CIDR of a network; what is in it and no endpoint's address is nobody */
 };
 

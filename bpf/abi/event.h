@@ -32,7 +32,7 @@
 	X(MALFORMED_TRANSPORT, 17, "the transport header is not valid")                                      \
 	X(FRAGMENT_OVERLAP, 18, "a fragment would overwrite the transport header")                           \
 	X(FRAGMENT_WITHOUT_FIRST, 19, "a fragment whose first fragment was not allowed or not seen")         \
-	X(FRAGMENT_TABLE_FULL, 20, "the table of fragments took no more entries")                            \
+	X(FRAGMENT_TABLE_FULL, 20, "there is no room for the fragments of one endpoint more")                \
 	X(MULTICAST, 21, "multicast, and the network's options do not allow it")                             \
 	X(BROADCAST, 22, "broadcast, and the network's options do not allow it")                             \
 	X(BAD_DESTINATION, 23, "an address that can be no destination: loopback, unspecified or reserved")   \
@@ -52,7 +52,8 @@
 	X(FLOW_LIMIT, 37, "the endpoint has reached its limit of connections")                               \
 	X(DELIVERY_FAILED, 38, "the packet was allowed and could not be handed over")                        \
 	X(MAP_CORRUPT, 39, "a map that must have an entry has none")                                         \
-	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")
+	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")                     \
+	X(UNJUDGED, 41, "a frame marked so that it would have passed the programs by")
 
 #define DROP_REASON_ENUM(name, value, text) DROP_##name = value,
 enum drop_reason { DROP_REASONS(DROP_REASON_ENUM) DROP_REASON_COUNT };
@@ -70,7 +71,7 @@ struct metric_key {
 	__u32 endpoint_id; /* 0: the interface belongs to no endpoint */
 	__u16 reason;	   /* enum drop_reason */
 	__u8 direction;	   /* enum direction */
-	__u8 pad;
+	__u8 audited; /* 1: forwarded, and would have been dropped for this reason with the audited rules */
 };
 
 /* Per-CPU value of qn_metrics. */
@@ -102,6 +103,8 @@ struct event {
 	__u32 destination_endpoint_id;
 	__u32 egress_rule; /* cookie of the deciding rule; 0: none, or default deny */
 	__u32 ingress_rule;
+	__u32 audit_egress_rule; /* as above, were the audited rules enforced */
+	__u32 audit_ingress_rule;
 	__u32 length; /* bytes of the frame */
 	struct ip_address source;
 	struct ip_address destination;
@@ -109,9 +112,27 @@ struct event {
 	__be16 destination_port;
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 pad[2];
+	__u16 audit_reason; /* enum drop_reason, were the audited rules enforced; valid only with audited */
+	__u8 audited;	    /* 1: audited rules would have decided otherwise */
+	__u8 pad[7];
 };
-_Static_assert(sizeof(struct event) == 96, "layout of event");
+_Static_assert(sizeof(struct event) == 112, "layout of event");
+
+/* The one value of explanation: what a program that was loaded to explain has decided about its packet. */
+struct explanation {
+	__u32 reason; /* enum drop_reason */
+	__u32 source_identity;
+	__u32 destination_identity;
+	__u32 source_endpoint_id; /* 0: host or world */
+	__u32 destination_endpoint_id;
+	__u32 egress_rule; /* cookie of the deciding rule; 0: none, or default deny */
+	__u32 ingress_rule;
+	__u32 audited; /* 1: audited rules would have decided otherwise: what follows */
+	__u32 audit_reason;
+	__u32 audit_egress_rule;
+	__u32 audit_ingress_rule;
+	__u32 runs; /* packets explained since the program was loaded */
+};
 
 /* Key of qn_event_limits is an endpoint's id: one hostile container cannot drown the others' events. */
 struct event_limit {

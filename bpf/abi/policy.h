@@ -8,15 +8,37 @@ enum verdict {
 	VERDICT_NONE = 0, /* this slot holds no rule: the key does not exist in that generation */
 	VERDICT_ALLOW = 1,
 	VERDICT_DENY = 2,
+	VERDICT_PASS = 3, /* this tier has no say: the next one decides */
 };
 
 /*
- * policy_key.peer is an identity, or one of these classes. A network's id is below PEER_NETWORK_FLAG, so
- * PEER_NETWORK_FLAG | network_id names "any endpoint of that network".
+ * Tiers are asked in this order, and the first that decides has decided. A tier that isolates its subject
+ * (struct subject_rules) decides always: what none of its rules allows is denied.
+ */
+enum policy_tier {
+	TIER_ADMIN = 0,		 /* ClusterNetworkPolicy, tier Admin */
+	TIER_NETWORK_POLICY = 1, /* NetworkPolicy */
+	TIER_BASELINE = 2,	 /* ClusterNetworkPolicy, tier Baseline */
+	TIER_DEFAULT = 3,	 /* the isolation mode of the network: what counts where no policy decides */
+	TIER_COUNT,
+	TIER_AUDIT_FLAG = 0x80, /* in policy_key.tier: a rule that is counted and not enforced */
+};
+
+/*
+ * policy_key.peer is an identity, or one of these classes. Identities are below PEER_NETWORK_FLAG, ids of
+ * networks and numbers of ranges below the distance of the flags, so PEER_NETWORK_FLAG | network_id names
+ * "any endpoint of that network".
  */
 enum policy_peer {
 	PEER_ANY = 0,
 	PEER_NETWORK_FLAG = 0x40000000,
+	PEER_CIDR_FLAG = 0x60000000, /* | cidr_class: an address of that range and of no narrower one */
+};
+
+/* policy_key.port_bits */
+enum port_bits {
+	PORT_BITS_MAX = 16,
+	PORT_BITS_NAMED = 17, /* port is the number of a name; see struct named_port_key */
 };
 
 /*
@@ -27,19 +49,18 @@ struct policy_key {
 	__u32 subject;	/* identity that the rule belongs to */
 	__u32 peer;	/* identity, or a class of enum policy_peer */
 	__u8 direction; /* enum direction, seen from the subject */
+	__u8 tier;	/* enum policy_tier */
 	__u8 protocol;	/* IPPROTO_*, 0: any */
-	__u8 port_bits; /* 0..16 */
-	__u8 pad;
-	__u16 port; /* destination port, host byte order */
-	__u16 pad2;
+	__u8 port_bits; /* 0..16, or PORT_BITS_NAMED */
+	__u32 port;	/* destination port, host byte order */
 };
 _Static_assert(sizeof(struct policy_key) == 16, "layout of policy_key");
 
 struct policy_decision {
 	__u32 rule;	  /* cookie of the rule, names it in events; 0: none */
-	__u16 precedence; /* the highest wins; among equals, deny */
+	__u32 precedence; /* within the tier the highest wins; among equals deny, then pass */
 	__u8 verdict;	  /* enum verdict */
-	__u8 pad;
+	__u8 pad[3];
 };
 
 /*
@@ -60,14 +81,71 @@ struct subject_key {
 	__u32 identity;
 };
 
-struct subject_slot {
-	__u32
-	    port_bits[2]; /* per enum direction: bit n set: some key of the subject has port_bits n (0..16) */
-	__u32 present;	  /* 1: computed in this generation */
+/* What there is to look for among the rules of a subject. */
+struct subject_rules {
+	/* [2 * enum policy_tier + enum direction]: bit n set: some key of the subject has port_bits n */
+	__u32 port_bits[8];
+	__u32 isolated; /* bit n set: TIER_NETWORK_POLICY isolates it in enum direction n */
 };
 
+struct subject_slot {
+	struct subject_rules enforced;
+	struct subject_rules audited; /* of the rules with TIER_AUDIT_FLAG alone */
+	__u32 audits;		      /* bit n set: something is audited in enum direction n */
+	__u32 cidrs;		      /* bit n set: it has entries in qn_policy_cidrs in enum direction n */
+	__u32 present;		      /* 1: computed in this generation */
+};
+
+/* Value of qn_policy_subjects; the key stands first as in struct policy_value. */
 struct subject_value {
+	struct subject_key key;
 	struct subject_slot slot[2];
+};
+
+/*
+ * Key of qn_policy_cidrs (LPM trie): the ranges that rules of a subject name, in cidr or in except.
+ * Everything before the address always counts, so that prefix_length is CIDR_KEY_BITS and the range's own,
+ * which for IPv4 begins at bit 96.
+ */
+struct cidr_key {
+	__u32 prefix_length;
+	__u32 subject;
+	__u8 direction; /* enum direction */
+	__u8 family;	/* 4, 6: ::/0 does not hold the mapped IPv4 addresses */
+	__u8 pad[2];
+	struct ip_address address;
+};
+_Static_assert(sizeof(struct cidr_key) == 28, "layout of cidr_key");
+
+enum cidr_key_bits {
+	CIDR_KEY_BITS = 64,
+};
+
+/*
+ * Value of qn_policy_cidrs. A class stands for the addresses of a range that are in no narrower range of the
+ * subject; the rules about each class are in qn_policy. In a generation that does not have the range, its
+ * slot repeats that of the next wider one.
+ */
+struct cidr_value {
+	__u32 cidr_class[2]; /* 0: no range of this generation */
+};
+
+/* Key of qn_named_ports: what the ports of an endpoint are called. */
+struct named_port_key {
+	__u32 endpoint_id;
+	__u16 port; /* host byte order */
+	__u8 protocol;
+	__u8 pad;
+};
+
+enum named_port_limit {
+	PORT_NAMES_MAX = 4, /* names of one port of one endpoint */
+};
+
+/* Value of qn_named_ports; the key stands first as in struct policy_value. */
+struct named_port_value {
+	struct named_port_key key;
+	__u32 name[4]; /* numbers of names; 0: none */
 };
 
 /* The one value of qn_control. */

@@ -4,7 +4,7 @@
  *
  * This folder is the one definition of the shared layout. src/datapath/abi/generated.ts is made from the
  * BTF of these headers (npm run gen). Rules: fixed widths only, __beNN for network byte order, explicit
- * padding (built with -Wpadded), no functions, no kernel types.
+ * padding (built with -Wpadded), no functions, no kernel types but struct bpf_spin_lock.
  */
 #pragma once
 
@@ -31,7 +31,7 @@ enum direction {
 /* Identities below FIRST_IDENTITY are reserved; the rest stand for one (network, namespace, labels) each. */
 enum identity {
 	IDENTITY_NONE = 0,
-	IDENTITY_HOST = 1,  /* the node itself: any address of its own, gateways included */
+	IDENTITY_HOST = 1,  /* the node: every address that it takes for itself, gateways included */
 	IDENTITY_WORLD = 2, /* every address that is neither the node's nor an endpoint's */
 	FIRST_IDENTITY = 256,
 };

@@ -8,11 +8,8 @@
 
 #define NSEC_PER_SEC 1000000000ULL
 
-static __always_inline void count_packet(__u32 endpoint_id, enum drop_reason reason, enum direction direction,
-					 __u32 bytes)
+static __always_inline void count(struct metric_key key, __u32 bytes)
 {
-	struct metric_key key = {
-	    .endpoint_id = endpoint_id, .reason = (__u16)reason, .direction = (__u8)direction};
 	struct metric_value *value = bpf_map_lookup_elem(&qn_metrics, &key);
 	struct metric_value first = {.packets = 1, .bytes = bytes};
 
@@ -106,6 +103,8 @@ static __always_inline void emit_event(struct __sk_buff *skb, const struct passa
 	event->destination_endpoint_id = outcome->destination.endpoint_id;
 	event->egress_rule = outcome->egress_rule;
 	event->ingress_rule = outcome->ingress_rule;
+	event->audit_egress_rule = outcome->audit_egress_rule;
+	event->audit_ingress_rule = outcome->audit_ingress_rule;
 	event->length = passage->length;
 	event->source = packet->source;
 	event->destination = packet->destination;
@@ -113,15 +112,51 @@ static __always_inline void emit_event(struct __sk_buff *skb, const struct passa
 	event->destination_port = packet->destination_port;
 	event->icmp_type = packet->icmp_type;
 	event->icmp_code = packet->icmp_code;
-	event->pad[0] = 0;
-	event->pad[1] = 0;
+	event->audit_reason = (__u16)outcome->audit_reason;
+	event->audited = outcome->audited;
+	__builtin_memset(event->pad, 0, sizeof(event->pad));
 	bpf_ringbuf_submit(event, 0);
+}
+
+/* What a program decides that was loaded to explain: told to who asked, and to nobody else. */
+static __always_inline void explain(const struct outcome *outcome, enum drop_reason reason)
+{
+	__u32 zero = 0;
+	struct explanation *answer = bpf_map_lookup_elem(&explanations, &zero);
+
+	if (!answer)
+		return;
+	answer->reason = reason;
+	answer->source_identity = outcome->source.identity;
+	answer->destination_identity = outcome->destination.identity;
+	answer->source_endpoint_id = outcome->source.endpoint_id;
+	answer->destination_endpoint_id = outcome->destination.endpoint_id;
+	answer->egress_rule = outcome->egress_rule;
+	answer->ingress_rule = outcome->ingress_rule;
+	answer->audited = outcome->audited;
+	answer->audit_reason = outcome->audit_reason;
+	answer->audit_egress_rule = outcome->audit_egress_rule;
+	answer->audit_ingress_rule = outcome->audit_ingress_rule;
+	answer->runs++;
 }
 
 static __always_inline void account(struct __sk_buff *skb, const struct passage *passage,
 				    enum direction direction, enum drop_reason reason)
 {
-	count_packet(passage->self.id, reason, direction, passage->length);
-	if (reason || passage->outcome.new_flow)
+	const struct outcome *outcome = &passage->outcome;
+	struct metric_key key = {
+	    .endpoint_id = passage->self.id, .reason = (__u16)reason, .direction = (__u8)direction};
+
+	if (config_explain) {
+		explain(outcome, reason);
+		return;
+	}
+	count(key, passage->length);
+	if (outcome->audited && !reason) {
+		key.reason = (__u16)outcome->audit_reason;
+		key.audited = 1;
+		count(key, passage->length);
+	}
+	if (reason || outcome->new_flow || outcome->audited)
 		emit_event(skb, passage, direction, reason);
 }

@@ -10,6 +10,17 @@
 #include "fragment.h"
 #include "policy.h"
 
+/*
+ * Has a record been judged by the rules of an epoch, or of the one after it? Who runs while the policy
+ * changes has read the old epoch and may meet records that others have judged by the new rules: the last word
+ * on them is said, and the old rules must not cut what the new ones allow. More than one epoch ahead nobody
+ * is, as the next change waits for those who run (src/datapath/policy-table.ts).
+ */
+static __always_inline bool epoch_is_judged(__u32 judged, __u32 epoch)
+{
+	return judged - epoch <= 1;
+}
+
 /* Answers of connection_find() that are no drop reason. */
 enum connection_state {
 	CONNECTION_KNOWN = 0, /* same value as DROP_NONE */
@@ -17,43 +28,52 @@ enum connection_state {
 };
 
 /*
- * Who stands at an end of a recorded flow now. The interface and the id that were recorded say so, not the
- * address, which may have been translated on the way and may have another owner by now. False: that endpoint
- * is gone.
+ * Who stands at an end of a recorded flow now. Of an endpoint the interface and the id that were recorded say
+ * so, not the address, which may have been translated on the way and may have another owner by now; of who is
+ * outside the address alone, which the node may have taken or given up. False: who it was is gone.
  */
 static __always_inline bool flow_party(const struct conntrack_entry *entry, enum flow_end end,
-				       struct party *party)
+				       const struct ip_address *address, struct party *party)
 {
-	const __u32 host = end == FLOW_OPENER ? CONNTRACK_OPENER_IS_HOST : CONNTRACK_RESPONDER_IS_HOST;
 	__u32 id = conntrack_endpoint(entry, end);
-	struct endpoint endpoint;
 
-	if (!id) {
-		*party = (struct party){.identity = entry->flags & host ? IDENTITY_HOST : IDENTITY_WORLD};
+	if (id)
+		return party_of_interface(conntrack_ifindex(entry, end), party) && party->endpoint_id == id;
+	if (party_of_address(address, party) || party->endpoint_id)
+		return false;
+	if (end == FLOW_RESPONDER)
+		return true;
+	/* What the node's own sockets send is the node's, from whatever address; and nobody else can send
+	 * from one of its own (see source_party() of to_container). */
+	if (entry->flags & CONNTRACK_OPENER_IS_HOST) {
+		*party = (struct party){.identity = IDENTITY_HOST};
 		return true;
 	}
-	if (!endpoint_of_interface(conntrack_ifindex(entry, end), &endpoint) || endpoint.id != id)
-		return false;
-	party_from_endpoint(party, &endpoint);
-	return true;
+	return party->identity == IDENTITY_WORLD;
 }
 
 /*
  * Judges a recorded flow by the current rules, as if it opened now. DROP_CONNECTION_CUT: it may not go on.
- * The outcome has the opener as its source. Not inlined: two programs and the sweep call it, on the rare
- * path.
+ * The outcome has the opener as its source, and entry, a copy, what the record is to become. Not inlined: two
+ * programs and the sweep call it, on the rare path.
  */
 __attribute__((noinline)) int connection_judge_again(const struct conntrack_key *key,
 						     struct conntrack_entry *entry, struct outcome *outcome,
 						     __u32 epoch)
 {
+	const struct ip_address *opener, *responder;
+	bool from_b;
+
 	if (!key || !entry || !outcome)
 		return DROP_MAP_CORRUPT;
-	if (!flow_party(entry, FLOW_OPENER, &outcome->source) ||
-	    !flow_party(entry, FLOW_RESPONDER, &outcome->destination))
+	from_b = entry->flags & CONNTRACK_OPENER_IS_B;
+	opener = from_b ? &key->address_b : &key->address_a;
+	responder = from_b ? &key->address_a : &key->address_b;
+	if (!flow_party(entry, FLOW_OPENER, opener, &outcome->source) ||
+	    !flow_party(entry, FLOW_RESPONDER, responder, &outcome->destination))
 		return DROP_CONNECTION_CUT;
-	if (policy_judge(outcome, key->protocol,
-			 entry->flags & CONNTRACK_OPENER_IS_B ? key->port_a : key->port_b, epoch))
+	if (policy_judge(outcome, opener, responder, from_b ? key->port_a : key->port_b, key->protocol,
+			 epoch))
 		return DROP_CONNECTION_CUT;
 	entry->rule[FLOW_OPENER] = outcome->egress_rule;
 	entry->rule[FLOW_RESPONDER] = outcome->ingress_rule;
@@ -61,27 +81,51 @@ __attribute__((noinline)) int connection_judge_again(const struct conntrack_key 
 	return DROP_NONE;
 }
 
-/* Keeps a record up to the current epoch, or removes it: then the reason, with the parties as the packet has
- * them. */
-static __always_inline int connection_recheck(struct passage *passage, struct conntrack_entry *entry,
+/* Writes what a judgement made of a record, whose stamp was that, into its place, if it is still there. */
+static __always_inline void connection_confirm(struct conntrack_entry *place, conntrack_stamp judged,
+					       const struct conntrack_entry *record)
+{
+	if (!conntrack_exchange(place, judged, conntrack_stamp_of(record)))
+		return;
+	place->rule[FLOW_OPENER] = record->rule[FLOW_OPENER];
+	place->rule[FLOW_RESPONDER] = record->rule[FLOW_RESPONDER];
+}
+
+/*
+ * Keeps a record up to the current epoch, or removes it and says why. When it judged again, the outcome has
+ * the parties as a packet of that sender has them.
+ */
+static __always_inline int connection_recheck(struct passage *passage, struct conntrack_entry *place,
 					      enum flow_end sender)
 {
+	struct conntrack_entry *record = &passage->record;
+	conntrack_stamp judged = conntrack_stamp_of(record);
 	struct outcome *outcome = &passage->outcome;
 	struct party opener;
 	int reason;
 
-	if (entry->epoch == passage->epoch)
+	if (epoch_is_judged(record->epoch, passage->epoch))
 		return DROP_NONE;
-	reason = connection_judge_again(&passage->flow.key, entry, outcome, passage->epoch);
-	if (!reason)
-		return DROP_NONE;
+	reason = connection_judge_again(&passage->flow.key, record, outcome, passage->epoch);
 	if (sender == FLOW_RESPONDER) {
 		opener = outcome->source;
 		outcome->source = outcome->destination;
 		outcome->destination = opener;
 	}
-	conntrack_remove(&passage->flow.key, conntrack_payer(entry));
+	if (reason)
+		conntrack_remove(place, &passage->flow.key, record);
+	else
+		connection_confirm(place, judged, record);
 	return reason;
+}
+
+/* Judges a packet by the current rules, as one that opens a flow between the parties in the outcome. */
+static __always_inline enum drop_reason policy_judge_packet(struct passage *passage)
+{
+	const struct packet *packet = &passage->packet;
+
+	return policy_judge(&passage->outcome, &packet->source, &packet->destination,
+			    packet->destination_port, packet->protocol, passage->epoch);
 }
 
 /* May a packet from that end belong to the flow? Being allowed to answer is not being allowed to open. */
@@ -98,33 +142,37 @@ static __always_inline bool connection_takes(const struct packet *packet, enum f
 
 /*
  * Looks for the live record of the packet's flow, in which self must stand at the end that self_sends says.
- * CONNECTION_KNOWN: the packet belongs to *found; whoever lets it pass calls conntrack_refresh().
+ * CONNECTION_KNOWN: the packet belongs to passage->record, whose place is *found; whoever lets it pass calls
+ * conntrack_refresh().
  * CONNECTION_NEW: there is no record that it belongs to. Else the reason why it is dropped.
  */
 static __always_inline int connection_find(struct passage *passage, bool self_sends, enum flow_end *sender,
 					   struct conntrack_entry **found)
 {
+	const struct conntrack_entry *record = &passage->record;
 	const struct packet *packet = &passage->packet;
-	struct conntrack_entry *entry;
+	struct conntrack_entry *place;
 	int reason;
 
 	flow_of(packet, passage->scope, &passage->flow);
-	entry = conntrack_find(&passage->flow, passage->now);
-	if (!entry)
+	if (config_explain)
 		return CONNECTION_NEW;
-	*sender = flow_sender(&passage->flow, entry);
+	place = conntrack_find(passage);
+	if (!place)
+		return CONNECTION_NEW;
+	*sender = flow_sender(&passage->flow, record);
 	/* The address had another owner when the flow was opened. */
-	if (conntrack_endpoint(entry, self_sends ? *sender : other_end(*sender)) != passage->self.id)
+	if (conntrack_endpoint(record, self_sends ? *sender : other_end(*sender)) != passage->self.id)
 		return CONNECTION_NEW;
 	if (packet->protocol == IPPROTO_TCP && packet->fragment != FRAGMENT_LATER && packet_opens(packet) &&
-	    conntrack_closing(entry))
+	    conntrack_closing(record))
 		return CONNECTION_NEW;
 	if (!connection_takes(packet, *sender))
 		return DROP_NO_CONNECTION;
-	reason = connection_recheck(passage, entry, *sender);
+	reason = connection_recheck(passage, place, *sender);
 	if (reason)
 		return reason;
-	*found = entry;
+	*found = place;
 	return CONNECTION_KNOWN;
 }
 
@@ -138,8 +186,8 @@ static __always_inline enum drop_reason connection_open(struct passage *passage)
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	if (!packet_opens(packet))
 		return DROP_NO_CONNECTION;
-	reason = policy_judge(&passage->outcome, packet->protocol, packet->destination_port, passage->epoch);
-	if (reason)
+	reason = policy_judge_packet(passage);
+	if (reason || config_explain)
 		return reason;
 	reason = conntrack_create(passage);
 	if (reason)

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <linux/errno.h>
+
 #include "../maps/maps.h"
 #include "account.h"
 #include "config.h"
@@ -78,19 +80,79 @@ static __always_inline bool conntrack_closing(const struct conntrack_entry *entr
 	return (entry->flags & CONNTRACK_RESET) || (entry->flags & fins) == fins;
 }
 
-/* A live record of the flow, or NULL. What has expired is as good as gone, whoever collects it. */
-static __always_inline struct conntrack_entry *conntrack_find(const struct flow *flow, __u64 now)
+static __always_inline bool conntrack_key_equal(const struct conntrack_key *a, const struct conntrack_key *b)
 {
-	struct conntrack_entry *entry = bpf_map_lookup_elem(&qn_conntrack, &flow->key);
+	return address_equal(&a->address_a, &b->address_a) && address_equal(&a->address_b, &b->address_b) &&
+	       a->port_a == b->port_a && a->port_b == b->port_b && a->scope == b->scope &&
+	       a->protocol == b->protocol;
+}
 
-	return entry && entry->expires_ns > now ? entry : NULL;
+/* epoch and nonce, as one word. */
+typedef __u64 __attribute__((may_alias)) conntrack_stamp;
+
+/*
+ * Copies a record out of its place in the table, all but the key. False: it is no record of this key.
+ *
+ * The kernel may hand a removed element to another flow while a program still reads it. A place has a nonce
+ * only from when its record stands in the table, whole (conntrack_create()), until somebody sets out to
+ * remove it (conntrack_remove()). So one nonce before and after the copy is one record, and the key says
+ * whose.
+ *
+ * What is written afterwards may still meet another flow's record. So a write is either one that does no harm
+ * there, or one that the place takes only while it holds what was copied:
+ *  - Flags are added and the time of expiry is moved (conntrack_refresh()). A stranger's record gets marks of
+ *    progress, and a lifetime that its own next packet sets right. Neither says who may talk, and the sweep
+ *    removes what no policy allows whatever its time.
+ *  - Epoch and nonce say that the policy allows the flow and who removes its record. They change together,
+ *    and only from what was copied (conntrack_exchange()); a stranger has another nonce. Otherwise a flow
+ *    could be taken for judged by rules that never saw it, and an account be credited twice.
+ */
+static __always_inline bool conntrack_copy(const struct conntrack_entry *place,
+					   const struct conntrack_key *key, struct conntrack_entry *record)
+{
+	const volatile __u32 *nonce = &place->nonce;
+	__u32 before = *nonce;
+	bool own;
+
+	barrier();
+	__builtin_memcpy(&record->flags, &place->flags, sizeof(*record) - sizeof(record->key));
+	own = conntrack_key_equal(&place->key, key);
+	barrier();
+	return own && before && *nonce == before;
+}
+
+/* Gives the place the stamp of another record, if it still holds the one that was copied from it. */
+static __always_inline bool conntrack_exchange(struct conntrack_entry *place, conntrack_stamp copied,
+					       conntrack_stamp stamp)
+{
+	return __sync_val_compare_and_swap((conntrack_stamp *)&place->epoch, copied, stamp) == copied;
+}
+
+static __always_inline conntrack_stamp conntrack_stamp_of(const struct conntrack_entry *record)
+{
+	return *(const conntrack_stamp *)&record->epoch;
+}
+
+/*
+ * Copies the live record of the packet's flow and returns its place, or NULL. What has expired is as good as
+ * gone, whoever collects it.
+ */
+static __always_inline struct conntrack_entry *conntrack_find(struct passage *passage)
+{
+	struct conntrack_entry *place = bpf_map_lookup_elem(&qn_conntrack, &passage->flow.key);
+
+	if (!place || !conntrack_copy(place, &passage->flow.key, &passage->record))
+		return NULL;
+	return passage->record.expires_ns > passage->now ? place : NULL;
 }
 
 /* Takes note of a packet that passes. Writes only what changed: the line is shared between CPUs. */
-static __always_inline void conntrack_refresh(struct conntrack_entry *entry, const struct packet *packet,
-					      enum flow_end sender, __u64 now)
+static __always_inline void conntrack_refresh(struct conntrack_entry *place, const struct passage *passage,
+					      enum flow_end sender)
 {
-	const __u32 known = entry->flags;
+	const struct conntrack_entry *record = &passage->record;
+	const struct packet *packet = &passage->packet;
+	const __u32 known = record->flags;
 	__u32 flags = known;
 	__u64 expires;
 
@@ -104,14 +166,12 @@ static __always_inline void conntrack_refresh(struct conntrack_entry *entry, con
 		if (sender == FLOW_OPENER && (flags & CONNTRACK_REPLIED) && (packet->tcp_flags & TCP_ACK))
 			flags |= CONNTRACK_ESTABLISHED;
 	}
-	/* Only what is new: the element may have become another flow's while we looked (see struct endpoint).
-	 */
 	if (flags != known)
-		__sync_fetch_and_or(&entry->flags, flags & ~known);
-	expires = now + conntrack_lifetime(packet->protocol, flags);
+		__sync_fetch_and_or(&place->flags, flags & ~known);
+	expires = passage->now + conntrack_lifetime(packet->protocol, flags);
 	/* A lifetime may shrink (FIN, RST); growth by less than a second is not worth the write. */
-	if (expires < entry->expires_ns || expires - entry->expires_ns > NSEC_PER_SEC)
-		entry->expires_ns = expires;
+	if (expires < record->expires_ns || expires - record->expires_ns > NSEC_PER_SEC)
+		place->expires_ns = expires;
 }
 
 /* Whose account a record is on: the opener's, or for one from outside the responder's, kept apart from its
@@ -139,13 +199,27 @@ static __always_inline __u32 *flow_counter(struct flow_count *count, struct paye
 	return &count->flows + index;
 }
 
-static __always_inline void conntrack_remove(const struct conntrack_key *key, struct payer payer)
+/*
+ * Removes the record that was copied from the place, and takes it off its account. Of all who try at once one
+ * does so: whoever takes its nonce away. Until that one has deleted it nobody can put another in its place,
+ * so what the key leads to is this record.
+ */
+static __always_inline void conntrack_remove(struct conntrack_entry *place, const struct conntrack_key *key,
+					     const struct conntrack_entry *record)
 {
+	struct payer payer = conntrack_payer(record);
 	struct flow_count *count;
+	long error;
 
-	/* Only who really removed it takes it off the account. */
-	if (bpf_map_delete_elem(&qn_conntrack, key))
+	if (!conntrack_exchange(place, conntrack_stamp_of(record), 0))
 		return;
+	error = bpf_map_delete_elem(&qn_conntrack, key);
+	if (error) {
+		/* The table is locked by what this program interrupted: the sweep will do it. */
+		if (error != -ENOENT)
+			conntrack_exchange(place, 0, conntrack_stamp_of(record));
+		return;
+	}
 	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 	if (count)
 		__sync_fetch_and_add(flow_counter(count, payer), (__u32)-1);
@@ -156,16 +230,16 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 {
 	const struct outcome *outcome = &passage->outcome;
 	const struct flow *flow = &passage->flow;
-	struct conntrack_entry entry = {};
-	struct conntrack_entry *old;
+	struct conntrack_entry entry = {.key = flow->key};
+	struct conntrack_entry *place;
+	conntrack_stamp unnamed;
 	struct flow_count *count;
 	struct payer payer;
 	__u32 *flows;
 	long error;
 
 	entry.flags = (flow->from_b ? CONNTRACK_OPENER_IS_B : 0) |
-		      (outcome->source.identity == IDENTITY_HOST ? CONNTRACK_OPENER_IS_HOST : 0) |
-		      (outcome->destination.identity == IDENTITY_HOST ? CONNTRACK_RESPONDER_IS_HOST : 0);
+		      (outcome->source.identity == IDENTITY_HOST ? CONNTRACK_OPENER_IS_HOST : 0);
 	entry.expires_ns = passage->now + conntrack_lifetime(flow->key.protocol, entry.flags);
 	entry.epoch = passage->epoch;
 	entry.endpoint_id[FLOW_OPENER] = outcome->source.endpoint_id;
@@ -177,9 +251,9 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 	payer = conntrack_payer(&entry);
 
 	/* A dead or replaced record must leave the account of whoever opened it. */
-	old = bpf_map_lookup_elem(&qn_conntrack, &flow->key);
-	if (old)
-		conntrack_remove(&flow->key, conntrack_payer(old));
+	place = bpf_map_lookup_elem(&qn_conntrack, &flow->key);
+	if (place && conntrack_copy(place, &flow->key, &passage->record))
+		conntrack_remove(place, &flow->key, &passage->record);
 
 	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 	if (!count) {
@@ -191,14 +265,25 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 			return DROP_MAP_CORRUPT;
 	}
 	flows = flow_counter(count, payer);
-	if (config_flows_per_endpoint && *flows >= config_flows_per_endpoint)
+	/* Signed: an account may be given to another endpoint too while we count on it, and fall below
+	 * nothing.
+	 */
+	if (config_flows_per_endpoint && (__s32)*flows >= (__s32)config_flows_per_endpoint)
 		return DROP_FLOW_LIMIT;
 	error = bpf_map_update_elem(&qn_conntrack, &flow->key, &entry, BPF_NOEXIST);
-	/* Another CPU made it since we looked: the same flow, judged the same way. */
-	if (error == -17 /* EEXIST */)
+	/* Another CPU made it since we looked: the same flow, judged the same way. Or is about to remove it.
+	 */
+	if (error == -EEXIST)
 		return DROP_NONE;
 	if (error)
 		return DROP_CONNTRACK_FULL;
 	__sync_fetch_and_add(flows, 1);
+	/* Without a nonce it is nobody's to remove, so this is it. */
+	place = bpf_map_lookup_elem(&qn_conntrack, &flow->key);
+	if (!place)
+		return DROP_MAP_CORRUPT;
+	unnamed = conntrack_stamp_of(&entry);
+	entry.nonce = bpf_get_prandom_u32() | 1;
+	conntrack_exchange(place, unnamed, conntrack_stamp_of(&entry));
 	return DROP_NONE;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "checksum.h"
+#include "config.h"
 #include "endpoint.h"
 #include "passage.h"
 
@@ -82,6 +83,8 @@ static __always_inline enum drop_reason deliver_flood(struct __sk_buff *skb, con
 {
 	struct flood flood = {.skb = skb, .network_id = self->network_id, .from_ifindex = self->ifindex};
 
+	if (config_explain)
+		return DROP_NONE; /* the copies would be real */
 	if (bpf_skb_store_bytes(skb, ETH_ALEN, self->gateway_mac, ETH_ALEN, 0))
 		return DROP_DELIVERY_FAILED;
 	bpf_for_each_map_elem(&qn_endpoints, flood_one, &flood, 0);

@@ -41,6 +41,20 @@ static __always_inline void party_from_endpoint(struct party *party, const struc
 	party->ifindex = endpoint->ifindex;
 }
 
+/* Who stands behind an interface, without the rest about the endpoint; false: nobody. */
+static __always_inline bool party_of_interface(__u32 ifindex, struct party *party)
+{
+	const volatile __u32 *head;
+	struct endpoint *found = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
+
+	if (!found)
+		return false;
+	party_from_endpoint(party, found);
+	barrier();
+	head = &found->ifindex; /* as in endpoint_of_interface() */
+	return *head == ifindex && party->ifindex == ifindex;
+}
+
 /*
  * Finds out whose address this is. DROP_NO_SUCH_ENDPOINT: it lies in a network and nobody has it. What is
  * neither in a network nor the node's own is the world's. Not inlined: asked once per flow, from several

@@ -56,26 +56,24 @@ static __always_inline enum drop_reason parse_quoted(struct __sk_buff *skb, stru
 }
 
 /*
- * The live record of the flow that an error is about, judged by the current rules, and the end that sent the
- * quoted packet, which is the end that gets the error. peer is the end of the quoted packet that self is not.
- * NULL: dropped for *reason.
+ * Finds the live record of the flow that an error is about (passage->record), judged by the current rules,
+ * and the end that sent the quoted packet, which is the end that gets the error. peer is the end of the
+ * quoted packet that self is not. Else the reason why it is dropped.
  */
-static __always_inline struct conntrack_entry *
-related_find(struct passage *passage, const struct ip_address *peer, enum flow_end *receiver, int *reason)
+static __always_inline int related_find(struct passage *passage, const struct ip_address *peer,
+					enum flow_end *receiver)
 {
-	struct conntrack_entry *entry;
+	struct conntrack_entry *place;
 
 	flow_of(&passage->quoted,
 		endpoint_network_contains(&passage->self, peer) ? passage->self.network_id : 0,
 		&passage->flow);
-	entry = conntrack_find(&passage->flow, passage->now);
-	if (!entry) {
-		*reason = DROP_ICMP_UNRELATED;
-		return NULL;
-	}
-	*receiver = flow_sender(&passage->flow, entry);
-	*reason = connection_recheck(passage, entry, *receiver);
-	return *reason ? NULL : entry;
+	/* Explained is the first packet of a flow, which no error is. */
+	place = config_explain ? NULL : conntrack_find(passage);
+	if (!place)
+		return DROP_ICMP_UNRELATED;
+	*receiver = flow_sender(&passage->flow, &passage->record);
+	return connection_recheck(passage, place, other_end(*receiver));
 }
 
 /*
@@ -85,9 +83,15 @@ related_find(struct passage *passage, const struct ip_address *peer, enum flow_e
 static __always_inline enum drop_reason flow_prepare(struct passage *passage, bool *is_error)
 {
 	struct packet *packet = &passage->packet;
+	enum drop_reason reason;
 
 	if (packet->fragment == FRAGMENT_LATER)
-		return fragment_follow(packet, passage->self.ifindex, passage->now);
+		return fragment_follow(packet, passage->self.id, passage->now);
+	if (packet->fragment == FRAGMENT_FIRST) {
+		reason = fragment_prepare(passage->self.id);
+		if (reason)
+			return reason;
+	}
 	if (packet->protocol != IPPROTO_ICMP && packet->protocol != IPPROTO_ICMPV6)
 		return DROP_NONE;
 	*is_error = icmp_is_error(packet);

@@ -55,7 +55,7 @@ struct packet {
 	__u16 ethertype; /* host byte order */
 	__u8 family;	 /* 4, 6, 0: not IP */
 	__u8 protocol;
-	__u8 fragment_protocol; /* see struct fragment_key */
+	__u8 fragment_protocol; /* see struct fragment_slot */
 	__u8 fragment;		/* enum fragment_part */
 	__u8 icmp_type;
 	__u8 icmp_code;
@@ -78,6 +78,10 @@ struct outcome {
 	struct party destination;
 	__u32 egress_rule;
 	__u32 ingress_rule;
+	__u32 audit_egress_rule; /* these, and audit_reason, valid only with audited */
+	__u32 audit_ingress_rule;
+	enum drop_reason audit_reason;
+	bool audited; /* the audited rules would have decided otherwise */
 	bool new_flow;
 };
 

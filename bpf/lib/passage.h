@@ -21,13 +21,14 @@ struct passage {
 	struct packet quoted; /* inside an ICMP error; filled only there */
 	struct outcome outcome;
 	struct flow flow;
-	struct endpoint self; /* whose interface this is */
-	struct endpoint peer; /* local receiver; filled on delivery */
-	__u64 now;	      /* CLOCK_MONOTONIC, ns */
-	__u32 length;	      /* of the frame as it came in, bytes */
-	__u32 epoch;	      /* of the policy; read once, so that the packet sees one generation */
-	__u32 scope;	      /* see struct conntrack_key */
-	int action;	      /* what the program returns when nothing dropped the packet */
+	struct conntrack_entry record; /* the flow's, but for its key; filled by conntrack_find() */
+	struct endpoint self;	       /* whose interface this is */
+	struct endpoint peer;	       /* local receiver; filled on delivery */
+	__u64 now;		       /* CLOCK_MONOTONIC, ns */
+	__u32 length;		       /* of the frame as it came in, bytes */
+	__u32 epoch;		       /* of the policy; read once, so that the packet sees one generation */
+	__u32 scope;		       /* see struct conntrack_key */
+	int action;		       /* what the program returns when nothing dropped the packet */
 };
 
 struct {

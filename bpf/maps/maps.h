@@ -72,7 +72,28 @@ struct {
 	__type(value, struct subject_value);
 } qn_policy_subjects SEC(".maps");
 
-/* Written by the programs. When full: DROP_CONNTRACK_FULL for new flows; known ones go on. */
+/* Written by the daemon, read once per flow and change. When full, the daemon refuses the change. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1048576);
+	__type(key, struct cidr_key);
+	__type(value, struct cidr_value);
+} qn_policy_cidrs SEC(".maps");
+
+/* Written by the daemon with an endpoint, read once per flow whose rules name ports. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 65536);
+	__type(key, struct named_port_key);
+	__type(value, struct named_port_value);
+} qn_named_ports SEC(".maps");
+
+/* Written and emptied by the programs alone. When full: DROP_CONNTRACK_FULL for new flows; known ones go on.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -91,13 +112,17 @@ struct {
 	__type(value, struct conntrack_sweep);
 } qn_sweep SEC(".maps");
 
-/* Written by the programs; least recently used entries make room. */
+/*
+ * Key: endpoint id. Written by the programs, an entry with the first fragment of an endpoint; removed by the
+ * daemon with the endpoint. When full: DROP_FRAGMENT_TABLE_FULL.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__uint(max_entries, 8192);
-	__type(key, struct fragment_key);
-	__type(value, struct fragment_entry);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct fragment_table);
 } qn_fragments SEC(".maps");
 
 /* Key: endpoint id. Written by the programs, entry removed by the daemon with the endpoint. */
@@ -144,3 +169,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } qn_event_loss SEC(".maps");
+
+/*
+ * Written by a program that was loaded to explain, read by the daemon after it ran it. Not pinned: each such
+ * program has its own.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct explanation);
+} explanations SEC(".maps");

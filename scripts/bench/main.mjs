@@ -2,15 +2,19 @@
  * npm run bench [-- options]. The exit code says whether everything could be measured, not whether it is fast.
  */
 import { parseArgs } from 'node:util';
+import { change } from './change.mjs';
 import { cni } from './cni.mjs';
 import { datapath } from './datapath.mjs';
 import { machine } from './machine.mjs';
+import { nftables } from './nftables.mjs';
+import { policy } from './policy.mjs';
 import { programs } from './programs.mjs';
 import { markdown, table } from './report.mjs';
 import { scale } from './scale.mjs';
 import { start } from './start.mjs';
+import { verdict } from './verdict.mjs';
 
-const PARTS = { datapath, programs, cni, scale, start };
+const PARTS = { datapath, programs, verdict, nftables, policy, change, cni, scale, start };
 
 const HELP = `npm run bench [-- options]
   --only part,…   of ${Object.keys(PARTS).join(', ')}; all of them by default

@@ -2,45 +2,51 @@
  * What the program on the way of every packet costs by itself: one frame, run again and again in the kernel
  * (BPF_PROG_TEST_RUN), nothing delivered.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
-import { EndpointTable } from '../../dist/datapath/endpoint-table.js';
-import { PolicyTable } from '../../dist/datapath/policy-table.js';
-import { loadPrograms, preparePins } from '../../dist/datapath/programs.js';
-import { parseCidr } from '../../dist/model/address.js';
-import { loadSettings } from '../../dist/model/settings-load.js';
-import { waitForPrograms } from '../../dist/native/rcu.js';
-import { Netns } from '../../dist/netns/index.js';
 import { Cleanup } from './cleanup.mjs';
+import { loadCosts } from './costs.mjs';
 import { TCP, tcpFrame } from './frames.mjs';
+import { ALLOW, endpoint, load, MAC, subject, TIER } from './loaded.mjs';
 import { line } from './report.mjs';
 import { median } from './statistics.mjs';
 
 const PACKETS = 200_000;
 const FLOWS = 4_000;
-const NETWORK = 1;
 const PORT = 80;
-/** One for all: so the frame is the same after the program has addressed it to the receiver, and can go again. */
-const MAC = '06:00:00:00:00:01';
 const ADDRESSES = { 4: ['198.18.0.2', '198.18.0.3'], 6: ['fd00:be:1::2', 'fd00:be:1::3'] };
-/** In struct __sk_buff. */
-const CONTEXT = { size: 192, ifindex: 40 };
-/** Verdict of the hook: redirected, that is delivered. */
-const REDIRECTED = 7;
 
 export function programs({ rounds }) {
   return Cleanup.during(async (cleanup) => {
-    const run = await load(cleanup);
-    return [4, 6].flatMap((family) => {
-      const what = (flow) => `from_container, ${flow} flow, IPv${family}`;
-      const opened = newFlows(run, family);
-      const established = Array.from({ length: rounds }, () => run(segment(family, 1024, TCP.ACK), PACKETS));
-      return [
-        line({ part: 'programs', what: what('established'), unit: 'ns', ours: median(established) }),
-        line({ part: 'programs', what: what('new'), unit: 'ns', ours: median(opened) }),
-      ];
-    });
+    const site = await load(cleanup, { receivers: [endpoint(1, 1000)], change: rules() });
+    const { run, directory } = site;
+    const opened = { 4: newFlows(run, 4), 6: newFlows(run, 6) };
+    const part = await loadCosts(cleanup, directory, site, 1);
+    const times = { 4: [], 6: [], conntrack: [], counter: [] };
+    for (let round = 0; round < rounds; round++) {
+      for (const family of [4, 6]) times[family].push(run(segment(family, 1024, TCP.ACK), PACKETS));
+      const nothing = part('nothing');
+      for (const name of ['conntrack', 'counter']) times[name].push(part(name) - nothing);
+    }
+    const about = { part: 'programs', unit: 'ns' };
+    const established = median(times[4]);
+    return [
+      ...[4, 6].flatMap((family) => [
+        line({
+          ...about,
+          what: `from_container, established flow, IPv${family}`,
+          ours: median(times[family]),
+        }),
+        line({ ...about, what: `from_container, new flow, IPv${family}`, ours: median(opened[family]) }),
+      ]),
+      ...['conntrack', 'counter'].map((name) =>
+        line({
+          ...about,
+          what: `of it the lookup of the ${name === 'counter' ? name : 'flow'}`,
+          ours: median(times[name]),
+          other: 'all of it, IPv4',
+          theirs: established,
+        }),
+      ),
+    ];
   });
 }
 
@@ -55,71 +61,24 @@ function segment(family, sourcePort, flags) {
   return tcpFrame({ mac: MAC, source, destination, sourcePort, destinationPort: PORT, flags, payload });
 }
 
-/** Two endpoints and the rules that let one talk to the other; returns what runs a frame and tells ns per packet. */
-async function load(cleanup) {
-  const bpffs = `/sys/fs/bpf/${basename(mkdtempSync(join(tmpdir(), 'quantum-bench-programs-')))}`;
-  cleanup.add(() => rmSync(join(tmpdir(), basename(bpffs)), { recursive: true }));
-  cleanup.add(() => rmSync(bpffs, { recursive: true, force: true }));
-  const settings = loadSettings({ argv: [], env: { QUANTUM_FLOWS_PER_ENDPOINT: '0' }, readFile: () => '' });
-  const loaded = await loadPrograms(settings, preparePins(bpffs));
-  cleanup.add(() => loaded[Symbol.dispose]());
-  const netns = Netns.create();
-  cleanup.add(() => netns.close());
-  const ifindexes = [0, 1].map((at) => {
-    netns.rtnl.createVeth({ name: `host${at}`, peerName: `peer${at}` });
-    return netns.link(`host${at}`).index;
-  });
-
-  const table = new EndpointTable(loaded.maps);
-  for (const at of [0, 1]) table.put(endpoint(at, ifindexes[at]));
-  for (const cidr of ['198.18.0.0/24', 'fd00:be:1::/64']) {
-    table.putPrefix({ cidr: parseCidr(cidr), networkId: NETWORK });
-  }
-  await new PolicyTable(loaded.maps, waitForPrograms).applyUnobserved(rules());
-
-  const context = new Uint8Array(CONTEXT.size);
-  new DataView(context.buffer).setUint32(CONTEXT.ifindex, ifindexes[0], true);
-  return (data, repeat) => {
-    const { returnValue, durationNs } = netns.run(() =>
-      loaded.fromContainer.testRun({ data, context, repeat }),
-    );
-    if (returnValue !== REDIRECTED) throw new Error(`the program answered ${returnValue}`);
-    return durationNs;
-  };
-}
-
-function endpoint(at, ifindex) {
-  return {
-    ifindex,
-    id: at + 1,
-    networkId: NETWORK,
-    identity: 256 + at,
-    ip4: { address: ADDRESSES[4][at], prefixLength: 24 },
-    ip6: { address: ADDRESSES[6][at], prefixLength: 64 },
-    mac: MAC,
-    gatewayMac: MAC,
-    multicast: false,
-    broadcast: false,
-  };
-}
-
+/** The rules that let one talk to the other. */
 function rules() {
-  const key = (subject, peer, direction) => ({
-    subject,
+  const key = (of, peer, direction) => ({
+    subject: of,
     peer,
     direction,
+    tier: TIER.networkPolicy,
     protocol: 6,
     portBits: 16,
     port: PORT,
   });
-  const decision = { rule: 1, precedence: 1, verdict: 1 };
-  const portBits = { egress: 1 << 16, ingress: 1 << 16 };
   return {
     set: [
-      { key: key(256, 257, 0), decision },
-      { key: key(257, 256, 1), decision },
+      { key: key(256, 257, 0), decision: ALLOW },
+      { key: key(257, 256, 1), decision: ALLOW },
     ],
-    delete: [],
-    subjects: { set: [256, 257].map((identity) => ({ identity, portBits })), delete: [] },
+    subjects: [256, 257].map((identity) =>
+      subject(identity, { egress: [16], ingress: [16], tier: TIER.networkPolicy }),
+    ),
   };
 }

@@ -14,6 +14,7 @@ const WARM_UP = 100;
 const IDLE_MS = 30_000;
 const MB = 1e6;
 const MEMORY_GOAL = '<= 150';
+const RESTART_GOAL = '<= 3';
 
 const KINDS = [
   { what: 'equal labels', labelsOf: () => ({ app: 'web' }), policies: 0 },
@@ -55,7 +56,12 @@ function measure({ what, labelsOf, policies }, { endpoints: count, rounds }) {
       line({ ...about(`memory right after the ${count}th`), ...memory, ours: busy }),
       line({ ...about(`memory ${IDLE_MS / 1000} s later`), ...memory, ours: rested }),
       line({ ...about(`idle with ${count}`), unit: '% of a CPU', ours: idle }),
-      line({ ...about(`restart with ${count} until ready`), unit: 's', ours: restart / 1000 }),
+      line({
+        ...about(`restart with ${count} until ready`),
+        unit: 's',
+        ours: restart / 1000,
+        goal: RESTART_GOAL,
+      }),
     ];
   });
 }

@@ -10,6 +10,8 @@ const EXPORTED_STRUCT = 'export_struct_';
 const EXPORTED_ENUM = 'export_enum_';
 const SETTING = 'config_';
 const PAD = /^pad\d*$/;
+/** The kernel keeps it from user space: reads as zero, and a write leaves it. */
+const HIDDEN = 'bpf_spin_lock';
 
 /** Described by its own output, not as a struct. */
 const TEXTS_STRUCT = 'drop_reason_texts';
@@ -57,7 +59,7 @@ function describeStruct(btf, type) {
     name: type.name,
     size: type.size,
     fields: members
-      .filter(({ name }) => !PAD.test(name))
+      .filter(({ name, member }) => !PAD.test(name) && btf.bare(member.type_id).name !== HIDDEN)
       .map(({ name, offset, member }) => ({ name, offset, value: describeValue(btf, member.type_id) })),
   };
 }

@@ -6,6 +6,9 @@ import { camelCase, pascalCase } from './names.mjs';
 /** An address is handled as its 16 bytes everywhere, never as four words. */
 const ADDRESS_STRUCT = 'ip_address';
 
+/** Longer arrays are declared as arrays of any length; their codecs know better. */
+const LONGEST_TUPLE = 8;
+
 export function renderTypescript(abi) {
   const declared = new Set();
   const structs = inOrderOfUse(abi.structs).map((struct) =>
@@ -115,6 +118,7 @@ function typeOf(value) {
     case 'struct':
       return value.name === ADDRESS_STRUCT ? 'Uint8Array' : pascalCase(value.name);
     case 'array':
+      if (value.length > LONGEST_TUPLE) return `${typeOf(value.element)}[]`;
       return `[${Array(value.length).fill(typeOf(value.element)).join(', ')}]`;
   }
 }

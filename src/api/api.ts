@@ -19,13 +19,14 @@ import { describeRoutes, openapiRoute } from './openapi.js';
 import { KnownPaths } from './paths.js';
 import { type CniService, cniRoutes } from './routes/cni.js';
 import { containerRoutes } from './routes/containers.js';
+import { explainRoutes } from './routes/explain.js';
 import { flowRoutes } from './routes/flows.js';
 import { healthRoutes, type MetricsText, metricsRoutes } from './routes/health.js';
 import { inventoryRoutes } from './routes/inventory.js';
 import { namespaceRoutes } from './routes/namespaces.js';
 import { networkRoutes } from './routes/networks.js';
 import { policyRoutes } from './routes/policies.js';
-import { type Api, encodeAnswers, validateBodyAs } from './schemas.js';
+import { type Api, encodeAnswers, validateRequest } from './schemas.js';
 
 /** What the API tells about itself. */
 export interface ApiObserver {
@@ -71,7 +72,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   const paths = new KnownPaths();
 
   app.setErrorHandler(answerFailure);
-  app.setValidatorCompiler(validateBodyAs('INVALID_REQUEST', 'request'));
+  app.setValidatorCompiler(validateRequest);
   app.setSerializerCompiler(encodeAnswers);
   acceptJson(app);
 
@@ -104,6 +105,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     containerRoutes(api, node);
     inventoryRoutes(api, node);
     namespaceRoutes(api, node);
+    explainRoutes(api, node);
     flowRoutes(api, node, (count) => metrics.flowsLost(count));
     healthRoutes(api, node, version);
     metricsRoutes(api, metrics);

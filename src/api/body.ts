@@ -1,8 +1,7 @@
 /** Bodies of requests: read whole within a limit, then parsed as JSON or YAML. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AppError } from '../model/errors.js';
-import { POLICY_TEXT_MAX } from '../model/policy.js';
-import { parseYaml } from '../model/yaml-text.js';
+import { parseYamlDocuments } from '../model/yaml-text.js';
 
 /** Largest body of a request, bytes. */
 export const BODY_BYTES_MAX = 1 << 20;
@@ -21,11 +20,17 @@ export function acceptJson(app: FastifyInstance): void {
   );
 }
 
-/** Takes YAML as well, in the scope of `app`. */
-export function acceptYaml(app: FastifyInstance): void {
-  app.addContentTypeParser([...YAML_TYPES], async (_request: FastifyRequest, payload: Payload) =>
-    parseYaml(await readBody(payload, POLICY_TEXT_MAX)),
-  );
+/** What a body of YAML is: any number of documents. */
+export class Documents {
+  constructor(readonly values: readonly unknown[]) {}
+}
+
+/** Takes YAML as well, in the scope of `app`; its bodies are `Documents`. */
+export function acceptYaml(app: FastifyInstance, max: { documents: number; bytes: number }): void {
+  app.addContentTypeParser([...YAML_TYPES], async (_request: FastifyRequest, payload: Payload) => {
+    const text = await readBody(payload, max.bytes);
+    return new Documents(parseYamlDocuments(text, max.documents));
+  });
 }
 
 type Payload = AsyncIterable<unknown>;

@@ -1,6 +1,7 @@
 /** Flows as the API tells them: a line for each verdict, and a line for what a slow reader has missed. */
 import { z } from 'zod';
 import { containerId, dnsLabel, labels, timestamp } from '../model/names.js';
+import { attribution, auditedVerdict, dropReason, isolatedBy, packetVerdict } from '../model/verdict.js';
 import type { FlowEvent } from '../vnet/services.js';
 
 /** Most events that one request may ask for. */
@@ -19,13 +20,11 @@ const flowParty = z
   })
   .meta({ id: 'FlowParty', description: 'One side of a flow' });
 
-const verdict = z.enum(['allowed', 'dropped']);
-
 export const flowEvent = z
   .strictObject({
     time: timestamp,
-    verdict,
-    reason: z.string().describe('Drop reason; `NONE` when allowed'),
+    verdict: packetVerdict,
+    reason: dropReason,
     direction: z.enum(['egress', 'ingress']),
     network: z.string().optional(),
     protocol: z.string().optional(),
@@ -33,8 +32,9 @@ export const flowEvent = z
     destination: flowParty,
     icmp_type: z.int().optional(),
     icmp_code: z.int().optional(),
-    egress_rule: z.string().optional().describe('Rule that decided for the source'),
-    ingress_rule: z.string().optional().describe('Rule that decided for the destination'),
+    ...attribution,
+    isolated_by: isolatedBy.optional(),
+    audit: auditedVerdict.optional(),
     bytes: z.int(),
   })
   .meta({ id: 'FlowEvent', description: 'A verdict about a packet' });
@@ -52,9 +52,14 @@ export const flowQuery = z.strictObject({
     .default('false')
     .transform((text) => text === 'true')
     .describe('Go on with new events until the caller leaves'),
-  verdict: verdict.optional().describe('Only flows of this verdict'),
+  verdict: packetVerdict.optional().describe('Only flows of this verdict'),
   network: dnsLabel.optional().describe('Only flows of this network'),
   container_id: containerId.optional().describe('Only flows from or to this container'),
+  audited: z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((text) => text === 'true')
+    .describe('Only flows that the audited policies would have decided otherwise'),
   limit: z.coerce
     .number()
     .int()
@@ -69,6 +74,7 @@ export type FlowQuery = z.output<typeof flowQuery>;
 export function matchesFlow(query: FlowQuery, event: FlowEvent): boolean {
   const { network, container_id } = query;
   const parties = [event.source, event.destination];
+  if (query.audited && event.audit === undefined) return false;
   if (query.verdict !== undefined && event.verdict !== query.verdict) return false;
   if (
     network !== undefined &&

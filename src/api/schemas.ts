@@ -10,8 +10,10 @@ import type {
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { AppError, ERRORS, type ErrorCode, parseWith } from '../model/errors.js';
+import { policyName } from '../model/kubernetes.js';
 import { CLUSTER_WIDE, containerId, dnsLabel, interfaceName } from '../model/names.js';
-import { policyName } from '../model/policy.js';
+import { parsePolicies } from '../model/policy-request.js';
+import { Documents } from './body.js';
 
 /** A fastify instance whose routes are typed by their zod schemas. */
 export type Api = FastifyInstance<
@@ -22,22 +24,40 @@ export type Api = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** Turns requests into typed values, or fails with the path of each bad field; a bad body with `code`. */
-export function validateBodyAs(code: ErrorCode, what: string) {
-  return ({ schema, httpPart }: { schema: unknown; httpPart?: string }) => {
-    const [failure, part] = httpPart === 'body' ? [code, what] : (['INVALID_REQUEST', httpPart] as const);
-    return (data: unknown) => {
-      if (httpPart === 'body' && (data === undefined || data === null)) {
-        const message = 'the request has no body';
-        return { error: new AppError(failure, message, { details: [{ path: '', message }] }) };
-      }
-      try {
-        return { value: parseWith(schema as z.ZodType, data, failure, part) };
-      } catch (error) {
-        return { error: error as Error };
-      }
-    };
+type Validator = (data: unknown) => { value: unknown } | { error: Error };
+
+/** Turns requests into typed values, or fails with the path of each bad field. */
+export function validateRequest({ schema, httpPart }: { schema: unknown; httpPart?: string }): Validator {
+  const what = httpPart === 'body' ? 'request' : httpPart;
+  return validator((data) => {
+    if (httpPart === 'body') requireBody(data, 'INVALID_REQUEST');
+    return parseWith(schema as z.ZodType, data, 'INVALID_REQUEST', what);
+  });
+}
+
+/** The same where the body is policies: it becomes a PolicyRequest. */
+export function validatePolicies(part: { schema: unknown; httpPart?: string }): Validator {
+  if (part.httpPart !== 'body') return validateRequest(part);
+  return validator((data) => {
+    requireBody(data, 'INVALID_POLICY');
+    return parsePolicies(data instanceof Documents ? data.values : [data]);
+  });
+}
+
+function validator(parse: (data: unknown) => unknown): Validator {
+  return (data) => {
+    try {
+      return { value: parse(data) };
+    } catch (error) {
+      return { error: error as Error };
+    }
   };
+}
+
+function requireBody(data: unknown, code: ErrorCode): void {
+  if (data !== undefined && data !== null) return;
+  const message = 'the request has no body';
+  throw new AppError(code, message, { details: [{ path: '', message }] });
 }
 
 /** Objects that are known to fit their schema. They are replaced, never changed, by who made them. */

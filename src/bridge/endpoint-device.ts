@@ -8,20 +8,18 @@ import type { Endpoint } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import { KernelError } from '../native/errors.js';
-import type { LinkInfo, NetnsHandle, RouteInfo, Rtnl } from '../native/net.js';
+import type { LinkInfo, NetnsHandle, RouteInfo, Rtnl, VethIndexes } from '../native/net.js';
 import { expediteGracePeriods } from '../native/rcu.js';
 import { endpointAlias, ownerOf } from './aliases.js';
 import { guardInterface } from './guard.js';
+import type { HostNeighbour, HostPaths, HostRoute } from './host-paths.js';
 import { networkMtu } from './network-device.js';
 
 /** Of `lo`, the first interface of every network namespace (LOOPBACK_IFINDEX of linux/net_namespace.h). */
 const LOOPBACK_INDEX = 1;
 
-/** Indexes of the host's end and of the container's, each in its own namespace. */
-export interface PairIndexes {
-  index: number;
-  peerIndex: number;
-}
+/** Of one family, that a container may have: it can make as many as it likes, and we would read them all. */
+const ROUTES_MAX = 4096;
 
 /** A route inside the container, as CNI writes it; without `gw` by the network's gateway. */
 export interface ContainerRoute {
@@ -58,39 +56,73 @@ export function createPair(
   netns: NetnsHandle,
   endpoint: Endpoint,
   network: Network,
-): PairIndexes {
+): VethIndexes {
   try {
-    host.createVeth({
+    return host.createVeth({
       name: endpoint.host_interface,
       alias: endpointAlias(endpoint.id),
       mtu: networkMtu(network),
       peerName: endpoint.interface_name,
       peerNetns: netns,
       peerMac: endpoint.mac_address,
+      addrGenMode: 'none',
     });
   } catch (error) {
     if (error instanceof KernelError && error.code === 'EEXIST')
       throw interfaceExists(endpoint.interface_name, error);
     throw error;
   }
-  const link = host.link(endpoint.host_interface);
-  if (link?.peerIndex === undefined) throw new Error(`interface ${endpoint.host_interface} vanished`);
-  return { index: link.index, peerIndex: link.peerIndex };
 }
 
 export function interfaceExists(name: string, cause?: unknown): AppError {
   return new AppError('INTERFACE_EXISTS', `the container has an interface ${name} already`, { cause });
 }
 
-/** Takes the host's side up, with the routes and neighbours that lead to the container. Repeatable. */
+/**
+ * Takes the host's side up, with the routes and neighbours that lead to the container. Repeatable.
+ *
+ * The host speaks from the gateway's address, the one that containers know. Left to itself the kernel would take the
+ * first address of the node's first interface, so that a UDP server asked at the gateway would answer from elsewhere.
+ */
 export function configureHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
-  host.setLink(index, { addrGenMode: 'none' });
   guardInterface(endpoint.host_interface);
   host.setLink(index, { up: true });
-  for (const leg of legsOf(endpoint, network)) {
-    host.setNeighbour({ index, address: leg.address, mac: endpoint.mac_address, permanent: true });
-    host.addRoute({ destination: leg.hostRoute, index, scope: 'link', source: leg.gateway, replace: true });
+  for (const { neighbour, route } of hostSideOf(index, endpoint, network)) {
+    host.setNeighbour({ ...neighbour, permanent: true });
+    host.addRoute({ ...route, scope: 'link', replace: true });
   }
+}
+
+/**
+ * The same of a pair that was found, and of which somebody may have changed what createPair() has set. What `present`
+ * has is not written again: with a thousand containers that is most of what a start does.
+ */
+export function restoreHostSide(
+  host: Rtnl,
+  link: LinkInfo,
+  endpoint: Endpoint,
+  network: Network,
+  present: HostPaths,
+): void {
+  if (link.addrGenMode !== 'none') host.setLink(link.index, { addrGenMode: 'none' });
+  guardInterface(endpoint.host_interface);
+  if (!link.up) host.setLink(link.index, { up: true });
+  for (const { neighbour, route } of hostSideOf(link.index, endpoint, network)) {
+    if (!present.hasNeighbour(neighbour)) host.setNeighbour({ ...neighbour, permanent: true });
+    if (!present.hasRoute(route)) host.addRoute({ ...route, scope: 'link', replace: true });
+  }
+}
+
+/** For each of its addresses what the host needs to reach it. */
+function hostSideOf(
+  index: number,
+  endpoint: Endpoint,
+  network: Network,
+): { neighbour: HostNeighbour; route: HostRoute }[] {
+  return legsOf(endpoint, network).map(({ address, hostRoute, gateway }) => ({
+    neighbour: { index, address, mac: endpoint.mac_address },
+    route: { destination: hostRoute, index, source: gateway },
+  }));
 }
 
 /**
@@ -130,7 +162,7 @@ export function configuredRoutes(
   routes: readonly ContainerRoute[],
 ): ContainerRoute[] | undefined {
   const index = inside.link(endpoint.interface_name)?.index;
-  const present = inside.routes();
+  const present = inside.routes(undefined, ROUTES_MAX);
   const made: ContainerRoute[] = [];
   for (const { destination, dst, gw } of wantedRoutes(legsOf(endpoint, network), routes)) {
     const found = present.filter((route) => route.destination === destination);
@@ -187,24 +219,35 @@ export function inspectEndpointDevice(
     problems.push(`${endpoint.interface_name} is not the other end of ${endpoint.host_interface}`);
   }
   const present = inside.addresses(inner.index);
-  const hostRoutes = host.routes();
-  const insideRoutes = inside.routes();
+  const insideRoutes = routesInside(inside);
+  if (insideRoutes === undefined) problems.push('the container has more routes than are looked through');
   for (const leg of legsOf(endpoint, network)) {
     if (!present.some((found) => found.address === leg.address && found.prefixLength === leg.prefixLength)) {
       problems.push(
         `${endpoint.interface_name} does not have the address ${leg.address}/${leg.prefixLength}`,
       );
     }
-    if (!hostRoutes.some((route) => route.destination === leg.hostRoute && route.index === outer.index)) {
+    const taken = host.routeTo(leg.address);
+    if (!taken.some((route) => route.destination === leg.hostRoute && route.index === outer.index)) {
       problems.push(`the host has no route to ${leg.address}`);
     }
   }
   for (const route of routes) {
-    if (!insideRoutes.some((found) => isRoute(found, route, inner.index))) {
+    if (insideRoutes && !insideRoutes.some((found) => isRoute(found, route, inner.index))) {
       problems.push(`the container has no route to ${route.dst}`);
     }
   }
   return problems;
+}
+
+/** Undefined: too many. */
+function routesInside(inside: Rtnl): RouteInfo[] | undefined {
+  try {
+    return inside.routes(undefined, ROUTES_MAX);
+  } catch (error) {
+    if (error instanceof KernelError && error.code === 'E2BIG') return undefined;
+    throw error;
+  }
 }
 
 function inspectLink(link: LinkInfo, name: string, mac: string): string[] {

@@ -55,7 +55,10 @@ function flagsOf(path: readonly string[], field: z.ZodType): Flag[] {
     const option = flag(`--${single} <key=value,...>`, `; keys: ${keys}`);
     return [{ path, option: option.argParser(collect(objectOf(element.shape as Shape))) }];
   }
-  if (inner instanceof z.ZodNumber) return [{ path, option: flag(`--${name} <n>`).argParser(wholeNumber) }];
+  const isNumber =
+    inner instanceof z.ZodLiteral && [...inner.values].every((value) => typeof value === 'number');
+  if (inner instanceof z.ZodNumber || isNumber)
+    return [{ path, option: flag(`--${name} <n>`).argParser(wholeNumber) }];
   return [{ path, option: flag(`--${name} <value>`) }];
 }
 

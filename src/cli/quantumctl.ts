@@ -29,6 +29,7 @@ const COMMANDS: readonly { name: string; text: string; load: () => Promise<Comma
   { name: 'endpoint', text: 'everything that is attached', load: () => import('./commands/endpoint.js') },
   { name: 'identity', text: 'identities', load: () => import('./commands/identity.js') },
   { name: 'flows', text: 'verdicts about packets', load: () => import('./commands/flows.js') },
+  { name: 'explain', text: 'what would become of a packet', load: () => import('./commands/explain.js') },
   { name: 'status', text: 'how the daemon is', load: () => import('./commands/status.js') },
 ];
 

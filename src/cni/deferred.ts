@@ -3,8 +3,8 @@
  * the socket, named `<container id>@<interface>@<network>.json`, holding the request as the socket takes it.
  * native/cni/spool.cc writes them.
  */
-import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { constants, lstatSync, mkdirSync, readdirSync } from 'node:fs';
+import { type FileHandle, lstat, open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type CniCall, cniCall } from '../model/cni.js';
 import type { Log } from './ports.js';
@@ -37,7 +37,7 @@ export class DeferredCalls {
   /** The calls that wait, or those of one container's interface. Removes what no writer finished. */
   async list(of?: { container_id: string; interface_name: string }): Promise<DeferredCall[]> {
     const calls: DeferredCall[] = [];
-    for (const name of await this.#names()) {
+    for (const name of this.#names()) {
       const [, container_id, interface_name, network] = NAME.exec(name) ?? [];
       if (container_id === undefined || interface_name === undefined || network === undefined) {
         await this.#removeAbandoned(name);
@@ -76,10 +76,16 @@ export class DeferredCalls {
   /**
    * The names in the directory, which is made when it is not there. None when the directory is open to
    * others: what stands in it would be carried out with our rights.
+   *
+   * Every ADD and DEL asks. The directory is in memory and all but always empty, so that handing it to another thread
+   * and waiting for that one's turn takes longer than looking.
    */
-  async #names(): Promise<string[]> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    const status = await lstat(this.#directory);
+  #names(): string[] {
+    const status = lstatSync(this.#directory, { throwIfNoEntry: false });
+    if (status === undefined) {
+      mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+      return [];
+    }
     if (!status.isDirectory() || status.uid !== process.geteuid?.() || (status.mode & 0o077) !== 0) {
       this.#log.warn(
         { path: this.#directory },
@@ -87,7 +93,7 @@ export class DeferredCalls {
       );
       return [];
     }
-    return await readdir(this.#directory);
+    return readdirSync(this.#directory);
   }
 
   async #removeAbandoned(name: string): Promise<void> {

@@ -28,6 +28,7 @@ const address = z
   .transform((text) => text.replace(/\/[0-9]{1,3}$/, ''))
   .pipe(ipAddress);
 const addresses = z.array(address).max(16);
+const listedAddresses = addresses.optional();
 
 /** Capability arguments (CONVENTIONS.md, "Dynamic Plugin specific fields"); Go writes null for what is empty. */
 const runtimeConfig = z.looseObject({
@@ -53,15 +54,11 @@ const runtimeConfig = z.looseObject({
     .nullish(),
 });
 export type RuntimeConfig = z.output<typeof runtimeConfig>;
+const withRuntimeConfig = z.looseObject({ runtimeConfig: runtimeConfig.optional() });
 
 /** The capability arguments of a configuration. Throws INVALID_CNI_CONFIG, UNSUPPORTED_CNI_FIELD. */
 export function parseRuntimeConfig(configuration: CniConfiguration): RuntimeConfig {
-  const given = parseWith(
-    z.looseObject({ runtimeConfig: runtimeConfig.optional() }),
-    configuration,
-    'INVALID_CNI_CONFIG',
-    'network configuration',
-  );
+  const given = parseWith(withRuntimeConfig, configuration, 'INVALID_CNI_CONFIG', 'network configuration');
   const parsed = given.runtimeConfig ?? {};
   for (const [key, value] of Object.entries(parsed)) {
     if (value == null || Object.hasOwn(runtimeConfig.shape, key) || IGNORED_CAPABILITIES.has(key)) continue;
@@ -114,7 +111,7 @@ function requestedAddresses(
 ): Pick<EndpointRequest, 'ip_address' | 'ip6_address'> {
   const listed =
     runtime.ips ??
-    parseWith(addresses.optional(), configuration.args?.cni?.ips, 'INVALID_CNI_CONFIG', 'args.cni.ips') ??
+    parseWith(listedAddresses, configuration.args?.cni?.ips, 'INVALID_CNI_CONFIG', 'args.cni.ips') ??
     (cniArguments.ip === undefined ? [] : [cniArguments.ip]);
   const wanted: { ip_address?: string; ip6_address?: string } = {};
   for (const text of listed) {

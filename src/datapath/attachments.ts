@@ -13,16 +13,18 @@ import {
   tcxSupported,
 } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
+import type { NetnsHandle } from '../native/net.js';
 import { expediteGracePeriods } from '../native/rcu.js';
 
 const HOOKS = [
   { direction: 'ingress', program: 'from_container' },
   { direction: 'egress', program: 'to_container' },
 ] as const;
-type Hook = (typeof HOOKS)[number];
+type Hook = (typeof HOOKS)[number] | typeof GUARD;
 
 /** A pin of ours; whatever else stands in the directory is somebody else's. */
-const PIN = /^(qn[0-9a-f]{8})_(?:from_container|to_container)$/;
+const PIN = /^(qn[0-9a-f]{8})_(?:from_container|to_container|leave_container)$/;
+const GUARD = { direction: 'egress', program: 'leave_container' } as const;
 
 export interface Attachable {
   /** Name of the host's side of the veth; pins are named after it. */
@@ -37,6 +39,11 @@ export interface Attachments {
   attach(target: Attachable): void;
   /** Like attach(), but takes over what an earlier daemon left. True: something was missing and had to be attached. */
   adopt(target: Attachable): boolean;
+  /**
+   * Puts the current leave_container on the container's side, or takes over what is there. True: it had to be attached.
+   * `open` is called only then; it opens the namespace, and tells the interface there. Without TCX nothing is done.
+   */
+  guard(interfaceName: string, open: () => ContainerSide): boolean;
   /** Whether the current programs are on both hooks. */
   isAttached(target: Attachable): boolean;
   /** Takes them off; nothing there is fine. */
@@ -50,6 +57,13 @@ export interface Attachments {
 export interface AttachedPrograms {
   fromContainer: BpfProgram;
   toContainer: BpfProgram;
+  leaveContainer: BpfProgram | undefined;
+}
+
+/** The container's side of a veth, in its namespace. */
+export interface ContainerSide {
+  netns: NetnsHandle;
+  ifindex: number;
 }
 
 export function openAttachments(programs: AttachedPrograms, linksDirectory: string): Attachments {
@@ -57,11 +71,16 @@ export function openAttachments(programs: AttachedPrograms, linksDirectory: stri
 }
 
 function programFor(hook: Hook, programs: AttachedPrograms): BpfProgram {
-  return hook.program === 'from_container' ? programs.fromContainer : programs.toContainer;
+  if (hook.program === 'from_container') return programs.fromContainer;
+  if (hook.program === 'to_container') return programs.toContainer;
+  if (programs.leaveContainer === undefined) throw new Error('leave_container is not loaded');
+  return programs.leaveContainer;
 }
 
 class TcxAttachments implements Attachments {
   readonly kind = 'tcx';
+  /** Ids of the programs, asked for once: they never change. */
+  private readonly ids = new Map<BpfProgram, number>();
 
   constructor(
     private readonly programs: AttachedPrograms,
@@ -86,17 +105,29 @@ class TcxAttachments implements Attachments {
         this.removePin(hook, target.interface);
         this.create(hook, target);
         repaired = true;
-      } else if (link.info().programId !== programFor(hook, this.programs).info().id) {
-        link.update(programFor(hook, this.programs));
-      }
+      } else this.update(hook, link);
     }
     return repaired;
   }
 
+  guard(interfaceName: string, open: () => ContainerSide): boolean {
+    {
+      using link = this.open(GUARD, { interface: interfaceName, ifindex: undefined });
+      if (link !== undefined) {
+        this.update(GUARD, link);
+        return false;
+      }
+    }
+    this.removePin(GUARD, interfaceName);
+    const { netns, ifindex } = open();
+    netns.run(() => this.create(GUARD, { interface: interfaceName, ifindex }));
+    return true;
+  }
+
   isAttached(target: Attachable): boolean {
-    return HOOKS.every((hook) => {
-      using link = this.open(hook, target);
-      return link !== undefined && link.info().programId === programFor(hook, this.programs).info().id;
+    return [...HOOKS, GUARD].every((hook) => {
+      using link = this.open(hook, hook === GUARD ? { ...target, ifindex: undefined } : target);
+      return link !== undefined && this.isCurrent(hook, link);
     });
   }
 
@@ -109,7 +140,18 @@ class TcxAttachments implements Attachments {
   }
 
   unpin(interfaceName: string): void {
-    for (const hook of HOOKS) this.removePin(hook, interfaceName);
+    for (const hook of [...HOOKS, GUARD]) this.removePin(hook, interfaceName);
+  }
+
+  private update(hook: Hook, link: BpfLink): void {
+    if (!this.isCurrent(hook, link)) link.update(programFor(hook, this.programs));
+  }
+
+  private isCurrent(hook: Hook, link: BpfLink): boolean {
+    const program = programFor(hook, this.programs);
+    const id = this.ids.get(program) ?? program.info().id;
+    this.ids.set(program, id);
+    return link.info().programId === id;
   }
 
   private path(hook: Hook, interfaceName: string): string {
@@ -132,8 +174,11 @@ class TcxAttachments implements Attachments {
     }
   }
 
-  /** The pinned link, if it is on that very interface; a link of an interface that is gone has ifindex 0. */
-  private open(hook: Hook, target: Attachable): BpfLink | undefined {
+  /**
+   * The pinned link, if it is on that very interface (undefined: on any); a link of an interface that is gone has
+   * ifindex 0.
+   */
+  private open(hook: Hook, target: { interface: string; ifindex: number | undefined }): BpfLink | undefined {
     let link: BpfLink;
     try {
       link = BpfLink.fromPin(this.path(hook, target.interface));
@@ -143,7 +188,8 @@ class TcxAttachments implements Attachments {
         return undefined;
       throw error;
     }
-    if (link.info().ifindex === target.ifindex) return link;
+    const { ifindex } = link.info();
+    if (target.ifindex === undefined ? ifindex !== 0 : ifindex === target.ifindex) return link;
     link.close();
     return undefined;
   }
@@ -174,6 +220,10 @@ export class ClsactAttachments implements Attachments {
     );
     for (const hook of HOOKS) this.replace(hook, target);
     return repaired;
+  }
+
+  guard(): boolean {
+    return false;
   }
 
   isAttached(target: Attachable): boolean {

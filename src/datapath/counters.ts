@@ -11,6 +11,8 @@ export interface Count {
   /** A number of DropReason; NONE: forwarded. */
   reason: number;
   direction: 'egress' | 'ingress';
+  /** Counted a second time: forwarded, and dropped for this reason were the audited rules enforced. */
+  audited: boolean;
   packets: bigint;
   bytes: bigint;
 }
@@ -23,6 +25,7 @@ export class Counters {
       endpointId: key.endpointId,
       reason: key.reason,
       direction: key.direction === Direction.EGRESS ? 'egress' : 'ingress',
+      audited: key.audited !== 0,
       packets: values.reduce((sum, value) => sum + value.packets, 0n),
       bytes: values.reduce((sum, value) => sum + value.bytes, 0n),
     }));
@@ -59,9 +62,16 @@ export class Counters {
   }
 }
 
-const NAMES: ReadonlyMap<number, string> = new Map(DROP_REASONS.map(({ value, name }) => [value, name]));
+const REASONS = new Map<number, { name: string; text: string }>(
+  DROP_REASONS.map((reason) => [reason.value, reason]),
+);
 
 /** Name of a drop reason; a number that this version does not know stays visible as a number. */
 export function dropReasonName(reason: number): string {
-  return NAMES.get(reason) ?? `REASON_${reason}`;
+  return REASONS.get(reason)?.name ?? `REASON_${reason}`;
+}
+
+/** What a drop reason means. */
+export function dropReasonText(reason: number): string {
+  return REASONS.get(reason)?.text ?? 'a reason that this version does not know';
 }

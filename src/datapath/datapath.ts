@@ -9,6 +9,7 @@ import { Claim } from './claim.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
 import { EndpointTable } from './endpoint-table.js';
+import { Explainer } from './explainer.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
 
@@ -21,11 +22,13 @@ export class Datapath implements AsyncDisposable {
   readonly policy: PolicyTable;
   readonly counters: Counters;
   readonly sweeper: ConntrackSweeper;
+  readonly explainer: Explainer;
   private ring: RingBuffer | undefined;
 
   private constructor(
     private readonly programs: Programs,
     private readonly place: Place,
+    settings: Settings,
     readonly conntrackMax: number,
     /** Entries that the policy table has room for. */
     readonly policyMax: number,
@@ -35,6 +38,7 @@ export class Datapath implements AsyncDisposable {
     this.policy = new PolicyTable(programs.maps, waitForPrograms);
     this.counters = new Counters(programs.maps);
     this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
+    this.explainer = new Explainer(settings, place.pins);
   }
 
   /**
@@ -46,7 +50,13 @@ export class Datapath implements AsyncDisposable {
     try {
       const programs = await loadPrograms(settings, place.pins);
       const { conntrack, policy } = programs.maps;
-      return new Datapath(programs, place, conntrack.raw.info.maxEntries, policy.raw.info.maxEntries);
+      return new Datapath(
+        programs,
+        place,
+        settings,
+        conntrack.raw.info.maxEntries,
+        policy.raw.info.maxEntries,
+      );
     } catch (error) {
       leave(place);
       throw error;
@@ -85,6 +95,7 @@ export class Datapath implements AsyncDisposable {
     this.ring?.close();
     await this.sweeper.stop();
     await this.policy.settled();
+    this.explainer[Symbol.dispose]();
     this.programs[Symbol.dispose]();
     this.place.claim[Symbol.dispose]();
   }

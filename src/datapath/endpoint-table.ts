@@ -1,6 +1,15 @@
 /** Who is where, as the programs see it: interfaces, addresses, and the ranges that belong to the fabric. */
 import { addressBits, type Cidr, eui64LinkLocal, parseAddress, toBytes16 } from '../model/address.js';
-import { type AddressKey, Endpoint, EndpointFlags, type PrefixEntry, PrefixKind } from './abi/generated.js';
+import {
+  type AddressKey,
+  Endpoint,
+  EndpointFlags,
+  type NamedPortKey,
+  NamedPortLimit,
+  NamedPortValue,
+  type PrefixEntry,
+  PrefixKind,
+} from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
 
 const NO_ADDRESS = new Uint8Array(16);
@@ -17,6 +26,16 @@ export interface EndpointState {
   gatewayMac: string;
   multicast: boolean;
   broadcast: boolean;
+  /** The ports that have names. */
+  namedPorts: readonly NamedPort[];
+}
+
+/** A port with the numbers of its names, which are at most PORT_NAMES_MAX. */
+export interface NamedPort {
+  /** IPPROTO_* */
+  protocol: number;
+  port: number;
+  names: readonly number[];
 }
 
 /** A range of qn_prefixes. */
@@ -26,13 +45,20 @@ export interface Prefix {
   networkId: number | undefined;
 }
 
-type Maps = Pick<DatapathMaps, 'endpoints' | 'addresses' | 'prefixes' | 'flowCounts'>;
+type Maps = Pick<
+  DatapathMaps,
+  'endpoints' | 'addresses' | 'prefixes' | 'namedPorts' | 'flowCounts' | 'fragments'
+>;
 
 export class EndpointTable {
   constructor(private readonly maps: Maps) {}
 
-  /** Creates or replaces, first who it is and then where to find it: no address ever leads to an unknown endpoint. */
+  /**
+   * Creates or replaces, first what its ports are called, then who it is and then where to find it: no address ever
+   * leads to an unknown endpoint.
+   */
   put(state: EndpointState): void {
+    for (const value of namedPortValues(state)) this.maps.namedPorts.set(value.key, value);
     this.maps.endpoints.set(state.ifindex, encodeEndpoint(state));
     for (const key of addressKeys(state)) {
       this.maps.addresses.set(key, { ifindex: state.ifindex, endpointId: state.id });
@@ -40,10 +66,10 @@ export class EndpointTable {
   }
 
   /**
-   * Removes an endpoint, what its addresses lead to and its account of flows; what is not there is fine. The
+   * Removes an endpoint, what its addresses lead to, its account of flows and its fragments; what is not there is fine. The
    * interface may be gone: then its addresses tell which it was.
    */
-  remove(state: Pick<EndpointState, 'id' | 'networkId' | 'ip4' | 'ip6'>, ifindex: number | undefined): void {
+  remove(state: EndpointState, ifindex: number | undefined): void {
     const interfaces = new Set(ifindex === undefined ? [] : [ifindex]);
     for (const key of addressKeys(state)) {
       const entry = this.maps.addresses.get(key);
@@ -54,7 +80,14 @@ export class EndpointTable {
     for (const index of interfaces) {
       if (this.maps.endpoints.get(index)?.id === state.id) this.maps.endpoints.delete(index);
     }
-    this.maps.flowCounts.delete(state.id);
+    for (const { key } of namedPortValues(state)) this.maps.namedPorts.delete(key);
+    this.forget(state.id);
+  }
+
+  /** Removes what the programs keep of an endpoint that is gone: one that was still running may have made it anew. */
+  forget(id: number): void {
+    this.maps.flowCounts.delete(id);
+    this.maps.fragments.delete(id);
   }
 
   /** Whether the kernel has the endpoint exactly so. */
@@ -66,7 +99,8 @@ export class EndpointTable {
       addressKeys(state).every((key) => {
         const entry = this.maps.addresses.get(key);
         return entry?.ifindex === state.ifindex && entry.endpointId === state.id;
-      })
+      }) &&
+      namedPortValues(state).every((value) => sameNames(this.maps.namedPorts.get(value.key), value))
     );
   }
 
@@ -81,8 +115,16 @@ export class EndpointTable {
     for (const [ifindex, endpoint] of await this.maps.endpoints.entries()) {
       if (ids.get(endpoint.id)?.ifindex !== ifindex) this.maps.endpoints.delete(ifindex);
     }
+    for (const [key, value] of await this.maps.namedPorts.entries()) {
+      const state = ids.get(key.endpointId);
+      if (state === undefined || !namedPortValues(state).some((own) => sameNames(own, value)))
+        this.maps.namedPorts.delete(key);
+    }
     for (const [id] of await this.maps.flowCounts.entries()) {
       if (id !== 0 && !ids.has(id)) this.maps.flowCounts.delete(id);
+    }
+    for (const [id] of await this.maps.fragments.entries()) {
+      if (!ids.has(id)) this.maps.fragments.delete(id);
     }
   }
 
@@ -96,20 +138,30 @@ export class EndpointTable {
 
   /**
    * Makes qn_prefixes hold exactly what `wanted` says at the moment of the change. Adds first, so that no address of
-   * ours is the world's in between.
+   * ours is the world's in between. True: something was otherwise.
    */
-  async syncPrefixes(wanted: () => readonly Prefix[]): Promise<void> {
-    const present = await this.maps.prefixes.entries();
+  async syncPrefixes(wanted: () => readonly Prefix[]): Promise<boolean> {
+    let changed = false;
+    const entries = await this.maps.prefixes.entries();
+    // Not asked of the map one by one: for a range that it does not have it would tell of a wider one.
+    const present = new Map(entries.map(([key, entry]) => [prefixText(key), entry]));
     const kept = new Set<string>();
     for (const prefix of wanted()) {
       const key = prefixKey(prefix.cidr);
       const entry = encodePrefix(prefix);
-      kept.add(prefixText(key));
-      const found = this.maps.prefixes.get(key);
-      if (found?.kind !== entry.kind || found.networkId !== entry.networkId)
-        this.maps.prefixes.set(key, entry);
+      const text = prefixText(key);
+      kept.add(text);
+      const found = present.get(text);
+      if (found?.kind === entry.kind && found.networkId === entry.networkId) continue;
+      this.maps.prefixes.set(key, entry);
+      changed = true;
     }
-    for (const [key] of present) if (!kept.has(prefixText(key))) this.maps.prefixes.delete(key);
+    for (const [key] of entries) {
+      if (kept.has(prefixText(key))) continue;
+      this.maps.prefixes.delete(key);
+      changed = true;
+    }
+    return changed;
   }
 }
 
@@ -137,6 +189,20 @@ function addressKeys(state: Pick<EndpointState, 'networkId' | 'ip4' | 'ip6'>): A
   return [state.ip4, state.ip6].flatMap((ip) =>
     ip === undefined ? [] : [{ networkId: state.networkId, address: toBytes16(parseAddress(ip.address)) }],
   );
+}
+
+function namedPortValues({ id, namedPorts }: EndpointState): NamedPortValue[] {
+  return namedPorts.map(({ protocol, port, names }) => {
+    if (names.length > NamedPortLimit.NAMES_MAX)
+      throw new RangeError(`${names.length} names of port ${port}`);
+    const [first = 0, second = 0, third = 0, fourth = 0] = names;
+    const key: NamedPortKey = { endpointId: id, port, protocol };
+    return { key, name: [first, second, third, fourth] };
+  });
+}
+
+function sameNames(a: NamedPortValue | undefined, b: NamedPortValue): boolean {
+  return a !== undefined && Buffer.compare(NamedPortValue.encode(a), NamedPortValue.encode(b)) === 0;
 }
 
 function prefixKey(cidr: Cidr): { prefixLength: number; address: Uint8Array } {

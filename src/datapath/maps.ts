@@ -4,15 +4,20 @@ import { type Codec, u32, u64 } from './abi/codec.js';
 import {
   AddressEntry,
   AddressKey,
+  CidrKey,
+  CidrValue,
   ConntrackEntry,
   ConntrackKey,
   ConntrackSweep,
   Control,
   Endpoint,
   FlowCount,
+  FragmentTable,
   type MAPS,
   MetricKey,
   MetricValue,
+  NamedPortKey,
+  NamedPortValue,
   PolicyKey,
   PolicyValue,
   PrefixEntry,
@@ -29,8 +34,11 @@ export interface DatapathMaps extends Disposable {
   readonly control: TypedMap<number, Control>;
   readonly policy: TypedMap<PolicyKey, PolicyValue>;
   readonly subjects: TypedMap<SubjectKey, SubjectValue>;
+  readonly cidrs: TypedMap<CidrKey, CidrValue>;
+  readonly namedPorts: TypedMap<NamedPortKey, NamedPortValue>;
   readonly conntrack: TypedMap<ConntrackKey, ConntrackEntry>;
   readonly flowCounts: TypedMap<number, FlowCount>;
+  readonly fragments: TypedMap<number, FragmentTable>;
   readonly metrics: TypedMap<MetricKey, MetricValue>;
   readonly sweep: TypedMap<number, ConntrackSweep>;
   readonly eventLoss: TypedMap<number, bigint>;
@@ -58,8 +66,11 @@ export function openMaps(directory: string): DatapathMaps {
       control: typed('qn_control', u32, Control),
       policy: typed('qn_policy', PolicyKey, PolicyValue),
       subjects: typed('qn_policy_subjects', SubjectKey, SubjectValue),
+      cidrs: typed('qn_policy_cidrs', CidrKey, CidrValue),
+      namedPorts: typed('qn_named_ports', NamedPortKey, NamedPortValue),
       conntrack: typed('qn_conntrack', ConntrackKey, ConntrackEntry),
       flowCounts: typed('qn_flow_counts', u32, FlowCount),
+      fragments: typed('qn_fragments', u32, FragmentTable),
       metrics: typed('qn_metrics', MetricKey, MetricValue),
       sweep: typed('qn_sweep', u32, ConntrackSweep),
       eventLoss: typed('qn_event_loss', u32, u64),

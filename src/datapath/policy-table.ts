@@ -3,18 +3,27 @@
  * counts. A change is written into the slots that do not count and takes effect with the one write that advances
  * the epoch: each packet is judged by the old set or by the new one. Each flow is then judged again once.
  */
-
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { formatCidr } from '../model/address.js';
 import { AppError } from '../model/errors.js';
 import { KernelError } from '../native/errors.js';
 import {
   Direction,
   type PolicyDecision,
   type PolicyKey,
-  type PolicyValue,
   type SubjectSlot,
   Verdict,
 } from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
+import {
+  type Cell,
+  CidrCell,
+  cidrOfKey,
+  PolicyCell,
+  type PolicyCidr,
+  type SlotIndex,
+  SubjectCell,
+} from './policy-cells.js';
 
 export interface PolicyEntry {
   key: PolicyKey;
@@ -23,39 +32,48 @@ export interface PolicyEntry {
 
 export interface PolicySubject {
   identity: number;
-  /** Bit n: some key of the subject in that direction has port_bits n. */
-  portBits: { egress: number; ingress: number };
+  slot: SubjectSlot;
 }
 
-/** What becomes different. Keys that are not named stay as they are. */
+/** A range with the number of its class. */
+export interface PolicyCidrClass extends PolicyCidr {
+  cidrClass: number;
+}
+
+/** What becomes different. What is not named stays as it is. */
 export interface PolicyChange {
   set: PolicyEntry[];
   delete: PolicyKey[];
   subjects: { set: PolicySubject[]; delete: number[] };
+  /** Ranges in `set` are not there yet, those in `delete` are. */
+  cidrs: { set: PolicyCidrClass[]; delete: PolicyCidr[] };
 }
 
-type Slots<T> = [T, T];
-
-const NO_DECISION: PolicyDecision = { rule: 0, precedence: 0, verdict: Verdict.NONE };
-const NO_SUBJECT: SubjectSlot = { portBits: [0, 0], present: 0 };
-
-/** One change of one map, as a pair of slots. */
-interface Cell<T> {
-  read(): Slots<T> | undefined;
-  write(slots: Slots<T>): void;
-  remove(): void;
-  isEmpty(value: T): boolean;
-  readonly empty: T;
-  readonly wanted: T;
+/** All that is in force. */
+export interface PolicyContents {
+  entries: PolicyEntry[];
+  subjects: PolicySubject[];
+  cidrs: PolicyCidrClass[];
 }
+
+/** Entries that are written before the event loop gets a turn. */
+const ENTRIES_PER_TURN = 2048;
+
+/** What the trie of ranges is larger than what it may hold. */
+export const SPARE_RANGES = 1;
+
+const FULL: ReadonlySet<string> = new Set(['E2BIG', 'ENOMEM', 'ENOSPC']);
 
 export class PolicyTable {
   /** Cells of the last change whose other slot still has the old value. */
-  private unsettled: Cell<unknown>[] = [];
+  private unsettled: readonly Cell[] = [];
   private settling: Promise<void> = Promise.resolve();
+  /** Ranges that the map has, and of those how many go when the last change settles. */
+  private ranges = 0;
+  private rangesGoing = 0;
 
   constructor(
-    private readonly maps: Pick<DatapathMaps, 'policy' | 'subjects' | 'control'>,
+    private readonly maps: Pick<DatapathMaps, 'policy' | 'subjects' | 'cidrs' | 'control'>,
     /** Resolves when no program runs any more that started before the call. */
     private readonly waitForPrograms: () => Promise<void>,
   ) {}
@@ -66,27 +84,24 @@ export class PolicyTable {
 
   /**
    * Makes the change, as a whole or not at all: INSUFFICIENT_CAPACITY when it does not fit, and the old set stays.
-   * Resolves when it is in force.
+   * Resolves when it is in force. One change after the other.
    */
   async commit(change: PolicyChange): Promise<void> {
-    await this.settling;
+    await this.settleAtLast();
+    this.requireRoomForRanges(change);
     const epoch = this.epoch;
-    const next = ((epoch & 1) ^ 1) as 0 | 1;
+    const next: SlotIndex = (epoch & 1) === 0 ? 1 : 0;
     const cells = this.cells(change);
-    this.write(
+    await this.attempt(
       cells,
-      (slots, cell) => {
-        slots[next] = cell.wanted;
-        return slots;
-      },
-      (slots) => {
-        slots[next] = slots[next ^ 1] as never;
-        return slots;
-      },
+      (cell) => cell.stage(next),
+      (cell) => cell.unstage(next),
     );
     this.maps.control.set(0, { policyEpoch: (epoch + 1) >>> 0 });
     this.unsettled = cells;
-    this.settling = this.settle();
+    this.ranges += change.cidrs.set.length;
+    this.rangesGoing = change.cidrs.delete.length;
+    this.beginSettling();
   }
 
   /**
@@ -94,126 +109,155 @@ export class PolicyTable {
    * without a new epoch, so that no flow is judged again. The same guarantees as commit().
    */
   async applyUnobserved(change: PolicyChange): Promise<void> {
-    await this.settling;
-    const both = (_: Slots<unknown>, cell: Cell<unknown>): Slots<unknown> => [cell.wanted, cell.wanted];
-    const none = (_: Slots<unknown>, cell: Cell<unknown>): Slots<unknown> => [cell.empty, cell.empty];
-    this.write(this.cells(change), both, none);
+    await this.settleAtLast();
+    this.requireRoomForRanges(change);
+    await this.attempt(
+      this.cells(change),
+      (cell) => cell.replace(),
+      (cell) => cell.restore(),
+    );
+    this.ranges += change.cidrs.set.length - change.cidrs.delete.length;
   }
 
   /** Judges every flow again under the rules as they are; for changes of who an endpoint is. */
   async advance(): Promise<void> {
-    await this.commit({ set: [], delete: [], subjects: { set: [], delete: [] } });
+    await this.commit({
+      set: [],
+      delete: [],
+      subjects: { set: [], delete: [] },
+      cidrs: { set: [], delete: [] },
+    });
   }
 
   /** Waits until the slots of the last change are alike; the daemon may end without it. */
   async settled(): Promise<void> {
-    await this.settling;
+    await this.settling.catch(() => undefined);
   }
 
   /**
    * What is in force, and makes the other slots like it, in case a daemon ended between the epoch and the settling
    * of its last change. Once, before the first commit.
    */
-  async load(): Promise<{ entries: PolicyEntry[]; subjects: PolicySubject[] }> {
+  async load(): Promise<PolicyContents> {
     await this.waitForPrograms();
-    const slot = (this.epoch & 1) as 0 | 1;
-    const entries: PolicyEntry[] = [];
-    for (const [key, value] of await this.maps.policy.entries()) {
-      const cell = this.policyCell(key, value.slot[slot]);
-      if (!sameDecision(value.slot[0], value.slot[1])) settleCell(cell);
-      else if (value.slot[slot].verdict === Verdict.NONE) cell.remove();
-      if (value.slot[slot].verdict !== Verdict.NONE) entries.push({ key, decision: value.slot[slot] });
+    const slot: SlotIndex = (this.epoch & 1) === 0 ? 0 : 1;
+    const other: SlotIndex = slot === 0 ? 1 : 0;
+    const { policy, subjects: subjectMap, cidrs: cidrMap } = this.maps;
+    const found: PolicyContents = { entries: [], subjects: [], cidrs: [] };
+    for (const [key, value] of await policy.entries()) {
+      const decision = value.slot[slot];
+      const isThere = decision.verdict !== Verdict.NONE;
+      if (isThere) found.entries.push({ key, decision });
+      if (!isThere || !sameDecision(decision, value.slot[other]))
+        new PolicyCell(policy, key, isThere ? decision : undefined).settle();
     }
-    const subjects: PolicySubject[] = [];
-    for (const [{ identity }, value] of await this.maps.subjects.entries()) {
+    for (const [{ identity }, value] of await subjectMap.entries()) {
       const current = value.slot[slot];
-      settleCell(this.subjectCell(identity, current));
-      if (!current.present) continue;
-      const [egress, ingress] = current.portBits;
-      subjects.push({ identity, portBits: { egress, ingress } });
+      const isThere = current.present !== 0;
+      if (isThere) found.subjects.push({ identity, slot: current });
+      new SubjectCell(subjectMap, identity, isThere ? current : undefined).settle();
     }
-    return { entries, subjects };
+    for (const [key, { cidrClass }] of await cidrMap.entries()) {
+      const range = cidrOfKey(key);
+      if (range === undefined) {
+        cidrMap.delete(key);
+        continue;
+      }
+      // A range of the other generation repeats the class of a wider one here: whoever compares sees it is not its own.
+      found.cidrs.push({ ...range, cidrClass: cidrClass[slot] });
+      if (cidrClass[0] !== cidrClass[1]) cidrMap.set(key, { cidrClass: [cidrClass[slot], cidrClass[slot]] });
+    }
+    this.ranges = found.cidrs.length;
+    return found;
   }
 
+  private beginSettling(): void {
+    this.settling = this.settle();
+    // Whoever makes the next change tries again, and is told.
+    this.settling.catch(() => undefined);
+  }
+
+  private async settleAtLast(): Promise<void> {
+    try {
+      await this.settling;
+    } catch {
+      this.beginSettling();
+      await this.settling;
+    }
+  }
+
+  /**
+   * Waits before, for programs that read the other slots, and after: one that began to read an element meanwhile must not
+   * find it given to another rule and back.
+   */
   private async settle(): Promise<void> {
     await this.waitForPrograms();
-    for (const cell of this.unsettled) settleCell(cell);
+    await inTurns(this.unsettled, (cell) => cell.settle());
     this.unsettled = [];
+    this.ranges -= this.rangesGoing;
+    this.rangesGoing = 0;
+    await this.waitForPrograms();
   }
 
-  private cells(change: PolicyChange): Cell<unknown>[] {
-    return [
-      ...change.set.map(({ key, decision }) => this.policyCell(key, decision)),
-      ...change.delete.map((key) => this.policyCell(key, NO_DECISION)),
-      ...change.subjects.set.map(({ identity, portBits }) =>
-        this.subjectCell(identity, { portBits: [portBits.egress, portBits.ingress], present: 1 }),
-      ),
-      ...change.subjects.delete.map((identity) => this.subjectCell(identity, NO_SUBJECT)),
-    ] as Cell<unknown>[];
+  /**
+   * One place in the trie stays free: a kernel before 6.13 refuses to replace an element of one that is full, and then what
+   * was staged could not be settled.
+   */
+  private requireRoomForRanges({ cidrs }: PolicyChange): void {
+    const room = this.maps.cidrs.raw.info.maxEntries - SPARE_RANGES - this.ranges;
+    if (cidrs.set.length > room)
+      throw noRoom(new Error(`${cidrs.set.length} ranges more, and room for ${room}`));
   }
 
-  private policyCell(key: PolicyKey, wanted: PolicyDecision): Cell<PolicyDecision> {
-    const { policy } = this.maps;
-    return {
-      read: () => policy.get(key)?.slot,
-      write: (slot) => policy.set(key, { key, slot } satisfies PolicyValue),
-      remove: () => policy.delete(key),
-      isEmpty: (decision) => decision.verdict === Verdict.NONE,
-      empty: NO_DECISION,
-      wanted,
-    };
-  }
-
-  private subjectCell(identity: number, wanted: SubjectSlot): Cell<SubjectSlot> {
-    const { subjects } = this.maps;
-    return {
-      read: () => subjects.get({ identity })?.slot,
-      write: (slot) => subjects.set({ identity }, { slot }),
-      remove: () => subjects.delete({ identity }),
-      isEmpty: (slot) => slot.present === 0,
-      empty: NO_SUBJECT,
-      wanted,
-    };
-  }
-
-  /** Changes every cell; when one does not fit, takes back what was done and throws. */
-  private write(
-    cells: Cell<unknown>[],
-    change: (slots: Slots<unknown>, cell: Cell<unknown>) => Slots<unknown>,
-    undo: (slots: Slots<unknown>, cell: Cell<unknown>) => Slots<unknown>,
-  ): void {
+  /** Changes every cell; when one does not fit, takes back what was done, last first, and throws. */
+  private async attempt(
+    cells: readonly Cell[],
+    change: (cell: Cell) => void,
+    undo: (cell: Cell) => void,
+  ): Promise<void> {
     let done = 0;
     try {
-      for (const cell of cells) {
-        store(cell, change(cell.read() ?? [cell.empty, cell.empty], cell));
+      await inTurns(cells, (cell) => {
+        change(cell);
         done++;
-      }
+      });
     } catch (error) {
-      for (const cell of cells.slice(0, done))
-        store(cell, undo(cell.read() ?? [cell.empty, cell.empty], cell));
-      if (
-        error instanceof KernelError &&
-        (error.code === 'E2BIG' || error.code === 'ENOMEM' || error.code === 'ENOSPC')
-      ) {
-        throw new AppError('INSUFFICIENT_CAPACITY', 'the compiled policy does not fit into the kernel', {
-          cause: error,
-          hint: 'raise policy_max or subjects_max; the policies in force have not changed',
-        });
-      }
-      throw error;
+      await this.waitForPrograms(); // as in settle()
+      for (const cell of cells.slice(0, done).reverse()) undo(cell);
+      throw error instanceof KernelError && FULL.has(error.code) ? noRoom(error) : error;
     }
+  }
+
+  /** Ranges that go come last, wider ones first: each takes over what a wider one has taken over. */
+  private cells(change: PolicyChange): Cell[] {
+    const { policy, subjects, cidrs } = this.maps;
+    const going = change.cidrs.delete.toSorted(
+      (left, right) => left.cidr.prefixLength - right.cidr.prefixLength,
+    );
+    return [
+      ...change.set.map(({ key, decision }) => new PolicyCell(policy, key, decision)),
+      ...change.delete.map((key) => new PolicyCell(policy, key, undefined)),
+      ...change.subjects.set.map(({ identity, slot }) => new SubjectCell(subjects, identity, slot)),
+      ...change.subjects.delete.map((identity) => new SubjectCell(subjects, identity, undefined)),
+      ...change.cidrs.set.map(({ cidrClass, ...range }) => new CidrCell(cidrs, range, cidrClass)),
+      ...going.map((range) => new CidrCell(cidrs, range, undefined)),
+    ];
   }
 }
 
-function store(cell: Cell<unknown>, slots: Slots<unknown>): void {
-  if (cell.isEmpty(slots[0]) && cell.isEmpty(slots[1])) cell.remove();
-  else cell.write(slots);
+function noRoom(cause: Error): AppError {
+  return new AppError('INSUFFICIENT_CAPACITY', 'the compiled policy does not fit into the kernel', {
+    cause,
+    hint: 'raise policy_max, policy_cidrs_max or subjects_max; the policies in force have not changed',
+  });
 }
 
-/** Both slots get the wanted value. */
-function settleCell(cell: Cell<unknown> | Cell<PolicyDecision> | Cell<SubjectSlot>): void {
-  const any = cell as Cell<unknown>;
-  store(any, [any.wanted, any.wanted]);
+/** One after the other; a change of many entries does not keep others waiting. */
+async function inTurns(cells: readonly Cell[], step: (cell: Cell) => void): Promise<void> {
+  for (const [index, cell] of cells.entries()) {
+    if (index > 0 && index % ENTRIES_PER_TURN === 0) await nextTurn();
+    step(cell);
+  }
 }
 
 function sameDecision(a: PolicyDecision, b: PolicyDecision): boolean {
@@ -223,4 +267,9 @@ function sameDecision(a: PolicyDecision, b: PolicyDecision): boolean {
 /** Index of a direction as the maps have it. */
 export function directionCode(direction: 'egress' | 'ingress'): Direction {
   return direction === 'egress' ? Direction.EGRESS : Direction.INGRESS;
+}
+
+/** A range as text, equal exactly when subject, direction and range are equal. */
+export function policyCidrText({ subject, direction, cidr }: PolicyCidr): string {
+  return `${subject}/${direction}/${formatCidr(cidr)}`;
 }

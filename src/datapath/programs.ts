@@ -7,22 +7,30 @@ import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../model/errors.js';
 import type { Settings } from '../model/settings.js';
-import { BpfMap, BpfObject, type BpfProgram, mountBpffs } from '../native/bpf.js';
+import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { CONFIG, type MAPS } from './abi/generated.js';
 import { type DatapathMaps, openMaps } from './maps.js';
+import { SPARE_RANGES } from './policy-table.js';
 import { requirePrivate } from './private-directory.js';
 
 /** Where the build puts the object files. */
 const OBJECTS = new URL('../../bpf/build/', import.meta.url);
 const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
-type ProgramName = (typeof PROGRAMS)[number];
+/** Attached by TCX links alone: a filter on an interface of the container is the container's to remove. */
+const TCX_PROGRAMS = ['leave_container'] as const;
+type ProgramName = (typeof PROGRAMS | typeof TCX_PROGRAMS)[number];
 
 type MapName = keyof typeof MAPS;
+
+/** Values of the variables in .rodata, by name. */
+type Variables = Readonly<Record<keyof typeof CONFIG, number>>;
 
 export interface Programs extends Disposable {
   readonly fromContainer: BpfProgram;
   readonly toContainer: BpfProgram;
+  /** Undefined: the kernel has no TCX links. */
+  readonly leaveContainer: BpfProgram | undefined;
   readonly conntrackSweep: BpfProgram;
   readonly maps: DatapathMaps;
   /** Sizes that a setting asks for and that a map from before does not have; in force after a restart of the node. */
@@ -76,11 +84,17 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
 
   const loaded = new Map<ProgramName, BpfProgram>();
   try {
-    for (const name of PROGRAMS) loaded.set(name, await loadProgram(name, settings, sizes, pins));
+    const variables = { ...settings, explain: 0 };
+    const names = tcxSupported() ? [...PROGRAMS, ...TCX_PROGRAMS] : PROGRAMS;
+    for (const name of names) {
+      using object = await loadObject(name, variables, sizes, pins);
+      loaded.set(name, object.program(name));
+    }
     const maps = openMaps(pins.maps);
     return {
       fromContainer: required(loaded, 'from_container'),
       toContainer: required(loaded, 'to_container'),
+      leaveContainer: loaded.get('leave_container'),
       conntrackSweep: required(loaded, 'conntrack_sweep'),
       maps,
       deferredSizes,
@@ -95,27 +109,58 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
   }
 }
 
-async function loadProgram(
-  name: ProgramName,
+/** A program that tells why it would let a packet pass or not; it shares the maps of those that are attached. */
+export interface ExplainingProgram extends Disposable {
+  readonly program: BpfProgram;
+  /** Its one answer, about the packet that it ran on last. */
+  readonly answers: BpfMap;
+}
+
+/** loadPrograms() must have been before. Throws KERNEL_UNSUPPORTED. */
+export async function loadExplaining(
+  name: 'from_container' | 'to_container',
   settings: Settings,
+  pins: PinDirectories,
+): Promise<ExplainingProgram> {
+  const sizes = new Map<MapName, number>();
+  for (const [map, wanted] of wantedSizes(settings))
+    sizes.set(map, pinnedSize(`${pins.maps}/${map}`) ?? wanted);
+  using object = await loadObject(name, { ...settings, explain: 1 }, sizes, pins);
+  const program = object.program(name);
+  const answers = object.map('explanations');
+  return {
+    program,
+    answers,
+    [Symbol.dispose]() {
+      program.close();
+      answers.close();
+    },
+  };
+}
+
+async function loadObject(
+  name: ProgramName,
+  variables: Variables,
   sizes: ReadonlyMap<MapName, number>,
   pins: PinDirectories,
-): Promise<BpfProgram> {
+): Promise<BpfObject> {
   const path = fileURLToPath(new URL(`${name}.bpf.o`, OBJECTS));
   if (!existsSync(path)) {
     throw new AppError('KERNEL_UNSUPPORTED', `${path} is missing`, { hint: 'run "npm run build"' });
   }
+  let object: BpfObject | undefined;
   try {
-    using object = BpfObject.open(path);
-    for (const setting of Object.values(CONFIG)) {
-      object.setVariable(setting.variable, setting.codec.encode(settings[setting.name]));
+    object = BpfObject.open(path);
+    for (const { name: variable, variable: symbol, codec } of Object.values(CONFIG)) {
+      object.setVariable(symbol, codec.encode(variables[variable]));
     }
     for (const [map, size] of sizes) {
       if (object.mapNames.includes(map)) object.setMaxEntries(map, size);
     }
     await object.load({ pinRoot: pins.maps });
-    return object.program(name);
+    return object;
   } catch (error) {
+    object?.close();
     if (!(error instanceof KernelError)) throw error;
     throw new AppError(
       'KERNEL_UNSUPPORTED',
@@ -139,8 +184,11 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_endpoints', settings.endpoints_max],
     ['qn_addresses', settings.endpoints_max * 2], // an IPv4 and an IPv6 address each
     ['qn_flow_counts', settings.endpoints_max],
+    ['qn_fragments', settings.endpoints_max],
     ['qn_prefixes', settings.prefixes_max],
     ['qn_policy', settings.policy_max],
+    ['qn_policy_cidrs', settings.policy_cidrs_max + SPARE_RANGES],
+    ['qn_named_ports', settings.port_names_max],
     ['qn_policy_subjects', settings.subjects_max],
     ['qn_conntrack', settings.conntrack_max],
     ['qn_events', settings.events_buffer_bytes],

@@ -1,19 +1,31 @@
 /**
  * The policy compiler: networks, namespaces, identities and policies in, map entries out. It keeps what it
  * was told and answers each change with the entries that differ, at a cost of what the change touches:
- * an identity that comes costs the policies that select it and the subjects of the rules that mean it.
+ * an identity that comes costs the policies that select it and the subjects of the rules that mean it, a policy that
+ * changes costs the rules of it that differ.
  *
  * A policy applies in every network: it selects, and means by its peers, by namespace and labels alone.
  */
 import type { Labels } from '../model/names.js';
-import type { NetworkPolicy } from '../model/policy.js';
+import type { Policy } from '../model/policy.js';
+import { clusterNetworkPolicyRules } from './cluster-network-policy.js';
+import { HOST_ACCESS_RULE } from './host-access.js';
 import { NetworkDirectory } from './isolation.js';
-import { RuleLedger } from './ledger.js';
+import { compiled, RuleLedger } from './ledger.js';
 import { NamespaceDirectory } from './namespaces.js';
-import { type PeerKey, peerKey } from './peer-key.js';
-import { type AppliedRule, IdentityRecord, PolicyRecord } from './records.js';
+import { networkPolicyRules } from './network-policy.js';
+import { ANY, HOST } from './peer-key.js';
+import {
+  AppliedPolicyRule,
+  type BoundTerm,
+  IdentityRecord,
+  type NamespaceRecord,
+  PolicyRecord,
+} from './records.js';
 import { compareText } from './rule-ref.js';
-import { compileRules, type PolicyRule, termMatches } from './rules.js';
+import { type PolicyRule, type PolicyRules, termMatches } from './rules.js';
+import { type LabelMap, labelMap } from './selector.js';
+import { TermIndex } from './term-index.js';
 import type {
   CompiledPolicy,
   Direction,
@@ -21,8 +33,10 @@ import type {
   PolicyIdentity,
   PolicyNamespace,
   PolicyNetwork,
+  PolicyNode,
   PolicyRef,
 } from './types.js';
+import { type Unnamed, Vocabulary } from './vocabulary.js';
 
 export interface PolicyEngineOptions {
   /**
@@ -30,6 +44,8 @@ export interface PolicyEngineOptions {
    * made. Whether entries fit into the map is for the caller to see.
    */
   maxSize?: number;
+  /** By default it has no labels, and reaches containers only where policies let it. */
+  node?: PolicyNode | undefined;
 }
 
 /**
@@ -38,20 +54,29 @@ export interface PolicyEngineOptions {
  * that is not there, a network removed before its identities, two networks of one name).
  */
 export class PolicyEngine {
+  readonly #nodeLabels: LabelMap;
+  readonly #hostAccess: PolicyNode['hostAccess'];
   readonly #ledger: RuleLedger;
+  readonly #vocabulary = new Vocabulary();
   readonly #networks: NetworkDirectory;
   readonly #namespaces = new NamespaceDirectory();
   readonly #identities = new Map<number, IdentityRecord>();
-  readonly #policies = new Map<string, { source: NetworkPolicy; record: PolicyRecord }>();
+  readonly #policies = new Map<string, PolicyRecord>();
+  /** Policies, by whom they select. */
+  readonly #selecting = new TermIndex<PolicyRecord>();
+  /** The terms of their rules, by whom they mean. */
+  readonly #meaning = new TermIndex<BoundTerm>();
   /** Rules that mean every endpoint. They mean it by its network: entries per network, not per identity. */
-  readonly #meaningEndpoints = new Set<AppliedRule<PolicyRule>>();
+  readonly #meaningEndpoints = new Set<AppliedPolicyRule>();
 
-  constructor({ maxSize = Number.POSITIVE_INFINITY }: PolicyEngineOptions = {}) {
+  constructor({ maxSize = Number.POSITIVE_INFINITY, node }: PolicyEngineOptions = {}) {
+    this.#nodeLabels = labelMap(node?.labels ?? {});
+    this.#hostAccess = node?.hostAccess ?? 'policy';
     this.#ledger = new RuleLedger(maxSize);
-    this.#networks = new NetworkDirectory(this.#ledger);
+    this.#networks = new NetworkDirectory(this.#ledger, this.#vocabulary);
   }
 
-  /** Port matches applied: at least the number of entries; more where several rules give the same key. */
+  /** Port matches and ranges applied: at least the number of entries; more where several rules give the same key. */
   get size(): number {
     return this.#ledger.size;
   }
@@ -116,41 +141,60 @@ export class PolicyEngine {
     this.#namespaces.leave(identity.namespace);
   }
 
-  upsertPolicy(policy: NetworkPolicy): void {
-    const { namespace, name } = policy.metadata;
-    const before = this.#policies.get(policyKey({ namespace, name }))?.source;
-    this.removePolicy({ namespace, name });
+  /** Rules that stay as they are, in their place in a policy that stays otherwise as it is, cost nothing. */
+  upsertPolicy(source: Policy): void {
+    const after = this.#read(source);
+    const { ref, text } = after.head;
+    const policy = this.#policies.get(policyKey(ref));
+    const before = policy?.source;
+    if (policy !== undefined && before?.head.text === text) {
+      this.#orUndo(
+        () => this.#changeRules(policy, after),
+        () => this.#changeRules(policy, before),
+      );
+      return;
+    }
+    this.removePolicy(ref);
     this.#orUndo(
-      () => this.#addPolicy(policy),
+      () => this.#addPolicy(after),
       () => {
-        this.removePolicy({ namespace, name });
+        this.removePolicy(ref);
         if (before !== undefined) this.#addPolicy(before);
       },
     );
   }
 
   removePolicy(ref: PolicyRef): void {
-    const policy = this.#policies.get(policyKey(ref))?.record;
+    const policy = this.#policies.get(policyKey(ref));
     if (policy === undefined) return;
     this.#policies.delete(policyKey(ref));
+    this.#selecting.remove(policy);
     for (const identity of [...policy.identities]) this.#deselect(policy, identity);
-    for (const term of policy.terms) this.#namespaces.removeTerm(term);
-    for (const rule of policy.rules) {
-      this.#meaningEndpoints.delete(rule);
-      for (const peer of rule.peers) this.#identities.get(peer)?.meantBy.delete(rule);
-    }
-    policy.namespace.policies.remove(policy);
-    this.#namespaces.leave(policy.namespace);
+    for (const rule of [...policy.rules.values()]) this.#removeRule(policy, rule);
   }
 
-  /** The policies that isolate the identity in that direction, by namespace and name. None: the mode counts. */
-  selectedBy(identity: number, direction: Direction): PolicyRef[] {
+  /**
+   * The policies that isolate the identity in that direction, by namespace and name: the enforced ones, with `audit`
+   * the audited ones too. None: what no rule of that tier allows is for the tiers after it to say.
+   */
+  selectedBy(
+    identity: number,
+    direction: Direction,
+    { audit = false }: { readonly audit?: boolean } = {},
+  ): PolicyRef[] {
     return [...(this.#identities.get(identity)?.policies ?? [])]
-      .filter(({ compiled }) => compiled.isolates.has(direction))
-      .map(({ compiled }) => compiled.ref)
+      .map(({ head }) => head)
+      .filter((policy) => policy.isolates.has(direction) && (audit || !policy.audit))
+      .map(({ ref }) => ref)
       .sort(
         (left, right) => compareText(left.namespace, right.namespace) || compareText(left.name, right.name),
       );
+  }
+
+  /** What the maps must hold of one identity; nothing when there is none of that number. */
+  rulesOf(identity: number): CompiledPolicy {
+    const subject = this.#identities.get(identity);
+    return compiled(subject === undefined ? [] : [subject]);
   }
 
   /** What changed since the last call; the first tells everything. */
@@ -158,9 +202,20 @@ export class PolicyEngine {
     return this.#ledger.takeDelta();
   }
 
+  /** What no rule names any more, be it that it never became an entry; each once. */
+  takeUnnamed(): Unnamed {
+    return this.#vocabulary.takeUnnamed();
+  }
+
   /** Everything, whatever the deltas told: what the maps are compared with. */
   snapshot(): CompiledPolicy {
     return this.#ledger.snapshot();
+  }
+
+  #read(policy: Policy): PolicyRules {
+    return policy.kind === 'NetworkPolicy'
+      ? networkPolicyRules(policy)
+      : clusterNetworkPolicyRules(policy, this.#nodeLabels);
   }
 
   #addIdentity(of: PolicyIdentity): void {
@@ -169,52 +224,89 @@ export class PolicyEngine {
     identity.namespace.identities.add(identity);
     this.#ledger.addSubject(identity);
     this.#networks.join(identity);
+    if (this.#hostAccess === 'full') this.#ledger.apply(identity, HOST_ACCESS_RULE, HOST);
     // First as a peer: what it then is as a subject finds it among the peers of rules that mean it.
-    for (const { owner } of this.#namespaces.meaning(identity)) this.#mean(owner, identity);
-    for (const policy of identity.namespace.policies.matching(identity.labels)) {
-      this.#select(policy, identity);
-    }
+    for (const { owner } of this.#meaning.meaning(identity)) this.#mean(owner, identity);
+    for (const policy of this.#selecting.meaning(identity)) this.#select(policy, identity);
   }
 
-  #addPolicy(source: NetworkPolicy): void {
-    const compiled = compileRules(source);
-    const policy = new PolicyRecord(compiled, this.#namespaces.enter(compiled.ref.namespace), this.#ledger);
-    this.#policies.set(policyKey(compiled.ref), { source, record: policy });
-    policy.namespace.policies.add(policy, policy.selector);
-    // Peers first: until there are subjects they cost nothing but themselves.
-    for (const rule of policy.rules) {
-      if (rule.rule.peers === 'anybody') rule.addPeer(ANYBODY);
-      if (rule.rule.peers !== 'endpoints') continue;
-      this.#meaningEndpoints.add(rule);
-      for (const network of this.#networks.keys()) rule.addPeer(network);
+  #addPolicy({ head, rules }: PolicyRules): void {
+    const policy = new PolicyRecord(head);
+    this.#policies.set(policyKey(head.ref), policy);
+    this.#selecting.add(policy);
+    // Rules first: until there are subjects they cost nothing but themselves.
+    for (const rule of rules) this.#addRule(policy, rule.compile());
+    for (const identity of this.#namespaces.meant(policy)) this.#select(policy, identity);
+  }
+
+  #changeRules(policy: PolicyRecord, { rules }: PolicyRules): void {
+    const wanted = new Map(rules.map((rule) => [rule.place, rule]));
+    for (const [place, applied] of [...policy.rules]) {
+      if (wanted.get(place)?.text === applied.rule.text) wanted.delete(place);
+      else this.#removeRule(policy, applied);
     }
-    for (const term of policy.terms) {
-      this.#namespaces.addTerm(term);
-      for (const identity of this.#namespaces.meant(term)) this.#mean(term.owner, identity);
+    for (const rule of wanted.values()) this.#addRule(policy, rule.compile());
+  }
+
+  #addRule(policy: PolicyRecord, rule: PolicyRule): void {
+    const applied = new AppliedPolicyRule(rule, policy.identities, this.#ledger);
+    policy.rules.set(rule.place, applied);
+    this.#vocabulary.add(rule);
+    if (rule.anybody) applied.addPeer(ANY);
+    if (rule.host) applied.addPeer(HOST);
+    if (rule.endpoints) {
+      this.#meaningEndpoints.add(applied);
+      for (const network of this.#networks.keys()) applied.addPeer(network);
     }
-    for (const identity of policy.namespace.identities.matching(policy.selector)) {
-      this.#select(policy, identity);
+    for (const term of applied.terms) {
+      this.#meaning.add(term);
+      for (const identity of this.#namespaces.meant(term)) this.#mean(applied, identity);
+    }
+    for (const identity of policy.identities) this.#ledger.applyRanges(identity, rule);
+  }
+
+  #removeRule(policy: PolicyRecord, applied: AppliedPolicyRule): void {
+    policy.rules.delete(applied.rule.place);
+    this.#vocabulary.remove(applied.rule);
+    this.#meaningEndpoints.delete(applied);
+    for (const term of applied.terms) this.#meaning.remove(term);
+    for (const identity of policy.identities) applied.revokeFrom(identity);
+    for (const peer of applied.peers) {
+      if (typeof peer === 'number') this.#identities.get(peer)?.meantBy.delete(applied);
     }
   }
 
   #relabel(name: string, labels: Labels | undefined): void {
     const namespace = this.#namespaces.enter(name);
     const before = namespace.given ? Object.fromEntries(namespace.labels) : undefined;
-    const become = (given: Labels | undefined) => {
-      for (const { owner, pods } of this.#namespaces.relabel(namespace, given)) {
-        for (const identity of namespace.identities.matching(pods)) this.#review(owner, identity);
-      }
-    };
     this.#orUndo(
-      () => become(labels),
-      () => become(before),
+      () => this.#become(namespace, labels),
+      () => this.#become(namespace, before),
     );
     this.#namespaces.leave(namespace);
   }
 
+  #become(namespace: NamespaceRecord, given: Labels | undefined): void {
+    const { identities } = namespace;
+    const before = this.#namespaces.relabel(namespace, given);
+    const { labels } = namespace;
+    for (const policy of this.#selecting.seeing(before, labels)) {
+      for (const identity of identities.matching(policy.pods)) this.#deselect(policy, identity);
+    }
+    for (const { owner, pods } of [
+      ...this.#meaning.seeing(before, labels),
+      ...this.#meaning.seeing(labels, before),
+    ]) {
+      for (const identity of identities.matching(pods)) this.#review(owner, identity);
+    }
+    for (const policy of this.#selecting.seeing(labels, before)) {
+      for (const identity of identities.matching(policy.pods)) this.#select(policy, identity);
+    }
+  }
+
   /** Makes a rule mean an identity exactly if one of its terms does. */
-  #review(rule: AppliedRule<PolicyRule>, identity: IdentityRecord): void {
-    if (rule.rule.terms.some((term) => termMatches(term, identity))) {
+  #review(rule: AppliedPolicyRule, identity: IdentityRecord): void {
+    if (rule.terms.some((term) => termMatches(term, identity))) {
       this.#mean(rule, identity);
       return;
     }
@@ -222,29 +314,27 @@ export class PolicyEngine {
     rule.removePeer(identity.id);
   }
 
-  #mean(rule: AppliedRule<PolicyRule>, identity: IdentityRecord): void {
+  #mean(rule: AppliedPolicyRule, identity: IdentityRecord): void {
     identity.meantBy.add(rule);
     rule.addPeer(identity.id);
   }
 
+  /** Where it selects already, that is no error. */
   #select(policy: PolicyRecord, identity: IdentityRecord): void {
+    if (policy.identities.has(identity)) return;
     policy.identities.add(identity);
     identity.policies.add(policy);
-    for (const direction of policy.compiled.isolates) {
-      identity.isolations[direction] += 1;
-      this.#networks.select(identity, direction);
-    }
-    for (const rule of policy.rules) rule.applyTo(identity);
+    const { isolates, audit } = policy.head;
+    for (const direction of isolates) this.#ledger.isolate(identity, direction, audit, 1);
+    for (const rule of policy.rules.values()) rule.applyTo(identity);
   }
 
   #deselect(policy: PolicyRecord, identity: IdentityRecord): void {
-    policy.identities.delete(identity);
+    if (!policy.identities.delete(identity)) return;
     identity.policies.delete(policy);
-    for (const rule of policy.rules) rule.revokeFrom(identity);
-    for (const direction of policy.compiled.isolates) {
-      identity.isolations[direction] -= 1;
-      if (identity.isolations[direction] === 0) this.#networks.release(identity, direction);
-    }
+    for (const rule of policy.rules.values()) rule.revokeFrom(identity);
+    const { isolates, audit } = policy.head;
+    for (const direction of isolates) this.#ledger.isolate(identity, direction, audit, -1);
   }
 
   #orUndo(change: () => void, undo: () => void): void {
@@ -257,8 +347,7 @@ export class PolicyEngine {
   }
 }
 
-const ANYBODY: PeerKey = peerKey({ kind: 'any' });
-
+/** No namespace is called `-`, which stands for cluster-wide. */
 function policyKey({ namespace, name }: PolicyRef): string {
   return `${namespace}/${name}`;
 }

@@ -1,34 +1,39 @@
 /**
- * Networks and their isolation modes: what an identity may do in a direction in which no policy selects it.
+ * Networks and their isolation modes: what an identity may do where no policy decides. The rule of the mode is always
+ * there, in the last tier; a NetworkPolicy that isolates the identity ends the decision before that.
  *
  * full: nothing. peer: endpoints of its own network. mesh: those, and of the networks in `peers` that exist.
  * none: anybody, host and world included. Both sides must allow a packet, so a network of mode mesh talks to
  * a peer only if that one lets it: by its own mode and peers, or by a policy.
  */
+import { laneOf } from './lanes.js';
 import type { RuleLedger } from './ledger.js';
-import { type PeerKey, peerKey } from './peer-key.js';
+import { ANY, type PeerKey } from './peer-key.js';
 import { ANY_PORT } from './ports.js';
-import { PRECEDENCE } from './precedence.js';
+import { ISOLATION } from './precedence.js';
 import { AppliedRule, type IdentityRecord, NetworkRecord } from './records.js';
+import type { RuleTerms } from './subject.js';
 import { DIRECTIONS, type Direction, type PolicyNetwork } from './types.js';
+import type { Vocabulary } from './vocabulary.js';
 
-/** A network with the identities in it; per direction, its mode's rule and those that no policy selects. */
+/** A network with the identities in it, and the rule of its mode per direction. */
 interface Member {
   record: NetworkRecord;
   readonly identities: Set<IdentityRecord>;
-  readonly unselected: Record<Direction, Set<IdentityRecord>>;
   readonly rules: Record<Direction, AppliedRule>;
 }
 
 export class NetworkDirectory {
   readonly #ledger: RuleLedger;
+  readonly #vocabulary: Vocabulary;
   readonly #members = new Map<number, Member>();
   readonly #byName = new Map<string, Member>();
   /** The networks that name a network as their peer, whether it exists or not. */
   readonly #naming = new Map<string, Set<Member>>();
 
-  constructor(ledger: RuleLedger) {
+  constructor(ledger: RuleLedger, vocabulary: Vocabulary) {
     this.#ledger = ledger;
+    this.#vocabulary = vocabulary;
   }
 
   get(id: number): NetworkRecord | undefined {
@@ -58,34 +63,21 @@ export class NetworkDirectory {
     if (member === undefined) return;
     if (member.identities.size > 0) throw new RangeError(`network ${member.record.name} has identities`);
     this.#unname(member);
+    for (const direction of DIRECTIONS) this.#vocabulary.remove(member.rules[direction].rule);
     this.#members.delete(id);
     this.#settleNaming(member.record.name);
   }
 
-  /** A new identity, selected by no policy yet. Throws RangeError when its network does not exist. */
+  /** A new identity. Throws RangeError when its network does not exist. */
   join(identity: IdentityRecord): void {
-    this.#memberOf(identity).identities.add(identity);
-    for (const direction of DIRECTIONS) this.release(identity, direction);
+    const { identities, rules } = this.#memberOf(identity);
+    identities.add(identity);
+    for (const direction of DIRECTIONS) rules[direction].applyTo(identity);
   }
 
   /** An identity that is gone from the ledger. */
   part(identity: IdentityRecord): void {
-    const member = this.#memberOf(identity);
-    member.identities.delete(identity);
-    for (const direction of DIRECTIONS) member.unselected[direction].delete(identity);
-  }
-
-  /** A policy selects the identity now: the mode of its network no longer counts. */
-  select(identity: IdentityRecord, direction: Direction): void {
-    const { unselected, rules } = this.#memberOf(identity);
-    if (unselected[direction].delete(identity)) rules[direction].revokeFrom(identity);
-  }
-
-  /** The reverse of `select`. */
-  release(identity: IdentityRecord, direction: Direction): void {
-    const { unselected, rules } = this.#memberOf(identity);
-    unselected[direction].add(identity);
-    rules[direction].applyTo(identity);
+    this.#memberOf(identity).identities.delete(identity);
   }
 
   #memberOf({ of }: IdentityRecord): Member {
@@ -97,14 +89,13 @@ export class NetworkDirectory {
   }
 
   #add(record: NetworkRecord): void {
-    const unselected = { egress: new Set<IdentityRecord>(), ingress: new Set<IdentityRecord>() };
+    const identities = new Set<IdentityRecord>();
     const member: Member = {
       record,
-      identities: new Set(),
-      unselected,
+      identities,
       rules: {
-        egress: this.#rule(record, 'egress', unselected.egress),
-        ingress: this.#rule(record, 'ingress', unselected.ingress),
+        egress: this.#rule(record, 'egress', identities),
+        ingress: this.#rule(record, 'ingress', identities),
       },
     };
     this.#members.set(record.id, member);
@@ -129,7 +120,8 @@ export class NetworkDirectory {
     for (const direction of DIRECTIONS) {
       const old = member.rules[direction];
       for (const peer of [...old.peers]) old.removePeer(peer);
-      member.rules[direction] = this.#rule(member.record, direction, member.unselected[direction]);
+      this.#vocabulary.remove(old.rule);
+      member.rules[direction] = this.#rule(member.record, direction, member.identities);
     }
   }
 
@@ -156,7 +148,7 @@ export class NetworkDirectory {
       case 'mesh':
         return new Set([key, ...peers.flatMap((name) => this.#byName.get(name)?.record.key ?? [])]);
       case 'none':
-        return new Set([peerKey({ kind: 'any' })]);
+        return new Set([ANY]);
     }
   }
 
@@ -165,13 +157,15 @@ export class NetworkDirectory {
     direction: Direction,
     subjects: ReadonlySet<IdentityRecord>,
   ): AppliedRule {
-    const rule = {
+    const rule: RuleTerms = {
       ref: { kind: 'isolation', network: name, mode },
-      direction,
+      lane: laneOf(direction, ISOLATION.tier, false),
       verdict: 'allow',
-      precedence: PRECEDENCE.isolation,
+      precedence: ISOLATION.precedence,
       ports: [ANY_PORT],
-    } as const;
+      ranges: [],
+    };
+    this.#vocabulary.add(rule);
     return new AppliedRule(rule, subjects, this.#ledger);
   }
 

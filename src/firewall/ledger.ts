@@ -2,50 +2,36 @@
  * The ledger of which rule applies to which subject and peer, the map entries that follow from it, and what
  * changed of them since the last delta.
  *
- * A *cell* is (subject, direction, peer) with the rules that apply there, best first. Entries are made from
- * cells on demand only, so that a change costs the cells that it touches.
+ * A *cell* is (subject, lane, peer) with the rules that apply there, best first. Entries are made from cells on
+ * demand only, so that a change costs the cells that it touches.
  */
 import { AppError } from '../model/errors.js';
-import { type PeerKey, peerFromKey } from './peer-key.js';
-import { portKey } from './ports.js';
-import { compareRuleRefs } from './rule-ref.js';
+import { appendCell, diffCell, insertRule, placeAt } from './entries.js';
+import { LANES, type Lane } from './lanes.js';
+import type { PeerKey } from './peer-key.js';
+import { type Range, RangeTable } from './ranges.js';
 import {
-  type CompiledPolicy,
-  DIRECTIONS,
-  type Direction,
-  type PolicyDelta,
-  type PortMatch,
-  type RuleEntry,
-  type RuleKey,
-  type RuleRef,
-  type SubjectPorts,
-  type Verdict,
-} from './types.js';
+  type Cell,
+  isSameState,
+  LaneRules,
+  type RuleTerms,
+  type Subject,
+  type SubjectState,
+  stateOf,
+  subjectEntry,
+} from './subject.js';
+import { type CompiledPolicy, DIRECTIONS, type Direction, type PolicyDelta } from './types.js';
 
-/** What a rule says, wherever it applies. */
-export interface RuleTerms {
-  readonly ref: RuleRef;
-  readonly direction: Direction;
-  readonly verdict: Verdict;
-  readonly precedence: number;
-  /** Each once. */
-  readonly ports: readonly PortMatch[];
-}
-
-type Cells = Record<Direction, Map<PeerKey, RuleTerms[]>>;
-type PortBits = readonly [number, number];
-
-/** One identity as the owner of rules. */
-export class Subject {
-  readonly cells: Cells = emptyCells();
-  /** How many applied port matches have portBits n. */
-  readonly portBitsUse: Record<Direction, number[]> = { egress: emptyUse(), ingress: emptyUse() };
-
-  constructor(readonly id: number) {}
-}
-
-/** How a subject was at the last delta: of the cells, those that changed since. Undefined: it was not there. */
-type Before = { readonly portBits: PortBits; readonly cells: Cells } | undefined;
+/** How a subject was at the last delta. Undefined: it was not there. */
+type Before =
+  | {
+      readonly state: SubjectState;
+      /** By Lane.index: the cells that changed since; missing where none did. */
+      readonly cells: (Map<PeerKey, readonly RuleTerms[]> | undefined)[];
+      /** Ranges that have come (1), gone (-1), or both (0); missing where none did. */
+      readonly ranges: Partial<Record<Direction, Map<string, number>>>;
+    }
+  | undefined;
 
 export class RuleLedger {
   #limit: number;
@@ -58,7 +44,7 @@ export class RuleLedger {
     this.#limit = limit;
   }
 
-  /** Port matches applied: the number of entries, or more where several rules give the same key. */
+  /** Port matches and ranges applied: the number of entries, or more where several rules give the same key. */
   get size(): number {
     return this.#size;
   }
@@ -69,45 +55,90 @@ export class RuleLedger {
     if (!this.#before.has(subject.id)) this.#before.set(subject.id, undefined);
   }
 
-  /** Removes the subject with all of its cells. */
+  /** Removes the subject with all of its cells and ranges. */
   removeSubject(subject: Subject): void {
-    const before = this.#remember(subject);
-    for (const direction of DIRECTIONS) {
-      for (const [peer, rules] of subject.cells[direction]) {
-        if (before?.cells[direction].has(peer) === false) before.cells[direction].set(peer, rules);
-        for (const rule of rules) this.#size -= rule.ports.length;
+    for (const [lane, { cells }] of lanesOf(subject)) {
+      for (const [peer, cell] of cells) {
+        this.#rememberCell(subject, lane, peer, cell);
+        for (const rule of cell) this.#size -= rule.ports.length;
       }
     }
+    for (const direction of DIRECTIONS) {
+      for (const { range } of subject.ranges[direction] ?? [])
+        this.#countRange(subject, direction, range, -1);
+    }
+    // Of one that came since the last delta nothing is told.
+    if (this.#remember(subject) === undefined) this.#before.delete(subject.id);
     this.#subjects.delete(subject.id);
-    if (before === undefined) this.#before.delete(subject.id);
+  }
+
+  /** One more (1) or one less (-1) of the policies that isolate a subject. */
+  isolate(subject: Subject, direction: Direction, audit: boolean, change: 1 | -1): void {
+    this.#remember(subject);
+    subject.isolate(direction, audit, change);
   }
 
   /** The rule must not apply there yet. Throws INSUFFICIENT_CAPACITY at the limit, with nothing changed. */
   apply(subject: Subject, rule: RuleTerms, peer: PeerKey): void {
-    const cells = subject.cells[rule.direction];
-    const cell = cells.get(peer);
-    // Isolation is not limited: it comes back when a policy goes, and that must not fail.
-    if (this.#size + rule.ports.length > this.#limit && rule.ref.kind === 'policy') {
-      throw new AppError('INSUFFICIENT_CAPACITY', `policies need more than ${this.#limit} entries`);
-    }
-    this.#rememberCell(subject, rule.direction, peer, cell);
-    if (cell === undefined) cells.set(peer, [rule]);
+    // Only policies are limited: a network or an identity that comes must not fail because of them.
+    if (rule.ref.kind === 'policy') this.#require(rule.ports.length);
+    const lane = subject.lanes[rule.lane.index] ?? new LaneRules();
+    const cell = lane.cells.get(peer);
+    this.#rememberCell(subject, rule.lane, peer, cell);
+    subject.lanes[rule.lane.index] = lane;
+    if (cell === undefined) lane.cells.set(peer, [rule]);
     else insertRule(cell, rule);
-    for (const { portBits } of rule.ports) this.#count(subject, rule.direction, portBits, 1);
+    for (const match of rule.ports) lane.count(match, 1);
     this.#size += rule.ports.length;
   }
 
   /** The reverse of `apply`; a rule that does not apply is no error. */
   revoke(subject: Subject, rule: RuleTerms, peer: PeerKey): void {
-    const cells = subject.cells[rule.direction];
-    const cell = cells.get(peer);
-    const index = cell?.indexOf(rule) ?? -1;
-    if (cell === undefined || index < 0) return;
-    this.#rememberCell(subject, rule.direction, peer, cell);
-    if (cell.length === 1) cells.delete(peer);
-    else cell.splice(index, 1);
-    for (const { portBits } of rule.ports) this.#count(subject, rule.direction, portBits, -1);
+    const lane = subject.lanes[rule.lane.index];
+    const cell = lane?.cells.get(peer);
+    const position = cell?.indexOf(rule) ?? -1;
+    if (lane === undefined || cell === undefined || position < 0) return;
+    this.#rememberCell(subject, rule.lane, peer, cell);
+    if (cell.length === 1) lane.cells.delete(peer);
+    else cell.splice(position, 1);
+    for (const match of rule.ports) lane.count(match, -1);
     this.#size -= rule.ports.length;
+    if (lane.cells.size === 0) subject.lanes[rule.lane.index] = undefined;
+  }
+
+  /**
+   * Makes a rule apply to the ranges that it speaks of; when it does already, that is no error. Throws
+   * INSUFFICIENT_CAPACITY at the limit, with nothing changed.
+   */
+  applyRanges(subject: Subject, rule: RuleTerms): void {
+    if (rule.ranges.length === 0) return;
+    const { direction } = rule.lane;
+    this.#remember(subject);
+    const table = subject.ranges[direction] ?? new RangeTable<RuleTerms>();
+    subject.ranges[direction] = table;
+    const change = table.add(rule);
+    if (change === undefined) return;
+    for (const range of change.ranges) this.#countRange(subject, direction, range, 1);
+    try {
+      this.#require(0);
+      for (const { rule: one, range } of change.rules) this.apply(subject, one, range.text);
+    } catch (error) {
+      this.revokeRanges(subject, rule);
+      throw error;
+    }
+  }
+
+  /** The reverse of `applyRanges`. */
+  revokeRanges(subject: Subject, rule: RuleTerms): void {
+    if (rule.ranges.length === 0) return;
+    const { direction } = rule.lane;
+    this.#remember(subject);
+    const table = subject.ranges[direction];
+    const change = table?.remove(rule);
+    if (table === undefined || change === undefined) return;
+    for (const { rule: one, range } of change.rules) this.revoke(subject, one, range.text);
+    for (const range of change.ranges) this.#countRange(subject, direction, range, -1);
+    if (table.size === 0) delete subject.ranges[direction];
   }
 
   /** Runs the undo of a change that passed the limit: what was there before is put back, whatever the limit. */
@@ -123,22 +154,17 @@ export class RuleLedger {
 
   /** What changed since the last call. */
   takeDelta(): PolicyDelta {
-    const delta: PolicyDelta = { set: [], delete: [], subjects: { set: [], delete: [] } };
+    const delta: PolicyDelta = {
+      set: [],
+      delete: [],
+      subjects: { set: [], delete: [] },
+      cidrs: { set: [], delete: [] },
+    };
     for (const [id, before] of this.#before) {
       const subject = this.#subjects.get(id);
-      if (before === undefined) {
-        if (subject !== undefined) append(subject, delta.set, delta.subjects.set);
-        continue;
-      }
-      for (const direction of DIRECTIONS) {
-        for (const [peer, rules] of before.cells[direction]) {
-          const place = { subject: id, direction, peer: peerFromKey(peer) };
-          diffCell(place, rules, subject?.cells[direction].get(peer) ?? [], delta);
-        }
-      }
-      if (subject === undefined) delta.subjects.delete.push(id);
-      else if (!samePortBits(before.portBits, portBitsOf(subject))) {
-        delta.subjects.set.push({ identity: id, portBits: portBitsOf(subject) });
+      if (before !== undefined) appendDifference(id, before, subject, delta);
+      else if (subject !== undefined) {
+        append(subject, { entries: delta.set, subjects: delta.subjects.set, cidrs: delta.cidrs.set });
       }
     }
     this.#before.clear();
@@ -147,125 +173,85 @@ export class RuleLedger {
 
   /** Everything, whatever the deltas told. */
   snapshot(): CompiledPolicy {
-    const compiled: CompiledPolicy = { entries: [], subjects: [] };
-    for (const subject of this.#subjects.values()) append(subject, compiled.entries, compiled.subjects);
-    return compiled;
+    return compiled(this.#subjects.values());
+  }
+
+  #require(entries: number): void {
+    if (this.#size + entries <= this.#limit) return;
+    throw new AppError('INSUFFICIENT_CAPACITY', `policies need more than ${this.#limit} entries`);
   }
 
   #remember(subject: Subject): Before {
     if (this.#before.has(subject.id)) return this.#before.get(subject.id);
-    const before = { portBits: portBitsOf(subject), cells: emptyCells() };
+    const before: Before = {
+      state: stateOf(subject),
+      cells: [],
+      ranges: {},
+    };
     this.#before.set(subject.id, before);
     return before;
   }
 
-  #rememberCell(
-    subject: Subject,
-    direction: Direction,
-    peer: PeerKey,
-    cell: readonly RuleTerms[] | undefined,
-  ): void {
-    const before = this.#remember(subject)?.cells[direction];
-    if (before !== undefined && !before.has(peer)) before.set(peer, cell === undefined ? [] : [...cell]);
+  #rememberCell(subject: Subject, { index }: Lane, peer: PeerKey, cell: Cell | undefined): void {
+    const before = this.#remember(subject);
+    if (before === undefined) return;
+    const cells = before.cells[index] ?? new Map<PeerKey, readonly RuleTerms[]>();
+    before.cells[index] = cells;
+    if (!cells.has(peer)) cells.set(peer, cell === undefined ? [] : [...cell]);
   }
 
-  #count(subject: Subject, direction: Direction, portBits: number, change: 1 | -1): void {
-    const use = subject.portBitsUse[direction];
-    use[portBits] = (use[portBits] ?? 0) + change;
+  #countRange(subject: Subject, direction: Direction, { text }: Range, change: 1 | -1): void {
+    this.#size += change;
+    const before = this.#remember(subject);
+    if (before === undefined) return;
+    const ranges = before.ranges[direction] ?? new Map<string, number>();
+    before.ranges[direction] = ranges.set(text, (ranges.get(text) ?? 0) + change);
   }
 }
 
-type Place = Pick<RuleKey, 'subject' | 'direction' | 'peer'>;
+/** All that the maps hold of some subjects. */
+export function compiled(subjects: Iterable<Subject>): CompiledPolicy {
+  const all: CompiledPolicy = { entries: [], subjects: [], cidrs: [] };
+  for (const subject of subjects) append(subject, all);
+  return all;
+}
 
-/** Puts the rule where it belongs: by precedence, deny first, then by reference. Usually that is the end. */
-function insertRule(cell: RuleTerms[], rule: RuleTerms): void {
-  let index = cell.length;
-  for (; index > 0; index -= 1) {
-    const other = cell[index - 1];
-    if (other === undefined || compareRules(other, rule) <= 0) break;
+function append(subject: Subject, to: CompiledPolicy): void {
+  for (const [lane, { cells }] of lanesOf(subject)) {
+    for (const [peer, cell] of cells) appendCell(placeAt(subject.id, lane, peer), cell, to.entries);
   }
-  cell.splice(index, 0, rule);
-}
-
-function compareRules(left: RuleTerms, right: RuleTerms): number {
-  return (
-    right.precedence - left.precedence ||
-    Number(left.verdict === 'allow') - Number(right.verdict === 'allow') ||
-    compareRuleRefs(left.ref, right.ref)
-  );
-}
-
-/** The rule that owns each key of a cell: the first that gives it. */
-function owners(rules: readonly RuleTerms[]): Map<number, { match: PortMatch; rule: RuleTerms }> {
-  const owned = new Map<number, { match: PortMatch; rule: RuleTerms }>();
-  for (const rule of rules) {
-    for (const match of rule.ports) {
-      const key = portKey(match);
-      if (!owned.has(key)) owned.set(key, { match, rule });
+  to.subjects.push(subjectEntry(subject));
+  for (const direction of DIRECTIONS) {
+    for (const { range } of subject.ranges[direction] ?? []) {
+      to.cidrs.push({ subject: subject.id, direction, cidr: range.text });
     }
   }
-  return owned;
 }
 
-function diffCell(
-  place: Place,
-  before: readonly RuleTerms[],
-  after: readonly RuleTerms[],
+function appendDifference(
+  id: number,
+  before: NonNullable<Before>,
+  subject: Subject | undefined,
   delta: PolicyDelta,
 ): void {
-  const had = owners(before);
-  const has = owners(after);
-  for (const [key, { match, rule }] of has) {
-    const old = had.get(key);
-    if (old === undefined || compareRules(old.rule, rule) !== 0) delta.set.push(entryOf(place, match, rule));
-  }
-  for (const [key, { match }] of had) {
-    if (!has.has(key)) delta.delete.push(keyOf(place, match));
-  }
-}
-
-function append(subject: Subject, entries: RuleEntry[], subjects: SubjectPorts[]): void {
-  for (const direction of DIRECTIONS) {
-    for (const [peer, rules] of subject.cells[direction]) {
-      const place = { subject: subject.id, direction, peer: peerFromKey(peer) };
-      const [only, second] = rules;
-      if (only !== undefined && second === undefined) {
-        for (const match of only.ports) entries.push(entryOf(place, match, only));
-      } else {
-        for (const { match, rule } of owners(rules).values()) entries.push(entryOf(place, match, rule));
-      }
+  for (const lane of LANES) {
+    for (const [peer, cell] of before.cells[lane.index] ?? []) {
+      const now = subject?.lanes[lane.index]?.cells.get(peer) ?? [];
+      diffCell(placeAt(id, lane, peer), cell, now, delta);
     }
   }
-  subjects.push({ identity: subject.id, portBits: portBitsOf(subject) });
+  for (const direction of DIRECTIONS) {
+    for (const [cidr, change] of before.ranges[direction] ?? []) {
+      if (change !== 0) delta.cidrs[change > 0 ? 'set' : 'delete'].push({ subject: id, direction, cidr });
+    }
+  }
+  if (subject === undefined) delta.subjects.delete.push(id);
+  else if (!isSameState(before.state, stateOf(subject))) delta.subjects.set.push(subjectEntry(subject));
 }
 
-function keyOf({ subject, direction, peer }: Place, { protocol, port, portBits }: PortMatch): RuleKey {
-  return { subject, direction, peer, protocol, port, portBits };
-}
-
-/** Written out: there are hundreds of thousands, and spreading an object costs more than all else. */
-function entryOf(
-  { subject, direction, peer }: Place,
-  { protocol, port, portBits }: PortMatch,
-  { verdict, precedence, ref }: RuleTerms,
-): RuleEntry {
-  return { subject, direction, peer, protocol, port, portBits, verdict, precedence, rule: ref };
-}
-
-function portBitsOf(subject: Subject): PortBits {
-  const mask = (use: readonly number[]) =>
-    use.reduce((bits, count, portBits) => (count > 0 ? bits | (1 << portBits) : bits), 0);
-  return [mask(subject.portBitsUse.egress), mask(subject.portBitsUse.ingress)];
-}
-
-function samePortBits(left: PortBits, right: PortBits): boolean {
-  return left[0] === right[0] && left[1] === right[1];
-}
-
-function emptyCells(): Cells {
-  return { egress: new Map(), ingress: new Map() };
-}
-
-function emptyUse(): number[] {
-  return new Array<number>(17).fill(0);
+function* lanesOf({ lanes }: Subject): Iterable<[Lane, LaneRules]> {
+  for (const lane of LANES) {
+    const rules = lanes[lane.index];
+    if (rules !== undefined) yield [lane, rules];
+  }
 }

@@ -1,22 +1,36 @@
 /** Compiled rules as a table, and the decision that the programs take with it. */
-import { portPrefix } from './ports.js';
-import type {
-  CompiledPolicy,
-  Direction,
-  Peer,
-  PolicyDelta,
-  RuleEntry,
-  RuleKey,
-  SubjectPorts,
-  Verdict,
+import { type Address, cidrContains, fromBytes16, parseAddress } from '../model/address.js';
+import { LANES, laneIndex } from './lanes.js';
+import { ANY, networkKey, type PeerKey, peerKey } from './peer-key.js';
+import { ANY_PORT, portKey, portPrefix } from './ports.js';
+import { STRENGTH } from './precedence.js';
+import { compareRanges, type Range, rangeOf } from './ranges.js';
+import {
+  type CidrKey,
+  type CompiledPolicy,
+  DIRECTIONS,
+  type Direction,
+  type Peer,
+  PORT_BITS_NAMED,
+  type PolicyDelta,
+  type PortMatch,
+  type RuleEntry,
+  type RuleKey,
+  type SubjectEntry,
+  type SubjectRules,
+  TIERS,
+  type Tier,
 } from './types.js';
-import { DIRECTIONS } from './types.js';
 
 /** Whom a packet comes from or goes to. */
-export type PacketPeer =
+export type PacketPeer = (
   | { readonly kind: 'identity'; readonly id: number; readonly network_id: number }
   | { readonly kind: 'host' }
-  | { readonly kind: 'world' };
+  | { readonly kind: 'world' }
+) & {
+  /** Text, or the 16 bytes of the maps. */
+  readonly address: string | Uint8Array;
+};
 
 /** What is judged: the first packet of a flow, by one of its sides. */
 export interface Packet {
@@ -28,87 +42,227 @@ export interface Packet {
   readonly protocol: number;
   /** Destination port; 0 where the protocol has none. */
   readonly port: number;
+  /** What the endpoint that it goes to calls that port of that protocol; host and world have no names. */
+  readonly names?: readonly string[];
 }
 
-/** `entry` is missing when no rule decided: default deny, or a subject whose policy is not computed. */
 export interface Decision {
-  readonly verdict: Verdict;
+  readonly verdict: 'allow' | 'deny';
+  /** The rule that decided. Missing: none did. */
   readonly entry?: RuleEntry;
+  /** The tier that decided. Missing: there is none, because the policy of the subject is not computed. */
+  readonly tier?: Tier;
+  /** No rule decided: the tier denies what none of its rules allows. */
+  readonly isDefaultDeny: boolean;
 }
+
+export interface DecideOptions {
+  /** As if the rules that are audited were enforced. */
+  readonly audit: boolean;
+}
+
+/** The entries of one subject, lane and peer, by portKey. */
+type Cell = Map<number | string, RuleEntry>;
 
 /** What the policy maps hold. */
 export class RuleTable {
-  readonly #entries = new Map<string, RuleEntry>();
-  readonly #portBits = new Map<number, readonly [number, number]>();
+  /** By subject, then Lane.index, then peer. */
+  readonly #cells = new Map<number, Map<PeerKey, Cell>[]>();
+  readonly #subjects = new Map<number, SubjectEntry>();
+  /** By subject and direction, then by text. */
+  readonly #ranges = new Map<string, Map<string, Range>>();
 
-  static from({ entries, subjects }: CompiledPolicy): RuleTable {
+  static from({ entries, subjects, cidrs }: CompiledPolicy): RuleTable {
     const table = new RuleTable();
-    table.apply({ set: entries, delete: [], subjects: { set: subjects, delete: [] } });
+    table.apply({
+      set: entries,
+      delete: [],
+      subjects: { set: subjects, delete: [] },
+      cidrs: { set: cidrs, delete: [] },
+    });
     return table;
   }
 
   apply(delta: PolicyDelta): void {
-    for (const key of delta.delete) this.#entries.delete(formatRuleKey(key));
-    for (const entry of delta.set) this.#entries.set(formatRuleKey(entry), entry);
-    for (const identity of delta.subjects.delete) this.#portBits.delete(identity);
-    for (const { identity, portBits } of delta.subjects.set) this.#portBits.set(identity, portBits);
+    for (const key of delta.delete) this.#delete(key);
+    for (const entry of delta.set) this.#set(entry);
+    for (const identity of delta.subjects.delete) this.#subjects.delete(identity);
+    for (const subject of delta.subjects.set) this.#subjects.set(subject.identity, subject);
+    for (const { subject, direction, cidr } of delta.cidrs.delete) {
+      const side = sideOf(subject, direction);
+      const ranges = this.#ranges.get(side);
+      ranges?.delete(cidr);
+      if (ranges?.size === 0) this.#ranges.delete(side);
+    }
+    for (const { subject, direction, cidr } of delta.cidrs.set) {
+      const side = sideOf(subject, direction);
+      const ranges = this.#ranges.get(side) ?? new Map<string, Range>();
+      this.#ranges.set(side, ranges.set(cidr, rangeOf(cidr)));
+    }
   }
 
   get(key: RuleKey): RuleEntry | undefined {
-    return this.#entries.get(formatRuleKey(key));
+    return this.cell(key.subject, laneOfKey(key), peerKey(key.peer))?.get(portKey(key));
   }
 
-  /** Which portBits the keys of a subject have; undefined: its policy is not computed. */
-  portBits(subject: number, direction: Direction): number | undefined {
-    return this.#portBits.get(subject)?.[DIRECTIONS.indexOf(direction)];
+  cell(subject: number, lane: number, peer: PeerKey): ReadonlyMap<number | string, RuleEntry> | undefined {
+    return this.#cells.get(subject)?.[lane]?.get(peer);
+  }
+
+  /** Undefined: its policy is not computed. */
+  subject(identity: number): SubjectEntry | undefined {
+    return this.#subjects.get(identity);
+  }
+
+  /** The narrowest range of a subject that an address is in. */
+  rangeAround(subject: number, direction: Direction, text: PacketPeer['address']): Range | undefined {
+    const ranges = this.#ranges.get(sideOf(subject, direction));
+    if (ranges === undefined) return undefined;
+    const address = addressOf(text);
+    const around = [...ranges.values()].filter((range) => cidrContains(range, address));
+    return around.sort(compareRanges).at(-1);
   }
 
   get entries(): RuleEntry[] {
-    return [...this.#entries.values()];
+    return [...this.#cells.values()].flatMap((lanes) =>
+      lanes.flatMap((lane) => [...lane.values()].flatMap((cell) => [...cell.values()])),
+    );
   }
 
-  get subjects(): SubjectPorts[] {
-    return [...this.#portBits].map(([identity, portBits]) => ({ identity, portBits }));
+  get subjects(): SubjectEntry[] {
+    return [...this.#subjects.values()];
   }
+
+  get cidrs(): CidrKey[] {
+    return [...this.#ranges].flatMap(([side, ranges]) =>
+      [...ranges.keys()].map((cidr) => ({ ...partsOf(side), cidr })),
+    );
+  }
+
+  #set(entry: RuleEntry): void {
+    const lanes = this.#cells.get(entry.subject) ?? LANES.map(() => new Map<PeerKey, Cell>());
+    this.#cells.set(entry.subject, lanes);
+    const lane = lanes[laneOfKey(entry)];
+    const peer = peerKey(entry.peer);
+    const cell = lane?.get(peer) ?? new Map();
+    lane?.set(peer, cell.set(portKey(entry), entry));
+  }
+
+  #delete(key: RuleKey): void {
+    const lanes = this.#cells.get(key.subject) ?? [];
+    const lane = lanes[laneOfKey(key)];
+    const peer = peerKey(key.peer);
+    const cell = lane?.get(peer);
+    cell?.delete(portKey(key));
+    if (cell?.size === 0) lane?.delete(peer);
+    if (lanes.every(({ size }) => size === 0)) this.#cells.delete(key.subject);
+  }
+}
+
+function laneOfKey({ direction, tier, audit }: RuleKey): number {
+  return laneIndex(direction, tier, audit);
+}
+
+function sideOf(subject: number, direction: Direction): string {
+  return `${subject} ${direction}`;
+}
+
+function partsOf(side: string): Pick<CidrKey, 'subject' | 'direction'> {
+  const [subject = '', direction] = side.split(' ');
+  return { subject: Number(subject), direction: direction === DIRECTIONS[0] ? DIRECTIONS[0] : DIRECTIONS[1] };
 }
 
 /** A key as text, equal exactly when the keys are equal. */
-export function formatRuleKey({ subject, direction, peer, protocol, port, portBits }: RuleKey): string {
-  const who = 'id' in peer ? `${peer.kind} ${peer.id}` : peer.kind;
-  return `${subject} ${direction} ${who} ${protocol}:${port}/${portBits}`;
+export function formatRuleKey(key: RuleKey): string {
+  const { subject, direction, tier, audit, peer, protocol, port, portBits, name } = key;
+  const where = name === undefined ? `${protocol}:${port}/${portBits}` : `${protocol}:${name}`;
+  return `${subject} ${direction} ${tier}${audit ? ' audit' : ''} ${formatPeer(peer)} ${where}`;
+}
+
+function formatPeer(peer: Peer): string {
+  if (peer.kind === 'cidr') return peer.cidr;
+  return 'id' in peer ? `${peer.kind} ${peer.id}` : peer.kind;
 }
 
 /**
- * The verdict of one side, found as policy_lookup() of the programs finds it, in the same order, so that the
- * same rule is named. Of all keys that match, the highest precedence decides, and among equals deny; of rules
- * that are equal even in that, the first allow or the last deny is named. A packet passes when both of its
- * sides allow it.
+ * The verdict of one side, found as policy_decide() of the programs finds it, in the same order, so that the
+ * same rule is named. The tiers are asked one after the other. Of all keys of a tier that match, the highest
+ * precedence counts, and among equals deny, then pass; of rules that are equal even in that, the first is named. A
+ * packet passes when both of its sides allow it.
  */
-export function decide(table: RuleTable, packet: Packet): Decision {
-  const { subject, direction, protocol, port } = packet;
-  const portBits = table.portBits(subject, direction);
-  if (portBits === undefined) return { verdict: 'deny' };
-  let best: RuleEntry | undefined;
-  const probe = (key: RuleKey) => {
-    const entry = table.get(key);
-    if (entry !== undefined && (best === undefined || beats(entry, best))) best = entry;
-  };
-  for (const peer of candidatePeers(packet.peer)) {
-    for (let bits = 0; bits <= 16; bits += 1) {
-      if ((portBits & (1 << bits)) === 0) continue;
-      probe({ subject, direction, peer, protocol, port: portPrefix(port, bits), portBits: bits });
+export function decide(table: RuleTable, packet: Packet, options: DecideOptions): Decision {
+  const subject = table.subject(packet.subject);
+  if (subject === undefined) return { verdict: 'deny', isDefaultDeny: false };
+  const peers = candidatePeers(table, packet, subject);
+  const sets = options.audit ? [subject.enforced, subject.audited] : [subject.enforced];
+  let last: Tier = TIERS[0];
+  for (const tier of TIERS) {
+    last = tier;
+    const entry = askTier(table, packet, peers, tier, sets);
+    if (entry?.verdict === 'allow' || entry?.verdict === 'deny') {
+      return { verdict: entry.verdict, entry, tier, isDefaultDeny: false };
     }
-    if ((portBits & 1) !== 0) probe({ subject, direction, peer, protocol: 0, port: 0, portBits: 0 });
+    const isolated = sets.some((rules) => rules.isolated[packet.direction]);
+    if (tier === 'network-policy' && isolated) break;
   }
-  return best === undefined ? { verdict: 'deny' } : { verdict: best.verdict, entry: best };
+  return { verdict: 'deny', tier: last, isDefaultDeny: true };
 }
 
-function candidatePeers(peer: PacketPeer): Peer[] {
-  if (peer.kind !== 'identity') return [{ kind: peer.kind }, { kind: 'any' }];
-  return [{ kind: 'identity', id: peer.id }, { kind: 'any' }, { kind: 'network', id: peer.network_id }];
+/** The rule of a tier that speaks for it; undefined: none matches. `sets`: the enforced rules, and perhaps the audited. */
+function askTier(
+  table: RuleTable,
+  { subject, direction, protocol, port, names = [] }: Packet,
+  peers: readonly PeerKey[],
+  tier: Tier,
+  sets: readonly SubjectRules[],
+): RuleEntry | undefined {
+  const side = DIRECTIONS.indexOf(direction);
+  const portBits = sets.reduce((bits, rules) => bits | (rules.portBits[tier][side] ?? 0), 0);
+  const lanes = sets.map((_rules, index) => laneIndex(direction, tier, index > 0));
+  let best: RuleEntry | undefined;
+  for (const peer of peers) {
+    const cells = lanes.map((lane) => table.cell(subject, lane, peer));
+    if (cells.every((cell) => cell === undefined)) continue;
+    const probe = (match: PortMatch) => {
+      for (const cell of cells) {
+        const entry = cell?.get(portKey(match));
+        if (entry !== undefined && (best === undefined || beats(entry, best))) best = entry;
+      }
+    };
+    for (let bits = 0; bits < PORT_BITS_NAMED; bits += 1) {
+      if ((portBits & (1 << bits)) === 0) continue;
+      probe({ protocol, port: portPrefix(port, bits), portBits: bits });
+    }
+    if ((portBits & (1 << PORT_BITS_NAMED)) !== 0) {
+      for (const name of names) probe({ protocol, port: 0, portBits: PORT_BITS_NAMED, name });
+    }
+    if ((portBits & 1) !== 0) probe(ANY_PORT);
+  }
+  return best;
+}
+
+function candidatePeers(
+  table: RuleTable,
+  { subject, direction, peer }: Packet,
+  { cidrs }: SubjectEntry,
+): PeerKey[] {
+  const range = cidrs[direction] ? table.rangeAround(subject, direction, peer.address) : undefined;
+  return [
+    peerKey(peer),
+    ANY,
+    ...(peer.kind === 'identity' ? [networkKey(peer.network_id)] : []),
+    ...(range === undefined ? [] : [range.text]),
+  ];
+}
+
+function addressOf(address: PacketPeer['address']): Address {
+  // Sixteen zeros, which there mean no address, are one here.
+  return typeof address === 'string'
+    ? parseAddress(address)
+    : (fromBytes16(address) ?? { family: 6, value: 0n });
 }
 
 function beats(entry: RuleEntry, best: RuleEntry): boolean {
   if (entry.precedence !== best.precedence) return entry.precedence > best.precedence;
-  return entry.verdict === 'deny';
+  return STRENGTH[entry.verdict] > STRENGTH[best.verdict];
 }

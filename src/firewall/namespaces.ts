@@ -1,22 +1,14 @@
-/**
- * Who is where: the identities of each namespace, and the peer terms that may mean them. Everything is found
- * by label; nothing here goes through all identities or all terms.
- */
+/** Who is where: the namespaces with their labels, and the identities in each. */
 import type { Labels } from '../model/names.js';
 import { namespaceLabels } from '../model/namespace.js';
-import { type BoundTerm, type IdentityRecord, NamespaceRecord } from './records.js';
-import { labelMap } from './selector.js';
-import { isAnchored, LabelIndex, SelectorIndex } from './selector-index.js';
+import { type IdentityRecord, NamespaceRecord } from './records.js';
+import type { Term } from './rules.js';
+import { type LabelMap, labelMap } from './selector.js';
+import { LabelIndex } from './selector-index.js';
 
 export class NamespaceDirectory {
   readonly #byName = new Map<string, NamespaceRecord>();
   readonly #byLabel = new LabelIndex<NamespaceRecord>();
-  /** Every term with a namespaceSelector, by that: for namespaces whose labels change. */
-  readonly #wide = new SelectorIndex<BoundTerm>();
-  /** Of those, for identities that come: the ones whose podSelector asks for a label, by that. */
-  readonly #wideByPod = new SelectorIndex<BoundTerm>();
-  /** And the others, by namespaceSelector. */
-  readonly #wideByNamespace = new SelectorIndex<BoundTerm>();
 
   /** The namespace of that name, known from now on until `leave` finds it empty. */
   enter(name: string): NamespaceRecord {
@@ -29,68 +21,27 @@ export class NamespaceDirectory {
   }
 
   leave(namespace: NamespaceRecord): void {
-    const { given, identities, policies, terms } = namespace;
-    if (given || identities.size + policies.size + terms.size > 0) return;
+    if (namespace.given || namespace.identities.size > 0) return;
     this.#byName.delete(namespace.name);
     this.#byLabel.remove(namespace);
   }
 
-  /** Changes the labels. Returns the terms that see the namespace differently now. */
-  relabel(namespace: NamespaceRecord, given: Labels | undefined): BoundTerm[] {
-    const before = new Set(this.#wide.matching(namespace.labels));
+  /** Changes the labels. Returns those that policies saw before. */
+  relabel(namespace: NamespaceRecord, given: Labels | undefined): LabelMap {
+    const before = namespace.labels;
     this.#byLabel.remove(namespace);
     namespace.labels = labelMap(namespaceLabels(namespace.name, given ?? {}));
     namespace.given = given !== undefined;
     this.#byLabel.add(namespace);
-    const after = new Set(this.#wide.matching(namespace.labels));
-    return [
-      ...[...before].filter((term) => !after.has(term)),
-      ...[...after].filter((term) => !before.has(term)),
-    ];
+    return before;
   }
 
-  addTerm(term: BoundTerm): void {
-    const { namespaces, pods } = term;
+  /** The identities that a term means, each once. Nothing must come or go while the result is being read. */
+  *meant({ namespaces, pods }: Term): Iterable<IdentityRecord> {
     if (typeof namespaces === 'string') {
-      this.enter(namespaces).terms.add(term, pods);
-      return;
-    }
-    this.#wide.add(term, namespaces);
-    if (isAnchored(pods)) this.#wideByPod.add(term, pods);
-    else this.#wideByNamespace.add(term, namespaces);
-  }
-
-  removeTerm(term: BoundTerm): void {
-    if (typeof term.namespaces === 'string') {
-      const namespace = this.#byName.get(term.namespaces);
-      if (namespace === undefined) return;
-      namespace.terms.remove(term);
-      this.leave(namespace);
-      return;
-    }
-    this.#wide.remove(term);
-    this.#wideByPod.remove(term);
-    this.#wideByNamespace.remove(term);
-  }
-
-  /** The identities that a term means. */
-  *meant({ namespaces, pods }: BoundTerm): Iterable<IdentityRecord> {
-    if (typeof namespaces === 'string') {
-      const namespace = this.#byName.get(namespaces);
-      if (namespace !== undefined) yield* namespace.identities.matching(pods);
+      yield* this.#byName.get(namespaces)?.identities.matching(pods) ?? [];
       return;
     }
     for (const namespace of this.#byLabel.matching(namespaces)) yield* namespace.identities.matching(pods);
-  }
-
-  /** The terms that mean an identity. */
-  *meaning({ labels, namespace }: IdentityRecord): Iterable<BoundTerm> {
-    yield* namespace.terms.matching(labels);
-    for (const term of this.#wideByPod.matching(labels)) {
-      if (typeof term.namespaces !== 'string' && term.namespaces.matches(namespace.labels)) yield term;
-    }
-    for (const term of this.#wideByNamespace.matching(namespace.labels)) {
-      if (term.pods.matches(labels)) yield term;
-    }
   }
 }

@@ -1,11 +1,12 @@
 /** What the engine knows of each object, and how the objects hang together. */
 import type { IsolationMode } from '../model/network.js';
-import { type RuleLedger, type RuleTerms, Subject } from './ledger.js';
-import { type PeerKey, peerKey } from './peer-key.js';
-import type { Labelled, PeerTerm, PolicyRule, PolicyRules } from './rules.js';
+import type { RuleLedger } from './ledger.js';
+import { networkKey, type PeerKey } from './peer-key.js';
+import type { Labelled, PolicyHead, PolicyRule, PolicyRules, Term } from './rules.js';
 import { type LabelMap, labelMap, type Selector } from './selector.js';
-import { LabelIndex, SelectorIndex } from './selector-index.js';
-import type { Direction, PolicyIdentity, PolicyNetwork } from './types.js';
+import { LabelIndex } from './selector-index.js';
+import { type RuleTerms, Subject } from './subject.js';
+import type { PolicyIdentity, PolicyNetwork } from './types.js';
 
 /** A rule with the peers that it means at the moment; it applies to each of its subjects with each of them. */
 export class AppliedRule<Rule extends RuleTerms = RuleTerms> {
@@ -30,19 +31,26 @@ export class AppliedRule<Rule extends RuleTerms = RuleTerms> {
     for (const subject of this.subjects) this.ledger.revoke(subject, this.rule, peer);
   }
 
-  /** Throws INSUFFICIENT_CAPACITY; `revokeFrom` undoes what was done. */
+  /** With its peers and its ranges. Throws INSUFFICIENT_CAPACITY; `revokeFrom` undoes what was done. */
   applyTo(subject: Subject): void {
     for (const peer of this.peers) this.ledger.apply(subject, this.rule, peer);
+    this.ledger.applyRanges(subject, this.rule);
   }
 
   revokeFrom(subject: Subject): void {
     for (const peer of this.peers) this.ledger.revoke(subject, this.rule, peer);
+    this.ledger.revokeRanges(subject, this.rule);
   }
 }
 
+/** A rule of a policy. */
+export class AppliedPolicyRule extends AppliedRule<PolicyRule> {
+  readonly terms: readonly BoundTerm[] = this.rule.terms.map((term) => ({ ...term, owner: this }));
+}
+
 /** A term of a policy's rule, with that rule. */
-export interface BoundTerm extends PeerTerm {
-  readonly owner: AppliedRule<PolicyRule>;
+export interface BoundTerm extends Term {
+  readonly owner: AppliedPolicyRule;
 }
 
 export class NetworkRecord {
@@ -54,7 +62,7 @@ export class NetworkRecord {
 
   constructor({ id, name, isolation_mode, peers }: PolicyNetwork) {
     this.id = id;
-    this.key = peerKey({ kind: 'network', id });
+    this.key = networkKey(id);
     this.name = name;
     this.mode = isolation_mode;
     this.peers = peers;
@@ -64,10 +72,6 @@ export class NetworkRecord {
 export class NamespaceRecord {
   /** By their labels. */
   readonly identities = new LabelIndex<IdentityRecord>();
-  /** By podSelector. */
-  readonly policies = new SelectorIndex<PolicyRecord>();
-  /** The terms without a namespaceSelector of the policies in this namespace; by podSelector. */
-  readonly terms = new SelectorIndex<BoundTerm>();
 
   /** `given`: whether somebody set the labels; the others are known only while something is in them. */
   constructor(
@@ -81,10 +85,8 @@ export class IdentityRecord extends Subject implements Labelled {
   readonly labels: LabelMap;
   /** The policies that select it. */
   readonly policies = new Set<PolicyRecord>();
-  /** How many of those isolate each direction. */
-  readonly isolations: Record<Direction, number> = { egress: 0, ingress: 0 };
   /** The rules that mean it by a term. */
-  readonly meantBy = new Set<AppliedRule<PolicyRule>>();
+  readonly meantBy = new Set<AppliedPolicyRule>();
 
   constructor(
     readonly of: PolicyIdentity,
@@ -95,19 +97,27 @@ export class IdentityRecord extends Subject implements Labelled {
   }
 }
 
-export class PolicyRecord {
-  readonly selector: Selector;
+/** As a term it means its subjects. */
+export class PolicyRecord implements Term {
+  readonly namespaces: Selector | string;
+  readonly pods: Selector;
+  /** Those that it selects. */
   readonly identities = new Set<IdentityRecord>();
-  readonly rules: readonly AppliedRule<PolicyRule>[];
-  readonly terms: readonly BoundTerm[];
+  /** By their place. */
+  readonly rules = new Map<string, AppliedPolicyRule>();
 
-  constructor(
-    readonly compiled: PolicyRules,
-    readonly namespace: NamespaceRecord,
-    ledger: RuleLedger,
-  ) {
-    this.selector = compiled.subjects;
-    this.rules = compiled.rules.map((rule) => new AppliedRule(rule, this.identities, ledger));
-    this.terms = this.rules.flatMap((owner) => owner.rule.terms.map((term) => ({ ...term, owner })));
+  constructor(readonly head: PolicyHead) {
+    this.namespaces = head.subjects.namespaces;
+    this.pods = head.subjects.pods;
+  }
+
+  /** What it was made of. */
+  get source(): PolicyRules {
+    const rules = [...this.rules.values()].map(({ rule }) => ({
+      place: rule.place,
+      text: rule.text,
+      compile: () => rule,
+    }));
+    return { head: this.head, rules };
   }
 }

@@ -1,15 +1,13 @@
-/** Policies, compiled: what their rules say, and which endpoints they mean by their peers. */
-import type { NetworkPolicy, PolicyPeer, PolicyPort } from '../model/policy.js';
-import { effectivePolicyTypes } from '../model/policy.js';
-import type { RuleTerms } from './ledger.js';
-import { portMatches } from './ports.js';
-import { PRECEDENCE } from './precedence.js';
-import { type LabelMap, Selector } from './selector.js';
-import type { Direction, PolicyRef } from './types.js';
+/** Policies, compiled: what their rules say, whom they select, and whom they mean by their peers. */
 
-/** The endpoints that one peer of a rule means. They are found by their labels alone, in every network. */
-export interface PeerTerm {
-  /** A selector of namespaces, or the name of the one namespace (the policy's own). */
+import { type Block, type RuleRange, ruleRanges } from './ranges.js';
+import type { LabelMap, Selector } from './selector.js';
+import type { RuleTerms } from './subject.js';
+import type { Direction, PolicyRef, RuleRef } from './types.js';
+
+/** Endpoints that a policy selects, or that a peer of a rule means: by their labels alone, in every network. */
+export interface Term {
+  /** A selector of namespaces, or the name of the one namespace. */
   readonly namespaces: Selector | string;
   readonly pods: Selector;
 }
@@ -20,81 +18,79 @@ export interface Labelled {
   readonly namespace: { readonly name: string; readonly labels: LabelMap };
 }
 
-export interface PolicyRule extends RuleTerms {
-  /**
-   * anybody: no `from` or `to`, host and world included. endpoints: every endpoint there is. selected: those
-   * of `terms`.
-   */
-  readonly peers: 'anybody' | 'endpoints' | 'selected';
-  /** Empty unless `peers` is `selected`. */
-  readonly terms: readonly PeerTerm[];
+/** Whom a rule means. With `anybody` the rest is empty, with `endpoints` the terms are. */
+export interface RulePeers {
+  /** Host and world included. */
+  readonly anybody: boolean;
+  /** Every endpoint there is. */
+  readonly endpoints: boolean;
+  /** The node. */
+  readonly host: boolean;
+  readonly terms: readonly Term[];
+  /** Whoever has an address of them, whatever else it is. */
+  readonly ranges: readonly RuleRange[];
+}
+
+/** A rule of a policy that need not be compiled when it is there already. */
+export interface RuleSource {
+  /** Where in its policy it stands. */
+  readonly place: string;
+  /** Equal, of two rules in one place of policies with the same head, only when the rules say the same. */
+  readonly text: string;
+}
+
+export interface PolicyRule extends RuleTerms, RulePeers, RuleSource {
+  readonly ref: RuleRef & { readonly kind: 'policy' };
+  readonly ranges: readonly RuleRange[];
+}
+
+/** What a policy says apart from its rules. */
+export interface PolicyHead {
+  readonly ref: PolicyRef;
+  /** Equal, of two policies of one name, only when the heads say the same. */
+  readonly text: string;
+  readonly subjects: Term;
+  readonly audit: boolean;
+  /** The directions in which its subjects may do only what policies allow. */
+  readonly isolates: ReadonlySet<Direction>;
 }
 
 export interface PolicyRules {
-  readonly ref: PolicyRef;
-  /** Selects endpoints of the policy's namespace, in every network. */
-  readonly subjects: Selector;
-  /** The directions in which its subjects may do only what policies allow. */
-  readonly isolates: ReadonlySet<Direction>;
-  /** Those of the isolated directions. */
-  readonly rules: readonly PolicyRule[];
+  readonly head: PolicyHead;
+  readonly rules: readonly (RuleSource & { compile(): PolicyRule })[];
 }
 
-interface SpecRule {
-  readonly peers: readonly PolicyPeer[] | undefined;
-  readonly ports: readonly PolicyPort[] | undefined;
-}
+export const ANYBODY: RulePeers = { anybody: true, endpoints: false, host: false, terms: [], ranges: [] };
 
-export function compileRules({ metadata, spec }: NetworkPolicy): PolicyRules {
-  const ref = { namespace: metadata.namespace, name: metadata.name };
-  const types = effectivePolicyTypes(spec);
-  const rules: PolicyRule[] = [];
-  const isolates = new Set<Direction>();
-  if (types.includes('Egress')) {
-    isolates.add('egress');
-    for (const [index, { to, ports }] of (spec.egress ?? []).entries()) {
-      rules.push(compileRule(ref, 'egress', index, { peers: to, ports }));
-    }
-  }
-  if (types.includes('Ingress')) {
-    isolates.add('ingress');
-    for (const [index, { from, ports }] of (spec.ingress ?? []).entries()) {
-      rules.push(compileRule(ref, 'ingress', index, { peers: from, ports }));
-    }
-  }
-  return { ref, subjects: Selector.from(spec.podSelector), isolates, rules };
-}
-
-function compileRule(policy: PolicyRef, direction: Direction, index: number, spec: SpecRule): PolicyRule {
-  const peers = peersOf(spec.peers);
-  const selected = peers === 'selected' ? (spec.peers ?? []) : [];
+export function rulePeers(peers: {
+  terms: readonly Term[];
+  blocks: readonly Block[];
+  host: boolean;
+}): RulePeers {
+  const endpoints = peers.terms.some(
+    ({ namespaces, pods }) =>
+      typeof namespaces !== 'string' && namespaces.matchesEverything && pods.matchesEverything,
+  );
   return {
-    ref: { kind: 'policy', ...policy, direction, index },
-    direction,
-    verdict: 'allow',
-    precedence: PRECEDENCE.networkPolicy,
-    ports: portMatches(spec.ports),
-    peers,
-    terms: selected.map(({ podSelector, namespaceSelector }) => ({
-      namespaces: namespaceSelector === undefined ? policy.namespace : Selector.from(namespaceSelector),
-      pods: Selector.from(podSelector ?? {}),
-    })),
+    anybody: false,
+    endpoints,
+    host: peers.host,
+    terms: endpoints ? [] : peers.terms,
+    ranges: ruleRanges(peers.blocks),
   };
 }
 
-/** Missing or empty: anybody, as in Kubernetes. */
-function peersOf(peers: readonly PolicyPeer[] | undefined): PolicyRule['peers'] {
-  if (peers === undefined || peers.length === 0) return 'anybody';
-  const all = peers.some(
-    ({ podSelector, namespaceSelector }) =>
-      namespaceSelector !== undefined &&
-      Selector.from(namespaceSelector).matchesEverything &&
-      Selector.from(podSelector ?? {}).matchesEverything,
-  );
-  return all ? 'endpoints' : 'selected';
+export function ruleSource(
+  direction: Direction,
+  index: number,
+  rule: object,
+  compile: (source: RuleSource) => PolicyRule,
+): PolicyRules['rules'][number] {
+  const source = { place: `${direction}[${index}]`, text: JSON.stringify(rule) };
+  return { ...source, compile: () => compile(source) };
 }
 
-export function termMatches({ namespaces, pods }: PeerTerm, { namespace, labels }: Labelled): boolean {
+export function termMatches({ namespaces, pods }: Term, { namespace, labels }: Labelled): boolean {
   const inside =
     typeof namespaces === 'string' ? namespaces === namespace.name : namespaces.matches(namespace.labels);
   return inside && pods.matches(labels);

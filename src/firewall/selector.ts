@@ -1,6 +1,7 @@
 /** Label selectors of Kubernetes, compiled. */
+
+import type { LabelSelector, SelectorOperator } from '../model/kubernetes.js';
 import type { Labels } from '../model/names.js';
-import type { LabelSelector, SelectorOperator } from '../model/policy.js';
 
 /** Labels for matching: a Map, because a plain object has `constructor` and the like. */
 export type LabelMap = ReadonlyMap<string, string>;

@@ -22,6 +22,18 @@ export const METRICS = {
     labels: TRAFFIC_LABELS,
     help: 'Bytes of packets by what became of them; reason NONE: forwarded',
   },
+  auditDeniedPackets: {
+    name: 'quantum_audit_denied_packets_total',
+    type: 'counter',
+    labels: TRAFFIC_LABELS,
+    help: 'Packets that were forwarded and would have been dropped, were the audited policies enforced',
+  },
+  auditDeniedBytes: {
+    name: 'quantum_audit_denied_bytes_total',
+    type: 'counter',
+    labels: TRAFFIC_LABELS,
+    help: 'Bytes of packets that were forwarded and would have been dropped, were the audited policies enforced',
+  },
   endpoints: {
     name: 'quantum_endpoints',
     type: 'gauge',

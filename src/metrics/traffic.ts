@@ -25,10 +25,14 @@ export function trafficReader(node: Node): () => Promise<Snapshot> {
   });
 }
 
-/** The text of both metrics, piece by piece. */
-export function* trafficText(snapshot: Snapshot): Generator<string> {
-  yield* family(METRICS.packets, snapshot, 'packets');
-  yield* family(METRICS.bytes, snapshot, 'bytes');
+/** The text of the metrics, piece by piece. What the audit alone denies is in metrics of its own. */
+export function* trafficText({ samples, endpoints }: Snapshot): Generator<string> {
+  const judged = { samples: samples.filter(({ audited }) => !audited), endpoints };
+  yield* family(METRICS.packets, judged, 'packets');
+  yield* family(METRICS.bytes, judged, 'bytes');
+  const audited = { samples: samples.filter((sample) => sample.audited), endpoints };
+  yield* family(METRICS.auditDeniedPackets, audited, 'packets');
+  yield* family(METRICS.auditDeniedBytes, audited, 'bytes');
 }
 
 function* family(metric: MetricInfo, { samples, endpoints }: Snapshot, value: 'packets' | 'bytes') {

@@ -116,6 +116,11 @@ export function cidrsOverlap(left: Cidr, right: Cidr): boolean {
   return cidrContains(wide, { family: narrow.family, value: narrow.base });
 }
 
+/** Whether every address of `inner` is in `outer`, equal ranges included. */
+export function cidrWithin(inner: Cidr, outer: Cidr): boolean {
+  return inner.prefixLength >= outer.prefixLength && cidrsOverlap(inner, outer);
+}
+
 /** The address `offset` places after the base. Throws RangeError outside the range. */
 export function addressAt(cidr: Cidr, offset: bigint): Address {
   if (offset < 0n || offset >= cidrSize(cidr))
@@ -240,7 +245,12 @@ export const ipv6Address = addressSchema(6).meta({ format: 'ipv6' }).describe('I
 export const networkCidr4 = networkCidrSchema(4).describe(`IPv4 range, ${prefixText(4)}`);
 export const networkCidr6 = networkCidrSchema(6).describe(`IPv6 range, ${prefixText(6)}`);
 
-/** Any range (routes, policies): host bits are refused. */
+/** Any range (routes): host bits are refused. */
 export const anyCidr = textSchema((text) => readCidr(text, 'refuse'), formatCidr).describe(
   'IPv4 or IPv6 address range',
+);
+
+/** Any range as Kubernetes takes it, in policies: an address and how many of its leading bits count. */
+export const maskedCidr = textSchema((text) => readCidr(text, 'mask'), formatCidr).describe(
+  'IPv4 or IPv6 address range; bits beyond the prefix length do not count',
 );

@@ -2,7 +2,16 @@
 import { z } from 'zod';
 import { anyCidr, ipAddress, ipv4Address, ipv6Address, networkCidr4, networkCidr6 } from './address.js';
 import { AppError, errorDetails, parseWith } from './errors.js';
-import { dnsLabel, LABELS_MAX, type Labels, labelKey, labels, labelValue, macAddress } from './names.js';
+import {
+  dnsLabel,
+  LABELS_MAX,
+  type Labels,
+  labelKey,
+  labelPairs,
+  labels,
+  labelValue,
+  macAddress,
+} from './names.js';
 import { dnsSettings, isolationModeInput } from './network.js';
 
 /** Versions of the specification that are served, oldest first. */
@@ -247,11 +256,8 @@ function withoutPrefix(text: string): string {
 }
 
 function parseLabelPairs(text: string): Record<string, string> {
-  const pairs = text.split(',').map((pair): [string, string] => {
-    const equals = pair.indexOf('=');
-    if (equals < 1) throw badArgument('QUANTUM_LABELS', 'must have the form key=value,key=value');
-    return [pair.slice(0, equals), pair.slice(equals + 1)];
-  });
+  const pairs = labelPairs(text);
+  if (pairs === undefined) throw badArgument('QUANTUM_LABELS', 'must have the form key=value,key=value');
   return Object.fromEntries(pairs);
 }
 

@@ -18,6 +18,8 @@ import { networkId } from './network.js';
 
 /** Most ports that one endpoint may declare. */
 export const PORTS_MAX = 64;
+/** Most names of one port: PORT_NAMES_MAX of the programs. */
+export const PORT_NAMES_MAX = 4;
 export const ENDPOINT_ID_MAX = 0xffffffff;
 
 /** A port of a container: named for policies, and, with host_port, published on the node. */
@@ -46,9 +48,18 @@ const endpointPorts = z
       if (seen.has(key)) issues.push({ code: 'custom', path, message, input: value });
       seen.add(key);
     };
+    const names = new Map<string, number>();
     value.forEach((entry, index) => {
-      if (entry.name !== undefined)
+      if (entry.name !== undefined) {
         once(`name ${entry.name}`, [index, 'name'], 'is the name of another port');
+        const port = `${entry.protocol} ${entry.container_port}`;
+        const count = (names.get(port) ?? 0) + 1;
+        names.set(port, count);
+        if (count === PORT_NAMES_MAX + 1) {
+          const message = `a port has at most ${PORT_NAMES_MAX} names`;
+          issues.push({ code: 'custom', path: [index, 'name'], message, input: value });
+        }
+      }
       if (entry.host_port === undefined) return;
       const key = `host ${entry.protocol} ${entry.host_port} ${entry.host_ip ?? ''}`;
       once(key, [index, 'host_port'], 'is published already');

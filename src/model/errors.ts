@@ -154,9 +154,12 @@ export function dottedPath(path: readonly PropertyKey[]): string {
 /** Answers are bounded: a body with a thousand bad fields does not need a thousand lines. */
 const DETAILS_MAX = 64;
 
-/** Each bad field of a zod error. Of a union, the alternative that fits best is reported. */
-export function errorDetails(error: z.ZodError): ErrorDetail[] {
-  return issueDetails(error.issues as readonly z.core.$ZodIssue[], []).slice(0, DETAILS_MAX);
+/**
+ * Each bad field of a zod error; `at` is where the value is in what was given. Of a union, the alternative that fits
+ * best is reported.
+ */
+export function errorDetails(error: z.ZodError, at: readonly PropertyKey[] = []): ErrorDetail[] {
+  return issueDetails(error.issues as readonly z.core.$ZodIssue[], at).slice(0, DETAILS_MAX);
 }
 
 function issueDetails(issues: readonly z.core.$ZodIssue[], base: readonly PropertyKey[]): ErrorDetail[] {
@@ -186,12 +189,17 @@ function depth(details: readonly ErrorDetail[]): number {
 }
 
 /** The AppError of a failed validation, naming the first bad field in its message and all of them in details. */
-export function validationError(
-  error: z.ZodError,
+export function validationError(error: z.ZodError, code?: ErrorCode, what?: string): AppError {
+  return badFieldsError(errorDetails(error), code, what);
+}
+
+/** The same of bad fields that are known. */
+export function badFieldsError(
+  fields: readonly ErrorDetail[],
   code: ErrorCode = 'INVALID_REQUEST',
   what = 'request',
 ): AppError {
-  const details = errorDetails(error);
+  const details = fields.slice(0, DETAILS_MAX);
   const first = details[0];
   const where = first === undefined || first.path === '' ? '' : `${first.path}: `;
   return new AppError(code, `invalid ${what}: ${where}${first?.message ?? 'unknown reason'}`, { details });

@@ -94,6 +94,15 @@ export function labelOf(record: Labels, key: string): string | undefined {
   return Object.hasOwn(record, key) ? record[key] : undefined;
 }
 
+/** The pairs of `a=b,c=d`, in their order; undefined: it has not that form. */
+export function labelPairs(text: string): [key: string, value: string][] | undefined {
+  const pairs = text.split(',').map((pair): [string, string] => {
+    const equals = pair.indexOf('=');
+    return [pair.slice(0, Math.max(equals, 0)), pair.slice(equals + 1)];
+  });
+  return pairs.some(([key]) => key === '') ? undefined : pairs;
+}
+
 /** The labels in one canonical form (keys in code unit order), equal exactly when the labels are equal. */
 export function canonicalLabels(record: Labels): string {
   return JSON.stringify(
@@ -130,6 +139,9 @@ export const portName = z
 
 export const protocol = z.enum(['TCP', 'UDP', 'SCTP']).describe('Transport protocol');
 export type Protocol = z.infer<typeof protocol>;
+
+/** IPPROTO_* of <netinet/in.h>. */
+export const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 /** Namespace of an endpoint that names none. */
 export const DEFAULT_NAMESPACE = 'default';

@@ -21,8 +21,8 @@ import { dnsLabel, dnsSubdomain, interfaceName, labels, timestamp } from './name
 /** Most networks that a network of mode `mesh` may name. */
 export const PEERS_MAX = 64;
 
-/** Ids of networks fit beside PEER_NETWORK_FLAG in a 32-bit policy peer, and "qnbr<id>" into 15 characters. */
-export const NETWORK_ID_MAX = 0x3fffffff;
+/** Ids of networks fit between the flags of enum policy_peer, and "qnbr<id>" into 15 characters. */
+export const NETWORK_ID_MAX = 0x1fffffff;
 
 export const DRIVERS = ['bridge'] as const;
 export type Driver = (typeof DRIVERS)[number];

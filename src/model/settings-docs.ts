@@ -8,7 +8,7 @@ export function renderSettingsDocs(): string {
       `\`${key}\``,
       `\`${flag}\``,
       `\`${environment}\``,
-      `\`${fallback}\``,
+      fallback === '' ? 'empty' : `\`${fallback}\``,
       text.replaceAll('|', '\\|'),
     ];
     return `| ${cells.join(' | ')} |`;

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { parseAddress } from './address.js';
 import { AppError } from './errors.js';
 import { interfaceName } from './names.js';
+import { HOSTNAME_LABEL, parseNodeLabels } from './node-labels.js';
 
 /** sun_path has 108 bytes, one of them for the end, and the longest socket name is "/api.sock". */
 const RUN_DIR_MAX = 107 - '/api.sock'.length;
@@ -67,21 +68,27 @@ export function listenAddress(text: string): ListenAddress | undefined {
   return { host, port };
 }
 
-function listen(text: string, fallback: string) {
+/** A text that `read` takes: what it throws is what is wrong with it. */
+function textFor(read: (text: string) => unknown, max: number) {
   return z
     .string()
-    .max(64, { error: 'must have at most 64 characters', abort: true })
+    .max(max, { error: `must have at most ${max} characters`, abort: true })
     .check(({ value, issues }) => {
       try {
-        listenAddress(value);
+        read(value);
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
         issues.push({ code: 'custom', message: error.message, input: value });
       }
-    })
-    .default(fallback)
-    .describe(text);
+    });
 }
+
+function listen(text: string, fallback: string) {
+  return textFor(listenAddress, 64).default(fallback).describe(text);
+}
+
+/** Longest text of node_labels: some sixty labels of usual length. */
+const NODE_LABELS_MAX = 4096;
 
 /** Value of `uplink` that stands for the interface of the default route. */
 export const UPLINK_AUTO = 'auto';
@@ -108,6 +115,17 @@ export const settingsSchema = z
       .default(UPLINK_AUTO)
       .describe(
         'Interface to the outside; `auto`: the interface of the default route; `none`: there is none',
+      ),
+    host_access: z
+      .enum(['full', 'policy'])
+      .default('policy')
+      .describe(
+        'What the node itself may reach of its containers; `full`: everything, whatever policies say; `policy`: what they let it',
+      ),
+    node_labels: textFor(parseNodeLabels, NODE_LABELS_MAX)
+      .default('')
+      .describe(
+        `Labels of the node, as \`a=b,c=d\`, for policies that select nodes; \`${HOSTNAME_LABEL}\` is implied`,
       ),
     store: z
       .literal('embedded', 'must be "embedded": no other store is supported yet')
@@ -142,9 +160,11 @@ export const settingsSchema = z
     ).refine((bytes) => (bytes & (bytes - 1)) === 0, 'must be a power of two'),
     conntrack_max: integer('Connections that the node remembers', 262144, 1024, 16777216),
     policy_max: integer('Entries of the compiled policy', 1048576, 1024, 16777216),
+    policy_cidrs_max: integer('Address ranges of the compiled policy', 1048576, 1024, 16777216),
+    port_names_max: integer('Ports of endpoints that have a name', 65536, 256, 1048576),
     subjects_max: integer('Identities that have a policy on the node', 65536, 256, 1048576),
     endpoints_max: integer('Endpoints on the node', 16384, 16, 65536),
-    prefixes_max: integer('Address ranges that policies name', 16384, 256, 1048576),
+    prefixes_max: integer('Address ranges of networks, and addresses of the node', 16384, 256, 1048576),
   })
   .check(({ value, issues }) => {
     if (value.listen === value.grpc_listen && !/^none$|:0$/.test(value.listen)) {
@@ -189,7 +209,7 @@ export const SETTINGS: readonly SettingInfo[] = (Object.keys(settingsSchema.shap
 export function renderSettingsHelp(): string {
   const lines = SETTINGS.map(({ flag, kind, fallback, text }) => {
     const left = `  ${flag} <${kind === 'integer' ? 'n' : 'value'}>`;
-    return `${left.padEnd(32)}${text} (default: ${fallback})`;
+    return `${left.padEnd(32)}${text} (default: ${fallback === '' ? 'empty' : fallback})`;
   });
   return [
     'Settings (flag before environment variable before configuration file):',

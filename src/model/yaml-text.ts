@@ -1,23 +1,36 @@
 /**
- * YAML from outside, made harmless: no aliases (they multiply), no unknown tags, no repeated keys, one
- * document, and bounds on size, nesting and the items of a collection.
+ * YAML from outside, made harmless: no aliases (they multiply), no unknown tags, no repeated keys, and bounds on
+ * documents, nesting and the items of a collection. The size is for the caller to bound.
  *
  * The nesting bound is not a nicety: the library composes recursively, and a few kilobytes of "- - - -" end
  * the whole process (V8 runs out of stack inside its regular expressions, which nothing can catch). So the
  * syntax tree, which is built without recursion, is measured before anything is composed from it.
  */
-import { Composer, type CST, LineCounter, Parser } from 'yaml';
+import { Composer, type CST, type Document, Lexer, LineCounter, Parser } from 'yaml';
 import { AppError } from './errors.js';
 
 /** Deepest nesting of collections. */
 export const YAML_DEPTH_MAX = 64;
-/** Most items of one collection; the check for repeated keys is quadratic in it. */
-export const YAML_ITEMS_MAX = 1024;
+/** Most keys of one mapping; the check for repeated keys is quadratic in it. */
+export const YAML_KEYS_MAX = 512;
+/** Most items of one sequence. */
+export const YAML_ITEMS_MAX = 16_384;
+/** Most lexemes of a text: to parse and compose each takes microseconds. An ordinary MiB has 350,000. */
+export const YAML_LEXEMES_MAX = 400_000;
 
-/** The one document of a text. Throws INVALID_JSON, whose message tells the line. */
+/** The one document of a text; null: it is empty. Throws INVALID_JSON, whose message tells the line. */
 export function parseYaml(text: string): unknown {
+  return refusing(() => compose(text, 1)[0] ?? null);
+}
+
+/** The documents of a text, those without content left out. Throws INVALID_JSON, whose message tells the line. */
+export function parseYamlDocuments(text: string, max: number): unknown[] {
+  return refusing(() => compose(text, max));
+}
+
+function refusing<Result>(read: () => Result): Result {
   try {
-    return composeOne(text);
+    return read();
   } catch (error) {
     const message = error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : String(error);
     throw new AppError('INVALID_JSON', `invalid YAML: ${message}`, {
@@ -27,10 +40,23 @@ export function parseYaml(text: string): unknown {
   }
 }
 
-function composeOne(text: string): unknown {
+function compose(text: string, max: number): unknown[] {
+  let lexemes = 0;
+  for (const _ of new Lexer().lex(text)) {
+    lexemes += 1;
+    if (lexemes > YAML_LEXEMES_MAX) throw new Error(`more than ${YAML_LEXEMES_MAX} words and signs`);
+  }
   const lines = new LineCounter();
-  const tokens = [...new Parser(lines.addNewLine).parse(text)];
-  for (const token of tokens) if (token.type === 'document') measure(token, lines);
+  const tokens = withoutEmptyDocuments(new Parser(lines.addNewLine).parse(text));
+  const problem = tokens.find((token) => token.type === 'error');
+  if (problem !== undefined) throw new Error(at(lines, problem.offset, problem.message));
+  const documents = tokens.filter((token) => token.type === 'document');
+  const surplus = documents[max];
+  if (surplus !== undefined) {
+    const message = max === 1 ? 'more than one document' : `more than ${max} documents`;
+    throw new Error(at(lines, surplus.offset, message));
+  }
+  for (const document of documents) measure(document, lines);
   const composer = new Composer({
     version: '1.2',
     schema: 'core',
@@ -40,13 +66,32 @@ function composeOne(text: string): unknown {
     uniqueKeys: true,
     logLevel: 'silent',
   });
-  const [document, second] = [...composer.compose(tokens, true, text.length)];
-  if (document === undefined) return null;
-  if (second !== undefined) throw new Error('more than one document');
+  return [...composer.compose(tokens, true, text.length)]
+    .map((document) => contentOf(document, lines))
+    .filter((value) => value !== null);
+}
+
+function contentOf(document: Document.Parsed, lines: LineCounter): unknown {
   // A warning is an unknown tag: a value that would mean something else than its author thinks.
   const problem = document.errors[0] ?? document.warnings[0];
   if (problem !== undefined) throw new Error(at(lines, problem.pos[0], problem.message));
   return document.toJS({ maxAliasCount: 0 }) as unknown;
+}
+
+const EMPTY: ReadonlySet<string> = new Set(['doc-start', 'space', 'comment', 'newline']);
+
+/** The tokens that are worth composing: of empty documents a text may have very many. */
+function withoutEmptyDocuments(tokens: Iterable<CST.Token>): CST.Token[] {
+  let isDirected = false;
+  return [...tokens].filter((token) => {
+    if (token.type === 'directive') isDirected = true;
+    if (token.type !== 'document') return true;
+    // One with directives stays, or they would be taken for those of the next.
+    const isKept =
+      isDirected || token.value !== undefined || !token.start.every(({ type }) => EMPTY.has(type));
+    isDirected = false;
+    return isKept;
+  });
 }
 
 function measure(document: CST.Document, lines: LineCounter): void {
@@ -61,13 +106,21 @@ function measure(document: CST.Document, lines: LineCounter): void {
     if (depth > YAML_DEPTH_MAX) {
       throw new Error(at(lines, token.offset, `more than ${YAML_DEPTH_MAX} levels of nesting`));
     }
-    if (token.items.length > YAML_ITEMS_MAX) {
-      throw new Error(at(lines, token.offset, `more than ${YAML_ITEMS_MAX} items in a collection`));
+    if (isSequence(token)) {
+      if (token.items.length > YAML_ITEMS_MAX) {
+        throw new Error(at(lines, token.offset, `more than ${YAML_ITEMS_MAX} items in a list`));
+      }
+    } else if (token.items.length > YAML_KEYS_MAX) {
+      throw new Error(at(lines, token.offset, `more than ${YAML_KEYS_MAX} keys in a mapping`));
     }
     for (const item of token.items) {
       pending.push({ token: item.key, depth: depth + 1 }, { token: item.value, depth: depth + 1 });
     }
   }
+}
+
+function isSequence(token: CST.BlockMap | CST.BlockSequence | CST.FlowCollection): boolean {
+  return token.type === 'block-seq' || (token.type === 'flow-collection' && token.start.source === '[');
 }
 
 function at(lines: LineCounter, offset: number, message: string): string {

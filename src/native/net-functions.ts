@@ -1,6 +1,13 @@
 /** The addon's network functions as they are: private to src/native. */
 import { type Handle, nativeFunctions } from './addon.js';
-import type { AddressInfo, LinkInfo, NeighbourInfo, RouteInfo, SocketAddress } from './net-types.js';
+import type {
+  AddressInfo,
+  LinkInfo,
+  NeighbourInfo,
+  RouteInfo,
+  SocketAddress,
+  VethIndexes,
+} from './net-types.js';
 import type { NativeNetns } from './netns-handle.js';
 
 export type NativeSocket = Handle<'route-socket'>;
@@ -10,7 +17,7 @@ export type NativeWatch = Handle<'watch'>;
 export interface NetFunctions {
   routeSocketOpen(netns: NativeNetns | undefined): NativeSocket;
   routeSocketClose(socket: NativeSocket): void;
-  linkCreateVeth(socket: NativeSocket, options: object): void;
+  linkCreateVeth(socket: NativeSocket, options: object): VethIndexes;
   linkCreate(socket: NativeSocket, kind: string, options: object): void;
   linkGet(socket: NativeSocket, nameOrIndex: string | number): LinkInfo | undefined;
   linkList(socket: NativeSocket): LinkInfo[];
@@ -22,11 +29,13 @@ export interface NetFunctions {
   addressList(socket: NativeSocket, index?: number): AddressInfo[];
   routeAdd(socket: NativeSocket, options: object): void;
   routeDelete(socket: NativeSocket, options: object): boolean;
-  routeList(socket: NativeSocket, family?: number): RouteInfo[];
+  routeGet(socket: NativeSocket, options: object): RouteInfo[];
+  routeList(socket: NativeSocket, family?: number, most?: number): RouteInfo[];
+  routeListUnreachable(socket: NativeSocket, metric: number): string[];
   neighbourSet(socket: NativeSocket, options: object): void;
   neighbourDelete(socket: NativeSocket, options: object): boolean;
   neighbourList(socket: NativeSocket, index?: number): NeighbourInfo[];
-  watchOpen(socket: NativeSocket, onChange: (changes: number) => void): NativeWatch;
+  watchOpen(socket: NativeSocket, kinds: number, onChange: (changes: number) => void): NativeWatch;
   watchClose(watch: NativeWatch): void;
   socketOwner(own: SocketAddress, other: SocketAddress): number | undefined;
 }

@@ -31,6 +31,8 @@ export interface AddressInfo {
   prefixLength: number;
   family: 4 | 6;
   scope: 'global' | 'site' | 'link' | 'host' | 'nowhere';
+  /** IPv4: the broadcast address that it was given, which need not be the last of its range. */
+  broadcast?: string;
   noDad: boolean;
   noPrefixRoute: boolean;
   /** IPv6: duplicate address detection is under way, or failed; the address cannot be used. */
@@ -75,7 +77,18 @@ export interface CreateVethOptions extends CreateLinkOptions {
   /** Where the peer is made; the socket's namespace otherwise. */
   peerNetns?: NetnsHandle | undefined;
   peerMac?: string | undefined;
+  /** Of the end that is not the peer. */
+  addrGenMode?: 'eui64' | 'none' | undefined;
 }
+
+/** Of both ends of a veth, each in its own namespace. */
+export interface VethIndexes {
+  index: number;
+  peerIndex: number;
+}
+
+/** What a watch tells of: interfaces, or their addresses. */
+export type ChangeKind = 'link' | 'address';
 
 export interface SetLinkOptions {
   up?: boolean | undefined;
@@ -108,6 +121,8 @@ export interface RouteKey {
   index?: number | undefined;
   metric?: number | undefined;
   scope?: 'link' | 'global' | undefined;
+  /** Leads nowhere: whatever has no closer route is refused. By default it leads on, by `via` or `index`. */
+  type?: 'unreachable' | undefined;
 }
 
 export interface RouteOptions extends RouteKey {

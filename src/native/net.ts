@@ -9,6 +9,7 @@ import { type NativeSocket, native } from './net-functions.js';
 import type {
   AddressInfo,
   AddressOptions,
+  ChangeKind,
   CreateLinkOptions,
   CreateVethOptions,
   LinkInfo,
@@ -20,6 +21,7 @@ import type {
   RouteOptions,
   SetLinkOptions,
   SocketAddress,
+  VethIndexes,
 } from './net-types.js';
 import { type NetnsHandle, openNative } from './netns-handle.js';
 
@@ -27,8 +29,10 @@ export type * from './net-types.js';
 export { NetnsHandle, shareNetnsDirectory } from './netns-handle.js';
 
 /** Bits of what a watch reports; as in native/net_watch.cc. */
-const CHANGE_LINK = 1;
-const CHANGE_ADDRESS = 2;
+const CHANGES: readonly (readonly [kind: ChangeKind, bit: number])[] = [
+  ['link', 1],
+  ['address', 2],
+];
 
 /** Watches go on until they are closed, not until the garbage collector finds them. */
 const activeWatches = new Set<Disposable>();
@@ -48,8 +52,8 @@ export class Rtnl implements Disposable {
   }
 
   /** Both ends come up in one step, in their namespaces, down, with their addresses and the same MTU. */
-  createVeth({ peerNetns, ...options }: CreateVethOptions): void {
-    native.linkCreateVeth(this.#open(), { ...options, peerNetnsFd: peerNetns?.fd });
+  createVeth({ peerNetns, ...options }: CreateVethOptions): VethIndexes {
+    return native.linkCreateVeth(this.#open(), { ...options, peerNetnsFd: peerNetns?.fd });
   }
 
   createBridge(options: CreateLinkOptions): void {
@@ -112,9 +116,22 @@ export class Rtnl implements Disposable {
     return native.routeDelete(this.#open(), key);
   }
 
-  /** Unicast routes of the main table; one entry for each next hop. */
-  routes(family?: 4 | 6): RouteInfo[] {
-    return native.routeList(this.#open(), family);
+  /**
+   * Unicast routes of the main table; one entry for each next hop. Of a namespace whose owner may fill the table, `most`
+   * limits the answer: then KernelError E2BIG, and nothing more can be listed by this socket.
+   */
+  routes(family?: 4 | 6, most?: number): RouteInfo[] {
+    return native.routeList(this.#open(), family, most);
+  }
+
+  /** The route to an address that the kernel takes, by next hop; none when it has no unicast route in the main table. */
+  routeTo(address: string): RouteInfo[] {
+    return native.routeGet(this.#open(), { address });
+  }
+
+  /** Destinations of the routes of that metric that refuse what has no closer one. */
+  unreachable(metric: number): string[] {
+    return native.routeListUnreachable(this.#open(), metric);
   }
 
   /** Creates it, or replaces what the kernel knew of this address. */
@@ -133,14 +150,15 @@ export class Rtnl implements Disposable {
   }
 
   /**
-   * Calls back when an interface or an address came, went or changed in this namespace: once for all changes that
-   * have gathered. Does not keep the process alive, and goes on after this socket is closed.
+   * Calls back when something of these kinds came, went or changed in this namespace: once for all changes that have
+   * gathered. Does not keep the process alive, and goes on after this socket is closed.
    */
-  watch(onChange: (kind: 'link' | 'address') => void): Disposable {
+  watch(kinds: readonly ChangeKind[], onChange: (kind: ChangeKind) => void): Disposable {
     let closed = false;
-    const handle = native.watchOpen(this.#open(), (changes) => {
-      if (!closed && changes & CHANGE_LINK) onChange('link');
-      if (!closed && changes & CHANGE_ADDRESS) onChange('address');
+    const wanted = CHANGES.filter(([kind]) => kinds.includes(kind));
+    const bits = wanted.reduce((all, [, bit]) => all | bit, 0);
+    const handle = native.watchOpen(this.#open(), bits, (changes) => {
+      for (const [kind, bit] of wanted) if (!closed && changes & bit) onChange(kind);
     });
     const watch = {
       [Symbol.dispose]() {

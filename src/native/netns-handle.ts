@@ -12,6 +12,7 @@ interface NetnsFunctions {
   netnsCreate(): NativeNetns;
   netnsInfo(netns: NativeNetns): { inode: number; device: number };
   netnsFd(netns: NativeNetns): number;
+  netnsSharesUser(netns: NativeNetns): boolean;
   netnsPin(netns: NativeNetns, path: string): void;
   netnsUnpin(path: string): void;
   netnsShareDirectory(path: string): void;
@@ -53,6 +54,14 @@ export class NetnsHandle implements Disposable {
   /** A new one with nothing but a `lo` that is down. The calling thread does not enter it. */
   static createUnnamed(): NetnsHandle {
     return new NetnsHandle(native.netnsCreate());
+  }
+
+  /**
+   * Whether it belongs to our own user namespace (or one above it): then CAP_NET_ADMIN in it is CAP_NET_ADMIN in every
+   * network namespace of that owner, the node's included.
+   */
+  get sharesUserNamespace(): boolean {
+    return native.netnsSharesUser(this.#open());
   }
 
   /**

@@ -1,5 +1,5 @@
 /** RCU, the kernel's way of waiting until nobody uses what was taken away. */
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { nativeFunctions } from './addon.js';
 
 interface Functions {
@@ -15,6 +15,9 @@ export function waitForPrograms(): Promise<void> {
 }
 
 const SWITCH = '/sys/kernel/rcu_expedited';
+/** Of the switch, once it could be opened: it is thrown four times in the life of a container. */
+let descriptor: number | undefined;
+const value = Buffer.alloc(1);
 let users = 0;
 let isSwitched = false;
 /** Exists while we have switched. */
@@ -28,7 +31,7 @@ export function markExpedition(path: string): void {
   marker = path;
   if (!existsSync(path)) return;
   turn('1', '0');
-  rmSync(path, { force: true });
+  removeMark();
 }
 
 /**
@@ -55,7 +58,7 @@ export function expediteGracePeriods(): Disposable {
 /** First the mark: a switch that is on without it would stay on for ever. */
 function switchOn(): boolean {
   try {
-    if (marker !== undefined) writeFileSync(marker, '');
+    if (marker !== undefined) closeSync(openSync(marker, 'w'));
   } catch {
     // No place for the mark: it only takes longer.
     return false;
@@ -72,14 +75,19 @@ function switchOff(): boolean {
 }
 
 function removeMark(): void {
-  if (marker !== undefined) rmSync(marker, { force: true });
+  try {
+    if (marker !== undefined) unlinkSync(marker);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }
 
 /** Only from the value that we expect: somebody else's choice stays. */
 function turn(from: string, to: string): boolean {
   try {
-    if (readFileSync(SWITCH, 'latin1').trim() !== from) return false;
-    writeFileSync(SWITCH, to);
+    descriptor ??= openSync(SWITCH, 'r+');
+    if (readSync(descriptor, value, 0, 1, 0) !== 1 || value.toString('latin1') !== from) return false;
+    writeSync(descriptor, to, 0);
     return true;
   } catch {
     // Read-only /sys, or a kernel without the switch: it only takes longer.

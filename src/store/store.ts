@@ -67,7 +67,7 @@ export interface Store extends Reader {
    * but for a failure of the disk. What is done then must leave no trace when the daemon ends before `durable`, and
    * nobody may be promised anything.
    */
-  stage<T>(body: (transaction: Transaction) => T): Promise<Staged<T>>;
+  stage<T>(body: (transaction: Transaction) => T, urgency?: Urgency): Promise<Staged<T>>;
   /** Waits for what is under way, then releases the files. Everything after it throws STORE_ERROR. */
   close(): Promise<void>;
 }

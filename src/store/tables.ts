@@ -6,7 +6,7 @@ import { type Identity, identity, identityId } from '../model/identity.js';
 import { containerId, dnsLabel, interfaceName, timestamp } from '../model/names.js';
 import { type Namespace, namespace } from '../model/namespace.js';
 import { isolationMode, type Network, network, networkId } from '../model/network.js';
-import { defineTable, type Transaction } from './store.js';
+import { defineTable, type Table, type Transaction } from './store.js';
 
 /** Form of the records. A store of another version is not opened. */
 export const STORE_VERSION = 1;
@@ -49,7 +49,7 @@ export const namespaces = defineTable<[name: string], Namespace>('namespaces', 1
 
 const policyRecord = z.strictObject({
   kind: z.enum(['NetworkPolicy', 'ClusterNetworkPolicy']),
-  /** The Kubernetes object as it was given; its own schema judges it again when it is used. */
+  /** The object of Kubernetes, of that kind; its own schema judges it again when it is used. */
   object: z.record(z.string(), z.unknown()),
   created_at: timestamp,
 });
@@ -132,6 +132,7 @@ const ruleRef = z.discriminatedUnion('kind', [
     index: z.int().min(0),
   }),
   z.strictObject({ kind: z.literal('isolation'), network: dnsLabel, mode: isolationMode }),
+  z.strictObject({ kind: z.literal('host-access') }),
 ]);
 const rule = z.strictObject({ cookie: z.int().min(1).max(COUNTER_MAX), ref: ruleRef });
 export type RuleRecord = z.infer<typeof rule>;
@@ -146,10 +147,26 @@ export const ruleKeys = defineTable<[text: string], z.infer<typeof ruleKey>>('ru
 
 /** A rule's reference as one text, equal exactly when the references are equal. */
 export function ruleText(ref: RuleRecord['ref']): string {
-  return ref.kind === 'policy'
-    ? `policy/${ref.namespace}/${ref.name}/${ref.direction}/${ref.index}`
-    : `isolation/${ref.network}/${ref.mode}`;
+  switch (ref.kind) {
+    case 'policy':
+      return `policy/${ref.namespace}/${ref.name}/${ref.direction}/${ref.index}`;
+    case 'isolation':
+      return `isolation/${ref.network}/${ref.mode}`;
+    case 'host-access':
+      return 'host-access';
+  }
 }
+
+const numbered = z.strictObject({ text: z.string().min(1).max(64), number: z.int().min(1).max(COUNTER_MAX) });
+
+/** Numbers by text; they come from the counter of the table's name. */
+export type NumberTable = Table<[text: string], z.infer<typeof numbered>>;
+
+/** What the ranges of policies are called in the kernel, by their canonical text. */
+export const cidrNumbers: NumberTable = defineTable('cidr_numbers', 1, numbered);
+
+/** What the names of ports are called in the kernel. */
+export const portNames: NumberTable = defineTable('port_names', 1, numbered);
 
 /** A table without the types of its keys and values. */
 export interface AnyTable {
@@ -175,6 +192,8 @@ export const TABLES: ReadonlyMap<string, AnyTable> = new Map(
     released,
     rules,
     ruleKeys,
+    cidrNumbers,
+    portNames,
   ].map((table: AnyTable) => [table.name, table]),
 );
 

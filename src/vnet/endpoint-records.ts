@@ -5,10 +5,18 @@ import { type Endpoint, type EndpointRequest, hostInterface } from '../model/end
 import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import type { Reader, Transaction } from '../store/store.js';
-import { type AttachmentRecord, attachments, endpointKeys, endpoints, nextNumber } from '../store/tables.js';
+import {
+  type AttachmentRecord,
+  attachments,
+  endpointKeys,
+  endpoints,
+  nextNumber,
+  portNames,
+} from '../store/tables.js';
 import { claimIdentity } from './identities.js';
 import { allocateAddress, releaseAddress } from './ipam.js';
 import { requireNetwork } from './networks.js';
+import { claimNumber } from './stored-numbers.js';
 
 export type Origin = AttachmentRecord['origin'];
 
@@ -54,6 +62,7 @@ export function recordEndpoint(
     created_at: now,
     state: 'creating',
   };
+  for (const { name } of request.ports) if (name !== undefined) claimNumber(transaction, portNames, name);
   transaction.put(endpoints, [id], endpoint);
   transaction.put(endpointKeys, [network.id, container_id, interface_name], {
     network_id: network.id,

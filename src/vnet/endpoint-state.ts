@@ -1,11 +1,20 @@
 import { gatewayMac } from '../bridge/mac.js';
-import type { EndpointState } from '../datapath/endpoint-table.js';
+import type { EndpointState, NamedPort } from '../datapath/endpoint-table.js';
 import { parseCidr } from '../model/address.js';
 import type { Endpoint } from '../model/endpoint.js';
+import { PROTOCOL_NUMBERS } from '../model/names.js';
 import type { Network } from '../model/network.js';
+import type { Reader } from '../store/store.js';
+import { portNames } from '../store/tables.js';
+import { numberOf } from './stored-numbers.js';
 
-/** An endpoint as the programs see it. */
-export function endpointState(endpoint: Endpoint, network: Network, ifindex: number): EndpointState {
+/** An endpoint as the programs see it. Names of its ports have their numbers since it was recorded. */
+export function endpointState(
+  reader: Reader,
+  endpoint: Endpoint,
+  network: Network,
+  ifindex: number,
+): EndpointState {
   return {
     ifindex,
     id: endpoint.id,
@@ -21,5 +30,20 @@ export function endpointState(endpoint: Endpoint, network: Network, ifindex: num
     gatewayMac: gatewayMac(network.id),
     multicast: network.options.multicast,
     broadcast: network.options.broadcast,
+    namedPorts: namedPorts(reader, endpoint),
   };
+}
+
+function namedPorts(reader: Reader, { ports }: Endpoint): NamedPort[] {
+  const found = new Map<string, NamedPort & { names: number[] }>();
+  for (const { name, container_port: port, protocol } of ports) {
+    if (name === undefined) continue;
+    const number = numberOf(reader, portNames, name);
+    if (number === undefined) throw new Error(`the name ${name} of a port has no number`);
+    const key = `${protocol} ${port}`;
+    const known = found.get(key) ?? { protocol: PROTOCOL_NUMBERS[protocol], port, names: [] };
+    known.names.push(number);
+    found.set(key, known);
+  }
+  return [...found.values()];
 }

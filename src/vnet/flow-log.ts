@@ -1,12 +1,14 @@
 /** What the programs told of verdicts, in words: who, to whom, by which rule. */
 import { EventEmitter } from 'node:events';
-import { Direction, type Event, EventKind, Identity } from '../datapath/abi/generated.js';
+import { Direction, DropReason, type Event, EventKind, Identity } from '../datapath/abi/generated.js';
 import { dropReasonName } from '../datapath/counters.js';
 import { formatRuleRef } from '../firewall/rule-ref.js';
 import { formatAddress, fromBytes16 } from '../model/address.js';
+import type { AuditedVerdict } from '../model/verdict.js';
 import { monotonicNs } from '../native/bpf.js';
 import type { Reader } from '../store/store.js';
 import { endpoints } from '../store/tables.js';
+import type { IsolatedBy } from './isolating.js';
 import { ruleOf } from './rule-numbers.js';
 import type { FlowEvent, FlowParty } from './services.js';
 
@@ -23,20 +25,29 @@ const PROTOCOLS: ReadonlyMap<number, string> = new Map([
 const WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 132]);
 const ICMP: ReadonlySet<number> = new Set([1, 58]);
 
+/** An event as the programs told it, and what it means. */
+export interface RecordedFlow {
+  readonly event: Event;
+  readonly flow: FlowEvent;
+}
+
 export class FlowLog {
-  private readonly recent: FlowEvent[] = [];
+  private readonly recent: RecordedFlow[] = [];
   private next = 0;
   private readonly listeners = new EventEmitter().setMaxListeners(0);
   /** Wall clock minus monotonic clock, nanoseconds; taken anew with each batch, since the wall clock may be set. */
   private clockOffset = 0n;
 
-  constructor(private readonly reader: Reader) {}
+  constructor(
+    private readonly reader: Reader,
+    private readonly isolatedBy: IsolatedBy,
+  ) {}
 
   record(events: readonly Event[]): void {
     this.clockOffset = BigInt(Date.now()) * 1_000_000n - monotonicNs();
     for (const event of events) {
       const flow = this.translate(event);
-      this.recent[this.next] = flow;
+      this.recent[this.next] = { event, flow };
       this.next = (this.next + 1) % RECENT_MAX;
       this.listeners.emit('flow', flow);
     }
@@ -44,8 +55,13 @@ export class FlowLog {
 
   /** The last events, oldest first. */
   last(limit: number): FlowEvent[] {
-    const ordered = [...this.recent.slice(this.next), ...this.recent.slice(0, this.next)];
-    return ordered.slice(Math.max(0, ordered.length - limit));
+    const ordered = this.recorded();
+    return ordered.slice(Math.max(0, ordered.length - limit)).map(({ flow }) => flow);
+  }
+
+  /** All that are kept, oldest first. */
+  recorded(): RecordedFlow[] {
+    return [...this.recent.slice(this.next), ...this.recent.slice(0, this.next)];
   }
 
   watch(listener: (event: FlowEvent) => void, signal: AbortSignal): void {
@@ -58,8 +74,7 @@ export class FlowLog {
     const source = this.party(event.sourceEndpointId, event.sourceIdentity);
     const destination = this.party(event.destinationEndpointId, event.destinationIdentity);
     const self = this.reader.get(endpoints, [event.endpointId]);
-    const egressRule = this.ruleText(event.egressRule);
-    const ingressRule = this.ruleText(event.ingressRule);
+    const isolatedBy = this.isolation(event, event.reason, false);
     const protocol =
       event.family === 0 ? undefined : (PROTOCOLS.get(event.protocol) ?? String(event.protocol));
     const hasPorts = WITH_PORTS.has(event.protocol);
@@ -76,8 +91,9 @@ export class FlowLog {
         ...place(event.destination, hasPorts ? event.destinationPort : undefined),
       },
       ...(ICMP.has(event.protocol) ? { icmp_type: event.icmpType, icmp_code: event.icmpCode } : {}),
-      ...(egressRule === undefined ? {} : { egress_rule: egressRule }),
-      ...(ingressRule === undefined ? {} : { ingress_rule: ingressRule }),
+      ...this.rules(event.egressRule, event.ingressRule),
+      ...(isolatedBy.length === 0 ? {} : { isolated_by: isolatedBy }),
+      ...(event.audited === 0 ? {} : { audit: this.audited(event) }),
       bytes: event.length,
     };
   }
@@ -90,6 +106,34 @@ export class FlowLog {
     if (endpoint === undefined) return { kind: 'endpoint' };
     const { container_id, network, namespace, labels } = endpoint;
     return { kind: 'endpoint', container_id, network, namespace, labels };
+  }
+
+  private audited(event: Event): AuditedVerdict {
+    const isolatedBy = this.isolation(event, event.auditReason, true);
+    return {
+      verdict: event.auditReason === DropReason.NONE ? 'allowed' : 'dropped',
+      reason: dropReasonName(event.auditReason),
+      ...this.rules(event.auditEgressRule, event.auditIngressRule),
+      ...(isolatedBy.length === 0 ? {} : { isolated_by: isolatedBy }),
+    };
+  }
+
+  /** A default deny has no rule of its own to name: what isolates the side is why. As it is by now. */
+  private isolation(event: Event, reason: number, audit: boolean): string[] {
+    if (reason === DropReason.POLICY_EGRESS) return this.isolatedBy(event.sourceIdentity, 'egress', audit);
+    if (reason === DropReason.POLICY_INGRESS) {
+      return this.isolatedBy(event.destinationIdentity, 'ingress', audit);
+    }
+    return [];
+  }
+
+  private rules(egress: number, ingress: number): Pick<FlowEvent, 'egress_rule' | 'ingress_rule'> {
+    const egressRule = this.ruleText(egress);
+    const ingressRule = this.ruleText(ingress);
+    return {
+      ...(egressRule === undefined ? {} : { egress_rule: egressRule }),
+      ...(ingressRule === undefined ? {} : { ingress_rule: ingressRule }),
+    };
   }
 
   private ruleText(number: number): string | undefined {

@@ -1,17 +1,34 @@
 /**
  * Which addresses are the node's own and which ranges belong to networks, as the programs know it. The node's
  * addresses come and go without us: the kernel tells, and the table follows.
+ *
+ * With an address the kernel takes others for itself: the broadcast address of its range, the subnet-router anycast
+ * address in IPv6, and of an IPv4 range on lo every address. What is sent there reaches sockets of the node, so they
+ * are the node too.
  */
 import type { EndpointTable, Prefix } from '../datapath/endpoint-table.js';
-import { addressBits, cidrOf, parseAddress } from '../model/address.js';
+import {
+  type Address,
+  addressBits,
+  type Cidr,
+  cidrContains,
+  cidrOf,
+  cidrWithin,
+  formatCidr,
+  lastAddress,
+  parseAddress,
+} from '../model/address.js';
 import { type Network, networkRanges } from '../model/network.js';
-import type { Rtnl } from '../native/net.js';
+import type { AddressInfo, Rtnl } from '../native/net.js';
 import type { Reader } from '../store/store.js';
 import { networks } from '../store/tables.js';
 
+/** Of `lo` (LOOPBACK_IFINDEX of linux/net_namespace.h). */
+const LOOPBACK_INDEX = 1;
+
 export class HostPrefixes {
   private watch: Disposable | undefined;
-  private syncing: Promise<void> = Promise.resolve();
+  private syncing: Promise<boolean> = Promise.resolve(false);
 
   constructor(
     private readonly reader: Reader,
@@ -27,19 +44,20 @@ export class HostPrefixes {
     for (const { cidr } of prefixesOf(network)) this.table.removePrefix(cidr);
   }
 
-  /** Makes the table what it should be now. */
-  sync(): Promise<void> {
+  /** Makes the table what it should be now. True: something was otherwise. */
+  sync(): Promise<boolean> {
     this.syncing = this.syncing
       .catch(() => undefined)
       .then(() => this.table.syncPrefixes(() => this.wanted()));
     return this.syncing;
   }
 
-  /** Follows the node's addresses until stop(). */
-  start(onError: (error: unknown) => void): void {
-    this.watch = this.host.watch((kind) => {
-      if (kind === 'address') this.sync().catch(onError);
-    });
+  /** Follows the node's addresses until stop(). `onChange`: who is the node and who is not has changed. */
+  start(onChange: () => Promise<void>, onError: (error: unknown) => void): void {
+    const follow = async () => {
+      if (await this.sync()) await onChange();
+    };
+    this.watch = this.host.watch(['address'], () => void follow().catch(onError));
   }
 
   async stop(): Promise<void> {
@@ -48,20 +66,71 @@ export class HostPrefixes {
   }
 
   private wanted(): Prefix[] {
-    const own: Prefix[] = this.host.addresses().map(({ address }) => hostPrefix(address));
-    return [...this.reader.list(networks).flatMap(prefixesOf), ...own];
+    const own = takenRanges(this.reader.list(networks), this.host.addresses());
+    return [...this.reader.list(networks).flatMap(prefixesOf), ...own.map(nodePrefix)];
   }
+}
+
+/** Whether an address is the node's own. */
+export type IsOwn = (address: Address) => boolean;
+
+/** As party_of_address() of the programs has it now. */
+export function ownAddresses(reader: Reader, host: Rtnl): IsOwn {
+  const own = ownRanges(reader, host);
+  const strangers = reader.list(networks).flatMap(networkRanges);
+  return (address) => {
+    // The narrowest range counts.
+    const around = strangers.find(({ cidr }) => cidrContains(cidr, address))?.cidr;
+    return own.some((range) => cidrContains(range, address) && !(around && cidrWithin(around, range)));
+  };
+}
+
+/** Every range that is the node's own, most of them of one address. */
+export function ownRanges(reader: Reader, host: Rtnl): Cidr[] {
+  const list = reader.list(networks);
+  const gateways = list.flatMap(networkRanges).map(({ gateway }) => single(gateway));
+  const ranges = [...gateways, ...takenRanges(list, host.addresses())];
+  return [...new Map(ranges.map((range) => [formatCidr(range), range])).values()];
+}
+
+/** What the kernel takes for the node. Of a network's range that is the gateway's address alone: the rest is nobody's. */
+export function takenRanges(list: readonly Network[], found: readonly AddressInfo[]): Cidr[] {
+  const ranges = list.flatMap(networkRanges).map(({ cidr }) => cidr);
+  const isOfNetwork = (taken: Cidr) => ranges.some((range) => cidrWithin(taken, range));
+  return [
+    ...found.map(({ address }) => single(address)),
+    ...found.flatMap(takenWith).filter((taken) => !isOfNetwork(taken)),
+  ];
+}
+
+/** What the kernel takes for itself with an address: fib_add_ifaddr() and addrconf_join_anycast() of Linux. */
+function takenWith({ index, address, prefixLength, family, broadcast }: AddressInfo): Cidr[] {
+  const range = cidrOf(parseAddress(address), prefixLength);
+  if (family === 6) return prefixLength < 127 ? [hostRange({ family, value: range.base })] : [];
+  return [
+    ...(index === LOOPBACK_INDEX ? [range] : []),
+    ...(prefixLength < 31 ? [hostRange(lastAddress(range))] : []),
+    ...(broadcast === undefined ? [] : [single(broadcast)]),
+  ];
 }
 
 /** The ranges of a network, and its gateways, which are addresses of the node. */
 function prefixesOf(network: Network): Prefix[] {
   return networkRanges(network).flatMap(({ cidr, gateway }) => [
-    hostPrefix(gateway),
+    nodePrefix(single(gateway)),
     { cidr, networkId: network.id },
   ]);
 }
 
-function hostPrefix(text: string): Prefix {
-  const address = parseAddress(text);
-  return { cidr: cidrOf(address, addressBits(address.family)), networkId: undefined };
+function nodePrefix(cidr: Cidr): Prefix {
+  return { cidr, networkId: undefined };
+}
+
+function single(text: string): Cidr {
+  return hostRange(parseAddress(text));
+}
+
+/** The range of that address alone. */
+function hostRange(address: Address): Cidr {
+  return cidrOf(address, addressBits(address.family));
 }

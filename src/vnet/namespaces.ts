@@ -71,12 +71,14 @@ export class Namespaces implements NamespaceService {
       });
     const apply = (namespace: Namespace | undefined) => (engine: PolicyEngine) =>
       namespace === undefined ? engine.removeNamespace(name) : engine.setNamespace(namespace);
-    policy.rehearse(apply(after), apply(before));
-    await record(after);
+    let isRecorded = false;
     try {
-      await policy.change(apply(after), apply(before));
+      await policy.change(apply(after), apply(before), async () => {
+        await record(after);
+        isRecorded = true;
+      });
     } catch (error) {
-      await record(before);
+      if (isRecorded) await record(before);
       throw error;
     }
   }

@@ -1,23 +1,27 @@
 /** Composes the node: the store's wishes on one side, the kernel on the other, the services between them. */
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Datapath } from '../datapath/datapath.js';
 import { PolicyEngine } from '../firewall/engine.js';
+import { nodeLabels } from '../model/node-labels.js';
 import type { Settings } from '../model/settings.js';
 import { Rtnl } from '../native/net.js';
 import { markExpedition } from '../native/rcu.js';
 import type { Store } from '../store/store.js';
 import { identities, namespaces, networks } from '../store/tables.js';
 import { Endpoints } from './endpoints.js';
+import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
 import { HostPrefixes } from './host-prefixes.js';
 import { IdentityUse } from './identities.js';
+import { isolatedBy } from './isolating.js';
 import { Namespaces } from './namespaces.js';
 import { type NetworkFiles, Networks } from './networks.js';
 import { NodeObservation } from './observation.js';
 import { Policies, storedPolicies } from './policies.js';
+import { previewPolicies } from './policy-preview.js';
 import { PolicySync } from './policy-sync.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
-import { RuleNumbers } from './rule-numbers.js';
 import { Serial } from './serial.js';
 import type { Node } from './services.js';
 
@@ -44,6 +48,7 @@ export class LocalNode implements Node, AsyncDisposable {
   readonly namespaces: Namespaces;
   readonly policies: Policies;
   readonly observation: NodeObservation;
+  readonly explanations: Explanations;
   private readonly serial = new Serial();
   private readonly identityUse: IdentityUse;
   private readonly policy: PolicySync;
@@ -60,7 +65,11 @@ export class LocalNode implements Node, AsyncDisposable {
     readonly datapath: Datapath,
   ) {
     const { store, files, log } = options;
-    const engine = new PolicyEngine({ maxSize: datapath.policyMax });
+    const { node_labels, host_access } = options.settings;
+    const engine = new PolicyEngine({
+      maxSize: datapath.policyMax,
+      node: { labels: nodeLabels(node_labels, hostname()), hostAccess: host_access },
+    });
     const gate = new Promise<void>((resolve) => {
       this.openGate = resolve;
     });
@@ -71,12 +80,13 @@ export class LocalNode implements Node, AsyncDisposable {
     this.policy = new PolicySync(
       engine,
       datapath.policy,
-      new RuleNumbers(store),
+      store,
       datapath.sweeper,
       onError('could not sweep the connection table'),
     );
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
-    this.flows = new FlowLog(store);
+    const isolating = isolatedBy(engine);
+    this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes } = this;
     this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows });
     this.networks = new Networks({ store, serial, host, prefixes, policy, files });
@@ -88,10 +98,31 @@ export class LocalNode implements Node, AsyncDisposable {
       policy,
       identityUse,
       onStoreError: onError('could not mark an endpoint as made'),
+      // Ordinary for most runtimes, and no fault without that right, which cannot be seen from here: so not a warning.
+      onSharedUserNamespace: ({ network, container_id, interface_name }) =>
+        log.info(
+          { network, container_id, interface_name },
+          'the container has no user namespace of its own: it must not have CAP_NET_ADMIN',
+        ),
       onGone: (endpoint) => this.observation.retire(endpoint),
     });
     this.namespaces = new Namespaces({ store, serial, policy });
-    this.policies = new Policies({ store, serial, policy });
+    const previewed = { store, engine, policy, host, flows: this.flows };
+    this.policies = new Policies({
+      store,
+      serial,
+      policy,
+      preview: (apply, undo) => previewPolicies(previewed, apply, undo),
+    });
+    this.explanations = new Explanations({
+      store,
+      serial,
+      host,
+      engine,
+      explainer: datapath.explainer,
+      isolatedBy: isolating,
+      onDisagreement: (fields) => log.error(fields, 'a program has not decided as the compiled policy says'),
+    });
   }
 
   /** Loads the programs. Nothing that is in force changes before start(). */
@@ -121,7 +152,11 @@ export class LocalNode implements Node, AsyncDisposable {
       const found = survey(parts);
       await this.policy.resync();
       await this.prefixes.sync();
-      this.prefixes.start((error) => log.error({ err: error }, 'could not follow the addresses of the node'));
+      this.prefixes.start(
+        // Who is at the other end of a flow may be the node now, or no longer.
+        () => this.serial.run(() => this.policy.judgeAgain()),
+        (error) => log.error({ err: error }, 'could not follow the addresses of the node'),
+      );
       const report = await reconcile(parts, found);
       for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
       // Once more: bridges may have gone with their addresses, and the watch may tell of it late.

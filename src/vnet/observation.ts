@@ -15,7 +15,7 @@ type Check = (typeof READINESS)[number];
 
 export class NodeObservation implements Observation {
   private readonly met = new Set<Check>();
-  /** Traffic of endpoints that are gone, by network, direction and reason: what was counted is never uncounted. */
+  /** Traffic of endpoints that are gone, by what they are a sample of: what was counted is never uncounted. */
   private readonly past = new Map<string, TrafficSample>();
   /** Endpoints that are gone and whose counters the kernel still has. */
   private readonly gone = new Map<number, Endpoint>();
@@ -68,9 +68,10 @@ export class NodeObservation implements Observation {
   async collectRetired(): Promise<void> {
     const retired = new Map(this.gone);
     if (retired.size === 0) return;
-    const { counters } = this.parts.datapath;
+    const { counters, endpoints: table } = this.parts.datapath;
     const counts = await counters.read();
     await counters.remove(new Set(retired.keys()));
+    for (const id of retired.keys()) table.forget(id);
     for (const count of counts) {
       const endpoint = retired.get(count.endpointId);
       if (endpoint !== undefined) addTo(this.past, sample(count, endpoint.network, 0));
@@ -97,19 +98,21 @@ export class NodeObservation implements Observation {
 }
 
 function sample(count: Count, network: string, endpointId: number): TrafficSample {
-  const { direction, packets, bytes } = count;
+  const { direction, audited, packets, bytes } = count;
   return {
     endpoint_id: endpointId,
     network,
     direction,
     reason: dropReasonName(count.reason),
+    audited,
     packets,
     bytes,
   };
 }
 
 function addTo(sums: Map<string, TrafficSample>, addition: TrafficSample): void {
-  const key = `${addition.network}/${addition.direction}/${addition.reason}`;
+  const { network, direction, reason, audited } = addition;
+  const key = `${network}/${direction}/${reason}/${audited}`;
   const sum = sums.get(key);
   if (sum === undefined) sums.set(key, { ...addition });
   else {

@@ -1,65 +1,89 @@
 /** Policies: stored as they were given, in force as the engine compiles them. */
 import type { PolicyEngine } from '../firewall/engine.js';
 import { AppError } from '../model/errors.js';
-import { type NetworkPolicy, networkPolicy } from '../model/policy.js';
+import { type Policy, parsePolicy, policyRef } from '../model/policy.js';
 import type { Reader, Store } from '../store/store.js';
 import { type PolicyRecord, policies } from '../store/tables.js';
 import type { PolicySync } from './policy-sync.js';
 import type { Serial } from './serial.js';
-import type { PolicyService } from './services.js';
+import type { AppliedPolicy, PolicyPreview, PolicyService } from './services.js';
+
+/** What becomes of the policy of one name; undefined: there is none. */
+interface Change {
+  readonly namespace: string;
+  readonly name: string;
+  readonly before: PolicyRecord | undefined;
+  readonly after: PolicyRecord | undefined;
+}
+
+/** What a change of the engine would change, while nothing else does; see previewPolicies(). */
+type Preview = (
+  apply: (engine: PolicyEngine) => void,
+  undo: (engine: PolicyEngine) => void,
+) => Promise<PolicyPreview>;
 
 export class Policies implements PolicyService {
-  constructor(private readonly parts: { store: Store; serial: Serial; policy: PolicySync }) {}
+  constructor(
+    private readonly parts: { store: Store; serial: Serial; policy: PolicySync; preview: Preview },
+  ) {}
 
-  list(): NetworkPolicy[] {
+  list(): Policy[] {
     return storedPolicies(this.parts.store);
   }
 
-  get(namespace: string, name: string): NetworkPolicy {
+  get(namespace: string, name: string): Policy {
     return policyOf(this.require(namespace, name));
   }
 
-  apply(wanted: NetworkPolicy): Promise<{ policy: NetworkPolicy; created: boolean }> {
+  apply(wanted: readonly Policy[]): Promise<AppliedPolicy[]> {
     return this.parts.serial.run(async () => {
-      const { store } = this.parts;
-      const { namespace, name } = wanted.metadata;
-      const before = store.get(policies, [namespace, name]);
-      await this.change(namespace, name, before, {
-        kind: 'NetworkPolicy',
-        object: { ...wanted },
-        created_at: before?.created_at ?? new Date().toISOString(),
-      });
-      return { policy: wanted, created: before === undefined };
+      const changes = this.changesOf(wanted);
+      await this.change(changes);
+      return changes.map(({ policy, before }) => ({ policy, created: before === undefined }));
+    });
+  }
+
+  preview(wanted: readonly Policy[]): Promise<PolicyPreview> {
+    return this.parts.serial.run(async () => {
+      const changes = this.changesOf(wanted);
+      return this.parts.preview(applying(changes, 'after'), applying(changes, 'before'));
     });
   }
 
   delete(namespace: string, name: string): Promise<void> {
     return this.parts.serial.run(async () => {
-      await this.change(namespace, name, this.require(namespace, name), undefined);
+      await this.change([{ namespace, name, before: this.require(namespace, name), after: undefined }]);
     });
   }
 
-  /** Stored before it is in force, and taken back when it does not fit. */
-  private async change(
-    namespace: string,
-    name: string,
-    before: PolicyRecord | undefined,
-    after: PolicyRecord | undefined,
-  ): Promise<void> {
+  private changesOf(wanted: readonly Policy[]): (Change & { policy: Policy })[] {
+    const now = new Date().toISOString();
+    return wanted.map((policy) => {
+      const { namespace, name } = policyRef(policy);
+      const before = this.parts.store.get(policies, [namespace, name]);
+      const after = recordOf(policy, before?.created_at ?? now);
+      return { policy, namespace, name, before, after };
+    });
+  }
+
+  /** Stored before they are in force, and taken back when they do not fit: together in each case. */
+  private async change(changes: readonly Change[]): Promise<void> {
     const { store, policy } = this.parts;
-    const write = (record: PolicyRecord | undefined) =>
+    const write = (side: 'before' | 'after') =>
       store.transaction((transaction) => {
-        if (record === undefined) transaction.delete(policies, [namespace, name]);
-        else transaction.put(policies, [namespace, name], record);
+        for (const { namespace, name, [side]: record } of changes) {
+          if (record === undefined) transaction.delete(policies, [namespace, name]);
+          else transaction.put(policies, [namespace, name], record);
+        }
       });
-    const apply = (record: PolicyRecord | undefined) => (engine: PolicyEngine) =>
-      record ? engine.upsertPolicy(policyOf(record)) : engine.removePolicy({ namespace, name });
-    policy.rehearse(apply(after), apply(before));
-    await write(after);
+    let isRecorded = false;
     try {
-      await policy.change(apply(after), apply(before));
+      await policy.change(applying(changes, 'after'), applying(changes, 'before'), async () => {
+        await write('after');
+        isRecorded = true;
+      });
     } catch (error) {
-      await write(before);
+      if (isRecorded) await write('before');
       throw error;
     }
   }
@@ -72,10 +96,36 @@ export class Policies implements PolicyService {
   }
 }
 
-export function storedPolicies(reader: Reader): NetworkPolicy[] {
+/**
+ * Brings the engine to one side of the changes, wherever between both it is. What is replaced goes first: on the way
+ * there is never more than on the larger of the two sides, so that what fits is not refused, and undoing never is.
+ */
+function applying(changes: readonly Change[], side: 'before' | 'after') {
+  return (engine: PolicyEngine) => {
+    for (const { namespace, name } of changes) engine.removePolicy({ namespace, name });
+    for (const { [side]: record } of changes) {
+      if (record !== undefined) engine.upsertPolicy(policyOf(record));
+    }
+  };
+}
+
+export function storedPolicies(reader: Reader): Policy[] {
   return reader.list(policies).map(policyOf);
 }
 
-function policyOf(record: PolicyRecord): NetworkPolicy {
-  return networkPolicy.parse(record.object);
+/** The policies of records, each read once: records are replaced, never changed. */
+const read = new WeakMap<PolicyRecord, Policy>();
+
+function recordOf(policy: Policy, created_at: string): PolicyRecord {
+  const record: PolicyRecord = { kind: policy.kind, object: { ...policy }, created_at };
+  read.set(record, policy);
+  return record;
+}
+
+function policyOf(record: PolicyRecord): Policy {
+  const known = read.get(record);
+  if (known !== undefined) return known;
+  const policy = parsePolicy(record.object);
+  read.set(record, policy);
+  return policy;
 }

@@ -2,28 +2,39 @@
  * Keeps the compiled policy in the kernel equal to what the engine compiles. The engine decides what changes; here
  * it becomes keys and numbers of the maps, and a change that the kernel does not take is taken back in the engine.
  */
-import { Identity, PolicyPeer, Verdict } from '../datapath/abi/generated.js';
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
-import {
-  directionCode,
-  type PolicyChange,
-  type PolicyEntry,
-  type PolicySubject,
-  type PolicyTable,
-} from '../datapath/policy-table.js';
+import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
-import type { Peer, PolicyDelta, RuleEntry, RuleKey, SubjectPorts } from '../firewall/types.js';
-import { ruleText } from '../store/tables.js';
-import type { RuleNumbers } from './rule-numbers.js';
+import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
+import type { Reader, Store } from '../store/store.js';
+import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
+import { difference, encodeDelta, isEmpty, namesOfPorts, rangesOf } from './policy-encoding.js';
+import { RuleNumbers } from './rule-numbers.js';
+import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
+
+/** Subjects whose rules are taken out of the engine at once, and how many rules; both are a few milliseconds of work. */
+const PREVIEW_SUBJECTS_MAX = 1000;
+const PREVIEW_ENTRIES_MAX = 20_000;
+
+/** Rules of the subjects that a change touches, by identity. */
+export interface AffectedRules {
+  readonly subjects: ReadonlyMap<number, { readonly before: CompiledPolicy; readonly after: CompiledPolicy }>;
+  /** There are more of them than are told. */
+  readonly truncated: boolean;
+}
 
 export class PolicySync {
+  private readonly numbers: RuleNumbers;
+
   constructor(
     private readonly engine: PolicyEngine,
     private readonly table: PolicyTable,
-    private readonly numbers: RuleNumbers,
+    private readonly store: Store,
     private readonly sweeper: ConntrackSweeper,
     private readonly onSweepError: (error: unknown) => void,
-  ) {}
+  ) {
+    this.numbers = new RuleNumbers(store);
+  }
 
   /**
    * Throws what change() would throw because it does not fit, and changes nothing. Asked before a change is recorded:
@@ -38,13 +49,40 @@ export class PolicySync {
     }
   }
 
+  /** The same, and tells the rules of those whom the change would touch, before it and after it. */
+  preview(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): AffectedRules {
+    const { engine } = this;
+    const after = new Map<number, CompiledPolicy>();
+    let touched: number[] = [];
+    try {
+      apply(engine);
+      touched = subjectsOf(engine.takeDelta());
+      takeRules(engine, touched, after);
+    } finally {
+      undo(engine);
+      engine.takeDelta();
+    }
+    const before = new Map<number, CompiledPolicy>();
+    takeRules(engine, [...after.keys()], before);
+    const subjects = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
+    for (const [identity, rules] of before) {
+      subjects.set(identity, { before: rules, after: after.get(identity) ?? rules });
+    }
+    return { subjects, truncated: subjects.size < touched.length };
+  }
+
   /**
    * Changes the engine and puts the difference in force, for packets of every flow from the same moment on. When it
    * fails, `undo` must bring the engine back, and nothing has changed. Idle connections that the new set does not
-   * allow are cut soon after.
+   * allow are cut soon after. `record` is called when the change is known to fit, before it is in force; what it has
+   * recorded is for the caller to take back when the change fails after all.
    */
-  async change(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): Promise<void> {
-    const changed = await this.put(apply, undo, (change) => this.table.commit(change));
+  async change(
+    apply: (engine: PolicyEngine) => void,
+    undo: (engine: PolicyEngine) => void,
+    record: () => Promise<unknown> = async () => undefined,
+  ): Promise<void> {
+    const changed = await this.put(apply, undo, (change) => this.table.commit(change), record);
     if (changed) this.cutIdle();
   }
 
@@ -67,18 +105,20 @@ export class PolicySync {
     this.engine.takeDelta();
     const compiled = this.engine.snapshot();
     const present = await this.table.load();
-    const wanted = await this.encode({
-      set: [...compiled.entries],
+    const everything: PolicyDelta = {
+      set: compiled.entries,
       delete: [],
-      subjects: { set: [...compiled.subjects], delete: [] },
-    });
+      subjects: { set: compiled.subjects, delete: [] },
+      cidrs: { set: compiled.cidrs, delete: [] },
+    };
+    const wanted = await this.encode(everything);
     const change = difference(wanted, present);
     const changed = !isEmpty(change);
     if (changed) {
       await this.table.commit(change);
       this.cutIdle();
     }
-    await this.numbers.retain(compiled.entries.map(({ rule }) => rule));
+    await this.forgetNumbers(everything);
     return { changed };
   }
 
@@ -90,10 +130,14 @@ export class PolicySync {
     apply: (engine: PolicyEngine) => void,
     undo: (engine: PolicyEngine) => void,
     write: (change: PolicyChange) => Promise<void>,
+    record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
+    await this.forgetUnnamed();
     try {
       apply(this.engine);
-      const change = await this.encode(this.engine.takeDelta());
+      const delta = this.engine.takeDelta();
+      await record();
+      const change = await this.encode(delta);
       if (isEmpty(change)) return false;
       await write(change);
       return true;
@@ -105,97 +149,68 @@ export class PolicySync {
   }
 
   private async encode(delta: PolicyDelta): Promise<PolicyChange> {
-    const numbers = await this.numbers.of(delta.set.map(({ rule }) => rule));
-    return {
-      set: delta.set.map((entry) => encodeEntry(entry, numbers.get(ruleText(entry.rule)) ?? 0)),
-      delete: delta.delete.map(encodeKey),
-      subjects: { set: delta.subjects.set.map(encodeSubject), delete: [...delta.subjects.delete] },
-    };
+    const { store } = this;
+    return encodeDelta(delta, {
+      rules: await this.numbers.of(delta.set.map(({ rule }) => rule)),
+      names: await claimNumbers(store, portNames, namesOfPorts(delta)),
+      cidrs: await claimNumbers(store, cidrNumbers, rangesOf(delta)),
+    });
+  }
+
+  /** Keeps the numbers of what is in force alone. */
+  private async forgetNumbers(inForce: PolicyDelta): Promise<void> {
+    this.engine.takeUnnamed();
+    await this.numbers.retain(inForce.set.map(({ rule }) => rule));
+    await retainNumbers(this.store, portNames, [...namesOfPorts(inForce), ...declaredNames(this.store)]);
+    await retainNumbers(this.store, cidrNumbers, rangesOf(inForce));
+  }
+
+  /**
+   * Forgets the numbers of what went with the changes before this one: until then the events of those who met it are
+   * told by name. What is lost with a crash is forgotten at the next start.
+   */
+  private async forgetUnnamed(): Promise<void> {
+    const { rules, names, cidrs } = this.engine.takeUnnamed();
+    if (rules.length + names.length + cidrs.length === 0) return;
+    await this.store.stage((transaction) => {
+      this.numbers.forget(transaction, rules);
+      forgetNumbersOf(transaction, cidrNumbers, cidrs);
+      if (names.length === 0) return;
+      const declared = declaredNames(transaction);
+      forgetNumbersOf(
+        transaction,
+        portNames,
+        names.filter((name) => !declared.has(name)),
+      );
+    }, 'soon');
   }
 }
 
-function encodeEntry(entry: RuleEntry, rule: number): PolicyEntry {
-  return {
-    key: encodeKey(entry),
-    decision: {
-      rule,
-      precedence: entry.precedence,
-      verdict: entry.verdict === 'allow' ? Verdict.ALLOW : Verdict.DENY,
-    },
-  };
+/** What endpoints call their ports. */
+function declaredNames(reader: Reader): Set<string> {
+  return new Set(reader.list(endpoints).flatMap(({ ports }) => ports.flatMap(({ name }) => name ?? [])));
 }
 
-function encodeKey(key: RuleKey): PolicyEntry['key'] {
-  return {
-    subject: key.subject,
-    peer: encodePeer(key.peer),
-    direction: directionCode(key.direction),
-    protocol: key.protocol,
-    portBits: key.portBits,
-    port: key.port,
-  };
+/** Those whose enforced or audited rules a delta changes. */
+function subjectsOf({ set, delete: gone, subjects, cidrs }: PolicyDelta): number[] {
+  const ids = [
+    ...[...set, ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
+    ...subjects.set.map(({ identity }) => identity),
+  ];
+  return [...new Set(ids)].sort((left, right) => left - right);
 }
 
-function encodePeer(peer: Peer): number {
-  switch (peer.kind) {
-    case 'any':
-      return PolicyPeer.ANY;
-    case 'network':
-      return PolicyPeer.NETWORK_FLAG | peer.id;
-    case 'identity':
-      return peer.id;
-    case 'host':
-      return Identity.HOST;
-    case 'world':
-      return Identity.WORLD;
+/** Takes the rules of one subject after the other, until there are as many as may be. */
+function takeRules(
+  engine: PolicyEngine,
+  subjects: readonly number[],
+  into: Map<number, CompiledPolicy>,
+): void {
+  let entries = 0;
+  for (const identity of subjects.slice(0, PREVIEW_SUBJECTS_MAX)) {
+    const rules = engine.rulesOf(identity);
+    entries += rules.entries.length + rules.cidrs.length;
+    if (into.size > 0 && entries > PREVIEW_ENTRIES_MAX) return;
+    into.set(identity, rules);
   }
-}
-
-function encodeSubject({ identity, portBits }: SubjectPorts): PolicySubject {
-  return { identity, portBits: { egress: portBits[0], ingress: portBits[1] } };
-}
-
-/** What turns the tables that are present into the ones wanted. */
-function difference(
-  wanted: PolicyChange,
-  present: { entries: PolicyEntry[]; subjects: PolicySubject[] },
-): PolicyChange {
-  const left = new Map(present.entries.map((entry) => [keyText(entry.key), entry]));
-  const set = wanted.set.filter((entry) => {
-    const text = keyText(entry.key);
-    const found = left.get(text);
-    left.delete(text);
-    return found === undefined || decisionText(found) !== decisionText(entry);
-  });
-  const leftSubjects = new Map(present.subjects.map((subject) => [subject.identity, subject]));
-  const subjects = wanted.subjects.set.filter((subject) => {
-    const found = leftSubjects.get(subject.identity);
-    leftSubjects.delete(subject.identity);
-    return (
-      found?.portBits.egress !== subject.portBits.egress ||
-      found.portBits.ingress !== subject.portBits.ingress
-    );
-  });
-  return {
-    set,
-    delete: [...left.values()].map(({ key }) => key),
-    subjects: { set: subjects, delete: [...leftSubjects.keys()] },
-  };
-}
-
-function keyText({ subject, peer, direction, protocol, portBits, port }: PolicyEntry['key']): string {
-  return `${subject}/${peer}/${direction}/${protocol}/${portBits}/${port}`;
-}
-
-function decisionText({ decision: { rule, precedence, verdict } }: PolicyEntry): string {
-  return `${rule}/${precedence}/${verdict}`;
-}
-
-function isEmpty(change: PolicyChange): boolean {
-  return (
-    change.set.length === 0 &&
-    change.delete.length === 0 &&
-    change.subjects.set.length === 0 &&
-    change.subjects.delete.length === 0
-  );
 }

@@ -7,11 +7,12 @@ import { ownerOf } from '../bridge/aliases.js';
 import {
   type ContainerRoute,
   configuredRoutes,
-  configureHostSide,
   inspectEndpointDevice,
   isOwn,
+  restoreHostSide,
 } from '../bridge/endpoint-device.js';
-import { ensureNetworkDevice } from '../bridge/network-device.js';
+import { HostPaths } from '../bridge/host-paths.js';
+import { ensureNetworkDevice, sweepRanges } from '../bridge/network-device.js';
 import type { Datapath } from '../datapath/datapath.js';
 import type { EndpointState } from '../datapath/endpoint-table.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -42,7 +43,7 @@ export interface ReconcileReport {
   repaired: number;
   /** Endpoints without an interface, or half made, that were taken off. */
   removed: number;
-  /** Interfaces and pins of ours that belonged to nothing. */
+  /** Interfaces, routes and pins of ours that belonged to nothing. */
   swept: string[];
   /** What could not be put in order, a sentence each. */
   problems: string[];
@@ -83,7 +84,7 @@ export function survey({ store, host, datapath }: ReconcileParts): Survey {
       found.doomed.push(endpoint);
       continue;
     }
-    const state = endpointState(endpoint, network, link.index);
+    const state = endpointState(store, endpoint, network, link.index);
     const wasKnown = datapath.endpoints.matches(state);
     found.kept.push({ endpoint, network, link, state, wasKnown, unrecordedRoutes });
   }
@@ -105,9 +106,11 @@ export async function reconcile(parts: ReconcileParts, { kept, doomed }: Survey)
   }
 
   const states: EndpointState[] = [];
+  // After the bridges: with the address of one go the routes that speak from it.
+  const paths = new HostPaths(host);
   for (const candidate of kept) {
     const { endpoint, state, unrecordedRoutes } = candidate;
-    const outcome = adopt(parts, candidate, report.problems);
+    const outcome = adopt(parts, candidate, paths, report.problems);
     if (outcome === 'gone') {
       doomed.push(endpoint);
       continue;
@@ -162,6 +165,7 @@ function routesIfComplete(
 function adopt(
   { host, datapath }: ReconcileParts,
   { endpoint, network, link, wasKnown }: Kept,
+  paths: HostPaths,
   problems: string[],
 ): 'adopted' | 'repaired' | 'gone' {
   const isGone = () => ownLink(host, endpoint)?.index !== link.index;
@@ -172,8 +176,23 @@ function adopt(
     if (error instanceof KernelError && isGone()) return 'gone';
     throw error;
   }
+  let netns: NetnsHandle | undefined;
   try {
-    configureHostSide(host, link.index, endpoint, network);
+    const guarded = datapath.attachments.guard(link.name, () => {
+      netns = NetnsHandle.open(endpoint.netns_path);
+      return { netns, ifindex: link.peerIndex ?? 0 };
+    });
+    attached ||= guarded;
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    if (isGone()) return 'gone';
+    // from_container is there: only the second guard is missing.
+    problems.push(`endpoint ${endpoint.id}: ${error.message}`);
+  } finally {
+    netns?.close();
+  }
+  try {
+    restoreHostSide(host, link, endpoint, network, paths);
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     if (isGone()) return 'gone';
@@ -190,7 +209,7 @@ async function complete(store: Store, endpoint: Endpoint, routes: ContainerRoute
   });
 }
 
-/** Removes interfaces and pins that carry our mark and that no record wants. */
+/** Removes interfaces, routes and pins that carry our mark and that no record wants. */
 function sweep({ store, host, datapath }: ReconcileParts, endpointIds: ReadonlySet<number>): string[] {
   const swept: string[] = [];
   const networkIds = new Set(store.list(networks).map(({ id }) => id));
@@ -201,6 +220,7 @@ function sweep({ store, host, datapath }: ReconcileParts, endpointIds: ReadonlyS
     host.deleteLink(link.index);
     swept.push(link.name);
   }
+  for (const range of sweepRanges(host, store.list(networks))) swept.push(`route to ${range}`);
   const wanted = new Set(
     store
       .list(endpoints)

@@ -4,11 +4,14 @@
  * and in force in the kernel. A promise that is rejected means: nothing has changed.
  */
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
+import type { ExplainRequest, Explanation } from '../model/explanation.js';
 import type { Readiness } from '../model/health.js';
 import type { Identity } from '../model/identity.js';
 import type { Namespace, NamespaceRequest } from '../model/namespace.js';
 import type { Network, NetworkRequest } from '../model/network.js';
-import type { NetworkPolicy } from '../model/policy.js';
+import type { Policy } from '../model/policy.js';
+import type { PolicyChange } from '../model/policy-preview.js';
+import type { AuditedVerdict } from '../model/verdict.js';
 
 export interface NetworkService {
   /** NETWORK_EXISTS, CIDR_OVERLAP, UNSUPPORTED_DRIVER, NETWORK_NOT_FOUND (a peer). */
@@ -49,12 +52,34 @@ export interface NamespaceService {
   delete(name: string): Promise<void>;
 }
 
+/** A policy as it is in force now. */
+export interface AppliedPolicy {
+  readonly policy: Policy;
+  /** Whether there was none of its name before. */
+  readonly created: boolean;
+}
+
+export interface PolicyPreview {
+  /** Of new connections. */
+  readonly changes: PolicyChange[];
+  /** Recorded flows that were allowed and would have been dropped, the newest first. */
+  readonly flows: FlowEvent[];
+  /** There may be more of either. */
+  readonly truncated: boolean;
+}
+
+/** Cluster-wide policies have the namespace `-`. */
 export interface PolicyService {
-  /** Creates or replaces; as a whole or not at all. INVALID_POLICY, INSUFFICIENT_CAPACITY. */
-  apply(policy: NetworkPolicy): Promise<{ policy: NetworkPolicy; created: boolean }>;
-  list(): NetworkPolicy[];
-  /** POLICY_NOT_FOUND. Cluster-wide policies have the namespace `-`. */
-  get(namespace: string, name: string): NetworkPolicy;
+  /**
+   * Creates or replaces them, in the order given: all of them or none, and for packets from the same moment on. No two
+   * may have one name. INSUFFICIENT_CAPACITY.
+   */
+  apply(policies: readonly Policy[]): Promise<AppliedPolicy[]>;
+  /** What apply() would change; nothing changes. INSUFFICIENT_CAPACITY. */
+  preview(policies: readonly Policy[]): Promise<PolicyPreview>;
+  list(): Policy[];
+  /** POLICY_NOT_FOUND. */
+  get(namespace: string, name: string): Policy;
   /** POLICY_NOT_FOUND. */
   delete(namespace: string, name: string): Promise<void>;
 }
@@ -65,6 +90,11 @@ export interface TrafficSample {
   network: string;
   direction: 'egress' | 'ingress';
   reason: string;
+  /**
+   * These were forwarded, and are in the sample of `NONE` too: the reason is why they would have been dropped, were the
+   * audited policies enforced.
+   */
+  audited: boolean;
   packets: bigint;
   bytes: bigint;
 }
@@ -85,6 +115,10 @@ export interface FlowEvent {
   /** Text of the rules that decided: `default/allow-web ingress[0]`. */
   egress_rule?: string;
   ingress_rule?: string;
+  /** Policies that isolate the side whose default deny dropped it: `default/deny-all`. None: the isolation mode did. */
+  isolated_by?: string[];
+  /** There when the audited policies, were they enforced, would have decided otherwise. */
+  audit?: AuditedVerdict;
   bytes: number;
 }
 
@@ -113,6 +147,14 @@ export interface Observation {
   recentFlows(limit: number): FlowEvent[];
 }
 
+export interface ExplanationService {
+  /**
+   * What would become of a packet, and why; nothing changes, and nothing is counted. CONTAINER_NOT_FOUND,
+   * NETWORK_NOT_FOUND, INVALID_REQUEST (what is meant is ambiguous, or cannot be), KERNEL_ERROR.
+   */
+  explain(request: ExplainRequest): Promise<Explanation>;
+}
+
 /** The node, as its edges see it. */
 export interface Node {
   readonly networks: NetworkService;
@@ -120,4 +162,5 @@ export interface Node {
   readonly namespaces: NamespaceService;
   readonly policies: PolicyService;
   readonly observation: Observation;
+  readonly explanations: ExplanationService;
 }

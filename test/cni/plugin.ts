@@ -31,12 +31,15 @@ export interface Input {
   stdin?: string | Buffer | object;
   /** Leaves standard input open. */
   keepOpen?: boolean;
+  /** Kills it, whatever it is doing. */
+  signal?: AbortSignal;
 }
 
-export function runPlugin({ env = {}, stdin = '', keepOpen = false }: Input): Promise<Outcome> {
+export function runPlugin({ env = {}, stdin = '', keepOpen = false, signal }: Input): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const started = performance.now();
     const child = spawn(PLUGIN, [], { env, stdio: 'pipe' });
+    signal?.addEventListener('abort', () => child.kill('SIGKILL'));
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

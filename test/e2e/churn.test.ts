@@ -1,23 +1,13 @@
 /** Many changes at once leave exactly what a daemon that starts anew would make of the same records. */
 import { expect, it } from 'vitest';
 import { type Container, unlike } from '../support/containers.js';
+import { random } from '../support/random.js';
 import { useSite } from '../support/site.js';
 
 const site = useSite();
 
 const CONTAINERS = 24;
 const ROUNDS = 12;
-
-/** The same choices in each run (mulberry32). */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let value = Math.imul(state ^ (state >>> 15), 1 | state);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) % below;
-  };
-}
 
 it('connect, disconnect, relabel, policies and namespaces, all at the same time', {
   timeout: 90_000,

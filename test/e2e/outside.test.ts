@@ -6,6 +6,8 @@ import { useSite } from '../support/site.js';
 
 const site = useSite();
 
+const PORT = '5000';
+
 describe.each(FAMILIES)('outside, IPv%i:', (family) => {
   it('nobody passes for a container, the gateway or the host itself', async () => {
     await site().network('blue', { isolation_mode: 'none' });
@@ -77,5 +79,58 @@ describe.each(FAMILIES)('outside, IPv%i:', (family) => {
     await expect
       .poll(async () => (await site().rest.flows(query)).map(({ destination }) => destination))
       .toContainEqual(expect.objectContaining({ kind: 'host', ip: address }));
+  });
+
+  it('what the node takes for itself beside its addresses is the host', async () => {
+    await site().network('blue', { isolation_mode: 'none' });
+    const a = await site().container('a', 'blue');
+    const outside = await site().outside();
+    await site().host.output(
+      'ip',
+      'address',
+      'add',
+      '198.18.7.1/24',
+      'broadcast',
+      '198.18.7.77',
+      'dev',
+      'uplink',
+    );
+    await site().host.output('ip', 'address', 'add', '198.18.8.1/24', 'dev', 'lo');
+    try {
+      const host = await site()
+        .host.start('groups', 'join', 'lo', family === 4 ? '0.0.0.0' : '::', PORT)
+        .ready();
+      const taken = {
+        4: ['198.18.0.255', '198.18.7.77', '198.18.7.255', '198.18.8.200'],
+        6: ['fd00:198::'],
+      }[family];
+      // It hears them all as long as it may.
+      for (const address of taken) {
+        await a.cast(address, PORT, `before ${address}`);
+        expect(await host.find((line) => line === `before ${address}`, 5000)).toBeDefined();
+      }
+
+      await site().rest.expect('POST', '/policies', {
+        apiVersion: 'policy.networking.k8s.io/v1alpha2',
+        kind: 'ClusterNetworkPolicy',
+        metadata: { name: 'not-the-node' },
+        spec: {
+          tier: 'Admin',
+          priority: 1,
+          subject: { namespaces: {} },
+          egress: [{ action: 'Deny', to: [{ nodes: {} }] }],
+        },
+      });
+      for (const address of taken) await a.cast(address, PORT, 'after');
+      const query = '&container_id=a&verdict=dropped';
+      await expect
+        .poll(async () => (await site().rest.flows(query)).map(({ destination }) => destination))
+        .toEqual(expect.arrayContaining(taken.map((ip) => expect.objectContaining({ kind: 'host', ip }))));
+      expect(await host.find((line) => line === 'after', 300)).toBeUndefined();
+      // The rest of the outside is not the host.
+      expect(await unlike('open', family, [a, outside])).toEqual([]);
+    } finally {
+      await site().host.output('ip', 'address', 'del', '198.18.8.1/24', 'dev', 'lo');
+    }
   });
 });

@@ -1,6 +1,6 @@
 /** What becomes of known flows when the rules or the endpoints change under them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Identity } from '../../src/datapath/abi/generated.js';
+import { Identity, PrefixKind } from '../../src/datapath/abi/generated.js';
 import { mappedAddress, TCP } from '../support/packet.js';
 import { ACTION, Programs } from '../support/programs.js';
 import {
@@ -146,6 +146,44 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     },
   );
 
+  it('a flow to an address that the node has taken meanwhile is judged as one to the node, and the reverse', () => {
+    const length = family === 4 ? 32 : 128;
+    const rules = (denied: number) =>
+      s.newEpoch((slot) => {
+        s.rule({ subject: s.a, direction: 'egress' }, slot);
+        s.rule({ subject: s.a, direction: 'egress', peer: denied, verdict: 'deny' }, slot);
+      });
+    const outward = () => s.send(s.a, outgoing(s.a, WORLD[family]).udp({ sourcePort: 40000 })).reason;
+    expect(outward()).toBe('NONE');
+
+    rules(Identity.HOST);
+    expect(outward()).toBe('NONE');
+    s.prefix(WORLD[family], length, PrefixKind.HOST, 0);
+    rules(Identity.HOST);
+    expect(outward()).toBe('CONNECTION_CUT');
+
+    rules(Identity.WORLD);
+    expect(outward()).toBe('NONE');
+    s.programs.prefixes.delete({
+      prefixLength: 128,
+      address: mappedAddress(WORLD[family]),
+    });
+    rules(Identity.WORLD);
+    expect(outward()).toBe('CONNECTION_CUT');
+  });
+
+  it("a flow from an address that the node has taken meanwhile is nobody's any more", () => {
+    const inward = () =>
+      s.receive(s.a, incoming(s.a, WORLD[family]).udp({ sourcePort: 4000, destinationPort: 53 }), UPLINK)
+        .reason;
+    expect(inward()).toBe('NONE');
+    s.prefix(WORLD[family], family === 4 ? 32 : 128, PrefixKind.HOST, 0);
+    renewAll();
+    expect(inward()).toBe('BAD_SOURCE');
+    s.programs.sweep();
+    expect(records()).toEqual([]);
+  });
+
   it('an address that another endpoint got meanwhile starts anew: sender', () => {
     s.send(s.a, tcp(TCP.SYN));
     s.send(s.a, udp());
@@ -186,6 +224,33 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     s.remove(s.b);
     s.add({ ...s.c, id: 23, ifindex: s.b.ifindex });
     expect(s.send(s.a, udp())).toMatchObject({ reason: 'NO_SUCH_ENDPOINT', verdict: ACTION.DROP });
+  });
+
+  describe('what began before a change of policy', () => {
+    /** The flow of a and b is judged by new rules that allow it; whoever comes now has still read the old epoch. */
+    const judgedByNewRules = () => {
+      s.send(s.a, udp());
+      s.newEpoch(() => {});
+      for (const { key, value } of records()) s.programs.conntrack.set(key, { ...value, epoch: 4 });
+    };
+
+    it('a packet does not cut what the new rules allow', () => {
+      judgedByNewRules();
+      expect(s.send(s.b, udpReply()).reason).toBe('NONE');
+      expect(records()[0]?.value.epoch).toBe(4);
+    });
+
+    it('the sweep neither', () => {
+      judgedByNewRules();
+      expect(s.programs.sweep()).toEqual({ scanned: 1, expired: 0, cut: 0 });
+      expect(records()[0]?.value.epoch).toBe(4);
+    });
+
+    it('a record that nobody can have judged so is judged again', () => {
+      judgedByNewRules();
+      for (const { key, value } of records()) s.programs.conntrack.set(key, { ...value, epoch: 5 });
+      expect(s.programs.sweep()).toEqual({ scanned: 1, expired: 0, cut: 1 });
+    });
   });
 
   describe('the sweep', () => {

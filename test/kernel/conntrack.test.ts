@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CONFIG, ConntrackFlags } from '../../src/datapath/abi/generated.js';
 import { monotonicNs } from '../../src/native/bpf.js';
 import { mappedAddress, type Packet, PROTOCOL, TCP } from '../support/packet.js';
-import { ACTION, Programs } from '../support/programs.js';
+import { ACTION, Programs, skBuff } from '../support/programs.js';
 import {
   addressOf,
   echo,
@@ -272,5 +272,75 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     const total = (s.programs.flowCounts.get(11)?.flows ?? 0) + (s.programs.flowCounts.get(12)?.flows ?? 0);
     expect(total).toBe(18);
     expect(s.programs.conntrack.entries()).toHaveLength(18);
+  });
+});
+
+describe('an element that the table has given away', () => {
+  const there = (sourcePort: number) => outgoing(s.a, addressOf(s.b, 4)).tcp({ sourcePort, flags: TCP.SYN });
+  const further = (sourcePort: number) =>
+    outgoing(s.a, addressOf(s.b, 4)).tcp({ sourcePort, flags: TCP.ACK });
+
+  it('is not the record of the flow that it was found for', () => {
+    for (const port of [1, 2]) s.send(s.a, there(port));
+    const [one, other] = s.programs.conntrack.entries();
+    if (!one || !other) throw new Error('two flows have no two records');
+    for (const port of [1, 2]) expect(s.send(s.a, further(port)).reason).toBe('NONE');
+
+    // As the program sees it when the other flow gets the place between its look-up and its reading.
+    s.programs.conntrack.set(one.key, other.value);
+    s.programs.conntrack.set(other.key, one.value);
+
+    for (const port of [1, 2]) expect(s.send(s.a, further(port)).reason).toBe('NO_CONNECTION');
+  });
+
+  it('belongs to nobody while its record is being made or removed', () => {
+    s.send(s.a, there(1));
+    change({ nonce: 0 });
+    const before = onlyRecord();
+
+    expect(s.send(s.a, further(1)).reason).toBe('NO_CONNECTION');
+    expect(s.send(s.a, there(1)).reason).toBe('NONE');
+    expect(s.programs.sweep()).toEqual({ scanned: 1, expired: 0, cut: 0 });
+
+    expect(onlyRecord()).toEqual(before);
+    expect(s.programs.flowCounts.get(11)).toEqual({ flows: 1, inbound: 0 });
+  });
+});
+
+describe('two processors at once', () => {
+  const ROUNDS = 300_000;
+  /** Of the loopback device, which is there in whatever namespace a program is run. */
+  const LOOPBACK = 1;
+  let hasty: Scenario;
+  beforeAll(async () => {
+    // A flow is over as soon as it is opened, so that each packet replaces the record of the one before.
+    hasty = new Scenario(await Programs.load({ settings: { udp_s: 0, udp_replied_s: 0 } }));
+  });
+  afterAll(() => hasty?.programs.close());
+
+  it('take a record off the account that it is on, and once', async () => {
+    const self = { ...hasty.a, ifindex: LOOPBACK };
+    hasty.allowAll();
+    hasty.add(self);
+    const frames = {
+      from_container: outgoing(self, WORLD[4]).udp({ sourcePort: 53, destinationPort: 40000 }),
+      to_container: incoming(self, WORLD[4]).udp({ sourcePort: 40000, destinationPort: 53 }),
+    };
+
+    await Promise.all(
+      (['from_container', 'to_container'] as const).map((program) =>
+        hasty.programs.program(program).testRunAsync({
+          data: frames[program].bytes(),
+          context: skBuff({ ifindex: LOOPBACK, ingressIfindex: program === 'to_container' ? UPLINK : 0 }),
+          repeat: ROUNDS,
+        }),
+      ),
+    );
+
+    const [record] = hasty.programs.conntrack.entries();
+    const inbound = record?.value.endpointId[0] === 0;
+    expect(hasty.programs.flowCounts.get(self.id)).toEqual(
+      inbound ? { flows: 0, inbound: 1 } : { flows: 1, inbound: 0 },
+    );
   });
 });

@@ -23,9 +23,9 @@ const TABLES: Record<string, Row[]> = {
 
 /** Reasons that no packet can bring about from outside, and why. */
 const NOT_PROVOKED: Record<string, string> = {
-  FRAGMENT_TABLE_FULL: 'an LRU map makes room for any entry as long as the kernel has memory',
   DELIVERY_FAILED: 'a store into a packet of this size fails only when the kernel has no memory',
   CHECKSUM_OFFSET: 'a test run cannot make a packet that leaves its checksum to the card (test/e2e does)',
+  UNJUDGED: 'a test run cannot mark a packet as classified (test/e2e does)',
 };
 
 describe.each(Object.entries(TABLES))('%s', (_table, rows) => {

@@ -26,7 +26,7 @@ describe('lifetime', () => {
       using netns = NetnsHandle.createUnnamed();
       using other = NetnsHandle.createUnnamed();
       using rtnl = Rtnl.open(netns);
-      using _ = rtnl.watch(() => {});
+      using _ = rtnl.watch(['link'], () => {});
       rtnl.createVeth({ name: 'a', peerName: 'b', peerNetns: other });
       netns.run(() => rtnl.links());
     };
@@ -64,7 +64,7 @@ describe('lifetime', () => {
     const output = await script(
       `const netns = net.netnsCreate();
        const socket = net.routeSocketOpen(netns);
-       globalThis.watch = net.watchOpen(socket, () => {});
+       globalThis.watch = net.watchOpen(socket, 1, () => {});
        net.linkCreate(socket, 'bridge', { name: 'br0' });
        console.log('done');`,
     );
@@ -75,7 +75,7 @@ describe('lifetime', () => {
     const output = await script(
       `const socket = net.routeSocketOpen(net.netnsCreate());
        net.linkCreate(socket, 'bridge', { name: 'br0' });
-       globalThis.watch = net.watchOpen(socket, () => { console.log('called'); process.exit(0); });
+       globalThis.watch = net.watchOpen(socket, 1, () => { console.log('called'); process.exit(0); });
        setInterval(() => {
          for (let i = 0; i < 50; i++) net.linkSet(socket, 'br0', { mtu: 1400 + (i % 2) });
        }, 1);`,
@@ -96,7 +96,7 @@ describe('lifetime', () => {
          net.setErrorFactory((failure) => Object.assign(new Error(failure.object), failure));
          const netns = net.netnsCreate();
          const socket = net.routeSocketOpen(netns);
-         globalThis.watch = net.watchOpen(socket, () => {});
+         globalThis.watch = net.watchOpen(socket, 1, () => {});
          net.linkCreate(socket, 'bridge', { name: 'br0' });
          for (let i = 0; i < 100; i++) {
            const inside = net.netnsRun(netns, () => readlinkSync('/proc/thread-self/ns/net'));

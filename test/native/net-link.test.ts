@@ -34,7 +34,7 @@ const names = (socket: Rtnl) => socket.links().map((link) => link.name);
 describe('createVeth', () => {
   it('makes each end in its namespace, down, with its MAC, MTU and alias', () => {
     const alias = 'quantum:endpoint:7';
-    rtnl.createVeth({
+    const made = rtnl.createVeth({
       name: 'host0',
       peerName: 'eth0',
       peerNetns: there,
@@ -42,13 +42,16 @@ describe('createVeth', () => {
       peerMac: PEER_MAC,
       mtu: 1400,
       alias,
+      addrGenMode: 'none',
     });
     const host = rtnl.link('host0');
     const peer = peerRtnl.link('eth0');
     expect(host).toMatchObject({ name: 'host0', mac: MAC, mtu: 1400, up: false, kind: 'veth', alias });
     expect(peer).toMatchObject({ name: 'eth0', mac: PEER_MAC, mtu: 1400, up: false, kind: 'veth' });
+    expect([host?.addrGenMode, peer?.addrGenMode]).toEqual(['none', 'eui64']);
     expect(host?.peerIndex).toBe(peer?.index);
     expect(peer?.peerIndex).toBe(host?.index);
+    expect(made).toEqual({ index: host?.index, peerIndex: peer?.index });
     expect(names(rtnl)).toEqual(['lo', 'host0']);
     expect(names(peerRtnl)).toEqual(['lo', 'eth0']);
   });
@@ -277,7 +280,7 @@ describe('a socket', () => {
       () => rtnl.link('lo'),
       () => rtnl.addresses(),
       () => rtnl.createBridge({ name: 'x' }),
-      () => rtnl.watch(() => {}),
+      () => rtnl.watch(['link'], () => {}),
     ])
       expect(use).toThrow(ClosedError);
   });

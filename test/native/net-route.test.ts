@@ -54,6 +54,49 @@ describe('addresses', () => {
     expect(rtnl.addresses(index).map((address) => address.noPrefixRoute)).toEqual([true, true]);
   });
 
+  it('an unreachable route refuses what has no closer one, and is told by its metric', () => {
+    for (const [range, address] of [
+      ['10.1.0.0/16', '10.1.2.3'],
+      ['fd00:1::/64', 'fd00:1::3'],
+    ] as const) {
+      const route = { destination: range, type: 'unreachable', metric: 4711 } as const;
+      rtnl.addRoute(route);
+      rtnl.addRoute({ ...route, replace: true });
+      rtnl.addRoute({ destination: `${address}/${address.includes(':') ? 128 : 32}`, index, scope: 'link' });
+      expect(rtnl.unreachable(4711)).toEqual([range]);
+      expect(rtnl.unreachable(4712)).toEqual([]);
+      expect(rtnl.routes().map(({ destination }) => destination)).not.toContain(range);
+      expect(rtnl.deleteRoute({ ...route, metric: 4712 })).toBe(false);
+      expect(rtnl.deleteRoute(route)).toBe(true);
+      expect(rtnl.deleteRoute(route)).toBe(false);
+      expect(rtnl.unreachable(4711)).toEqual([]);
+    }
+    expect(() => rtnl.addRoute({ destination: '10.0.0.0/8', type: 'unreachable', index })).toThrow(
+      RangeError,
+    );
+  });
+
+  it.each([
+    ['10.1.0.0/16', '10.1.2.3/32', '10.1.2.3', '10.1.2.4', '10.2.0.1'],
+    ['fd00:1::/64', 'fd00:1::3/128', 'fd00:1::3', 'fd00:1::4', 'fd00:2::1'],
+  ])('routeTo tells the route that the kernel takes: %s', (range, single, address, near, far) => {
+    const other = rtnl.link('b')?.index ?? 0;
+    rtnl.addRoute({ destination: range, index: other, scope: 'link' });
+    rtnl.addRoute({ destination: single, index, scope: 'link' });
+    expect(rtnl.routeTo(address)).toMatchObject([{ destination: single, index }]);
+    expect(rtnl.routeTo(near)).toMatchObject([{ destination: range, index: other }]);
+    expect(rtnl.routeTo(far)).toEqual([]);
+    rtnl.deleteRoute({ destination: range });
+    rtnl.addRoute({ destination: range, type: 'unreachable' });
+    expect(rtnl.routeTo(near)).toEqual([]);
+  });
+
+  it('routes stops at as many as are asked for', () => {
+    for (let at = 1; at <= 3; at++) rtnl.addRoute({ destination: `10.${at}.0.0/16`, index, scope: 'link' });
+    expect(rtnl.routes(4, 3)).toHaveLength(3);
+    expect(codeOf(() => rtnl.routes(4, 2))).toBe('E2BIG');
+  });
+
   it('an address in use is EEXIST and says on which link of which namespace', () => {
     rtnl.addAddress({ index, address: '10.1.2.3/16' });
     expect(() => rtnl.addAddress({ index, address: '10.1.2.3/16' })).toThrow(
@@ -98,6 +141,13 @@ describe('addresses', () => {
     expect(rtnl.addresses(index)).toHaveLength(1000);
     expect(new Set(rtnl.addresses().map((address) => address.address)).size).toBe(1000);
   });
+});
+
+it('a namespace in which nothing has made the main table yet has no routes', () => {
+  using empty = NetnsHandle.createUnnamed();
+  using inside = Rtnl.open(empty);
+  expect(inside.routes()).toEqual([]);
+  expect(inside.unreachable(100)).toEqual([]);
 });
 
 describe('routes', () => {

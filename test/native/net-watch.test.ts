@@ -20,7 +20,7 @@ const QUIET_MS = 100;
 describe('watch', () => {
   it('tells of new, changed and deleted links of its namespace, and of addresses', async () => {
     const seen: string[] = [];
-    using _ = rtnl.watch((kind) => seen.push(kind));
+    using _ = rtnl.watch(['link', 'address'], (kind) => seen.push(kind));
     rtnl.createBridge({ name: 'br0' });
     await vi.waitFor(() => expect(seen).toContain('link'));
     seen.length = 0;
@@ -34,9 +34,20 @@ describe('watch', () => {
     await vi.waitFor(() => expect(seen).toContain('link'));
   });
 
+  it('tells of the kinds that were asked for alone', async () => {
+    const seen: string[] = [];
+    using _ = rtnl.watch(['address'], (kind) => seen.push(kind));
+    rtnl.createBridge({ name: 'br0' });
+    rtnl.addAddress({ index: rtnl.link('br0')?.index ?? 0, address: '10.1.0.1/16' });
+    rtnl.deleteLink('br0');
+    await vi.waitFor(() => expect(seen).toContain('address'));
+    await delay(QUIET_MS);
+    expect(new Set(seen)).toEqual(new Set(['address']));
+  });
+
   it('hears nothing of other namespaces', async () => {
     const seen: string[] = [];
-    using _ = rtnl.watch((kind) => seen.push(kind));
+    using _ = rtnl.watch(['link', 'address'], (kind) => seen.push(kind));
     using other = NetnsHandle.createUnnamed();
     using elsewhere = Rtnl.open(other);
     elsewhere.createBridge({ name: 'br0' });
@@ -47,7 +58,7 @@ describe('watch', () => {
   it('gathers changes while the event loop is busy, however many', async () => {
     const seen: string[] = [];
     rtnl.createBridge({ name: 'br0' });
-    using _ = rtnl.watch((kind) => seen.push(kind));
+    using _ = rtnl.watch(['link', 'address'], (kind) => seen.push(kind));
     for (let i = 0; i < 5000; i++) rtnl.setLink('br0', { mtu: 1400 + (i % 2) });
     await vi.waitFor(() => expect(seen).toContain('link'));
     await delay(QUIET_MS);
@@ -56,7 +67,7 @@ describe('watch', () => {
 
   it('is silent once it is closed, also for what has happened before; closing again does nothing', async () => {
     const seen: string[] = [];
-    const watch = rtnl.watch((kind) => seen.push(kind));
+    const watch = rtnl.watch(['link', 'address'], (kind) => seen.push(kind));
     rtnl.createBridge({ name: 'br0' });
     watch[Symbol.dispose]();
     watch[Symbol.dispose]();
@@ -67,7 +78,7 @@ describe('watch', () => {
   it('goes on after the socket and the namespace handle are closed', async () => {
     using another = Rtnl.open(netns);
     const seen: string[] = [];
-    using _ = rtnl.watch((kind) => seen.push(kind));
+    using _ = rtnl.watch(['link', 'address'], (kind) => seen.push(kind));
     rtnl.close();
     netns.close();
     another.createBridge({ name: 'br0' });
@@ -76,7 +87,7 @@ describe('watch', () => {
 
   it('can be closed by its own callback', async () => {
     let calls = 0;
-    const watch = rtnl.watch(() => {
+    const watch = rtnl.watch(['link', 'address'], () => {
       calls++;
       watch[Symbol.dispose]();
     });

@@ -81,6 +81,12 @@ export class Daemon implements AsyncDisposable {
     return this.#child !== undefined;
   }
 
+  /** It does not run any more, or has never been started. */
+  get hasEnded(): boolean {
+    const child = this.#child;
+    return child === undefined || child.exitCode !== null || child.signalCode !== null;
+  }
+
   get pid(): number {
     if (this.#child?.pid === undefined) throw new Error('the daemon does not run');
     return this.#child.pid;

@@ -14,9 +14,10 @@ import { FIRST_IDENTITY, type Identity, identityKey } from '../../src/model/iden
 import { CLUSTER_WIDE, DEFAULT_NAMESPACE } from '../../src/model/names.js';
 import { type Namespace, namespaceLabels } from '../../src/model/namespace.js';
 import { type Network, networkFrom, networkRanges } from '../../src/model/network.js';
-import type { NetworkPolicy } from '../../src/model/policy.js';
+import { type Policy, policyRef } from '../../src/model/policy.js';
 import type {
   EndpointService,
+  ExplanationService,
   FlowEvent,
   NamespaceService,
   NetworkService,
@@ -35,6 +36,7 @@ export class FakeNode implements Node {
   readonly namespaces: NamespaceService;
   readonly policies: PolicyService;
   readonly observation: Observation;
+  readonly explanations: ExplanationService;
 
   isReady = true;
   traffic: TrafficSample[] = [];
@@ -49,7 +51,7 @@ export class FakeNode implements Node {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #identities = new Map<string, Identity>();
   readonly #namespaces = new Map<string, Namespace>();
-  readonly #policies = new Map<string, NetworkPolicy>();
+  readonly #policies = new Map<string, Policy>();
   #lastId = 0;
 
   constructor() {
@@ -59,6 +61,11 @@ export class FakeNode implements Node {
     this.namespaces = this.#namespaceService();
     this.policies = this.#policyService();
     this.observation = this.#observation();
+    this.explanations = {
+      explain: async () => {
+        throw new AppError('CONTAINER_NOT_FOUND');
+      },
+    };
   }
 
   /** Tells an event to everybody who watches. */
@@ -229,7 +236,7 @@ export class FakeNode implements Node {
         get(name);
         const members = [
           ...[...this.#endpoints.values()].map(({ namespace }) => namespace),
-          ...[...this.#policies.values()].map(({ metadata }) => metadata.namespace),
+          ...[...this.#policies.values()].map((policy) => policyRef(policy).namespace),
         ];
         if (name === DEFAULT_NAMESPACE || members.includes(name)) throw new AppError('NAMESPACE_IN_USE');
         this.#namespaces.delete(name);
@@ -240,17 +247,23 @@ export class FakeNode implements Node {
   #policyService(): PolicyService {
     const get = (namespace: string, name: string) => {
       const found = this.#policies.get(`${namespace}/${name}`);
-      if (found === undefined || namespace === CLUSTER_WIDE) throw new AppError('POLICY_NOT_FOUND');
+      if (found === undefined) throw new AppError('POLICY_NOT_FOUND');
       return found;
     };
     return {
-      apply: async (policy) => {
+      apply: async (policies) => {
         this.#fail();
-        const key = `${policy.metadata.namespace}/${policy.metadata.name}`;
-        const created = !this.#policies.has(key);
-        this.#ensureNamespace(policy.metadata.namespace);
-        this.#policies.set(key, policy);
-        return { policy, created };
+        return policies.map((policy) => {
+          const { namespace, name } = policyRef(policy);
+          const created = !this.#policies.has(`${namespace}/${name}`);
+          if (namespace !== CLUSTER_WIDE) this.#ensureNamespace(namespace);
+          this.#policies.set(`${namespace}/${name}`, policy);
+          return { policy, created };
+        });
+      },
+      preview: async () => {
+        this.#fail();
+        return { changes: [], flows: [], truncated: false };
       },
       list: () => [...this.#policies.values()],
       get,

@@ -4,7 +4,10 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { RANGE_METRIC } from '../../src/bridge/network-device.js';
 import {
+  CidrKey,
+  CidrValue,
   ConntrackKey,
   Control,
   PolicyValue,
@@ -15,7 +18,15 @@ import { formatAddress, fromBytes16 } from '../../src/model/address.js';
 import { BpfMap } from '../../src/native/bpf.js';
 import type { Daemon } from './daemon.js';
 
-const WRITTEN_BY_DAEMON = ['endpoints', 'addresses', 'prefixes', 'policy', 'policy_subjects'];
+const WRITTEN_BY_DAEMON = [
+  'endpoints',
+  'addresses',
+  'prefixes',
+  'policy',
+  'policy_subjects',
+  'policy_cidrs',
+  'named_ports',
+];
 const LISTS = ['networks', 'endpoints', 'identities', 'namespaces', 'policies'];
 
 export interface NodeState {
@@ -42,16 +53,17 @@ export function kernelState({ netns, bpffs }: Daemon): Omit<NodeState, 'files' |
   const nameOf = (index: number | undefined) => links.find((link) => link.index === index)?.name ?? index;
   const maps: NodeState['maps'] = {};
   for (const name of WRITTEN_BY_DAEMON) maps[name] = mapEntries(join(bpffs, 'maps'), name);
+  maps.policy_cidrs = ownClasses(maps.policy_cidrs ?? []);
   return {
     interfaces: links.map(({ name, mac, up, mtu, alias }) => `${name} ${mac} ${up} ${mtu} ${alias}`).sort(),
     addresses: rtnl
       .addresses()
       .map(({ index, address, prefixLength }) => `${nameOf(index)} ${address}/${prefixLength}`)
       .sort(),
-    routes: rtnl
-      .routes()
-      .map(({ destination, via, index }) => `${destination} via ${via} dev ${nameOf(index)}`)
-      .sort(),
+    routes: [
+      ...rtnl.routes().map(({ destination, via, index }) => `${destination} via ${via} dev ${nameOf(index)}`),
+      ...rtnl.unreachable(RANGE_METRIC).map((destination) => `unreachable ${destination}`),
+    ].sort(),
     neighbours: rtnl
       .neighbours()
       .filter(({ state }) => state === 'permanent')
@@ -87,7 +99,25 @@ const SLOTTED: Record<string, (slot: 0 | 1) => (value: Uint8Array) => string | u
     const subject = SubjectValue.decode(value).slot[slot];
     return subject.present === 0 ? undefined : JSON.stringify(subject);
   },
+  policy_cidrs: (slot) => (value) => {
+    const cidrClass = CidrValue.decode(value).cidrClass[slot];
+    return cidrClass === 0 ? undefined : String(cidrClass);
+  },
 };
+
+/** Without ranges that only repeat the class of a wider one of their subject, as those do that are about to go. */
+function ownClasses(entries: readonly string[]): string[] {
+  const ranges = entries.map((entry) => {
+    const [key = '', cidrClass] = entry.split(' ');
+    const { prefixLength, subject, direction } = CidrKey.decode(Buffer.from(key, 'hex'));
+    return { entry, prefixLength, owner: `${subject} ${direction} ${cidrClass}` };
+  });
+  const widest = new Map<string, string>();
+  for (const { entry, owner } of ranges.sort((left, right) => right.prefixLength - left.prefixLength)) {
+    widest.set(owner, entry);
+  }
+  return [...widest.values()].sort();
+}
 
 function slotInForce(directory: string): 0 | 1 {
   using control = BpfMap.fromPin(join(directory, 'qn_control'));
@@ -112,7 +142,8 @@ function textOf(bytes: Uint8Array): string | undefined {
   return address && formatAddress(address);
 }
 
-function filesIn(directory: string): Record<string, string> {
+/** Texts of the files in a directory, by name. */
+export function filesIn(directory: string): Record<string, string> {
   if (!existsSync(directory)) return {};
   return Object.fromEntries(
     readdirSync(directory)

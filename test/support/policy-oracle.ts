@@ -1,143 +1,184 @@
 /**
- * Kubernetes NetworkPolicy and the isolation modes, read off their definitions as plainly as possible: no
- * tables, no indexes, no code of the product. It judges one packet at one of its sides, slowly, from the
- * policies as a user writes them.
+ * NetworkPolicy, ClusterNetworkPolicy, the isolation modes and the setting host_access, read off their definitions
+ * as plainly as possible: no tables, no indexes, no code of the product. It judges one packet at one of its ends,
+ * slowly, from the policies as a user writes them. Where the definitions leave something open, a comment says
+ * what is chosen here.
+ *
+ * https://kubernetes.io/docs/concepts/services-networking/network-policies/
+ * https://network-policy-api.sigs.k8s.io/api-overview/
  */
+import {
+  clusterPeerMatches,
+  clusterProtocolMatches,
+  networkPolicyPeerMatches,
+  networkPolicyPortMatches,
+  selects,
+  selectsNamespace,
+  selectsPod,
+} from './policy-oracle-match.js';
+import type {
+  OracleClusterPolicy,
+  OracleEndpoint,
+  OracleIdentity,
+  OracleNetworkPolicy,
+  OraclePacket,
+  OraclePolicy,
+  OracleVerdict,
+  OracleWorld,
+} from './policy-oracle-types.js';
 
-export interface OracleSelector {
-  matchLabels?: Record<string, string>;
-  matchExpressions?: { key: string; operator: string; values?: string[] }[];
-}
-export interface OraclePeer {
-  podSelector?: OracleSelector;
-  namespaceSelector?: OracleSelector;
-}
-export interface OraclePort {
-  protocol?: 'TCP' | 'UDP' | 'SCTP';
-  port?: number;
-  endPort?: number;
-}
-export interface OraclePolicy {
-  apiVersion: string;
-  kind: string;
-  metadata: { name: string; namespace?: string };
-  spec: {
-    podSelector?: OracleSelector;
-    policyTypes?: ('Ingress' | 'Egress')[];
-    ingress?: { from?: OraclePeer[]; ports?: OraclePort[] }[];
-    egress?: { to?: OraclePeer[]; ports?: OraclePort[] }[];
-  };
-}
-export interface OracleIdentity {
-  id: number;
-  network_id: number;
-  namespace: string;
-  labels: Record<string, string>;
-}
-export interface OracleNetwork {
-  id: number;
-  name: string;
-  isolation_mode: 'full' | 'peer' | 'mesh' | 'none';
-  peers: string[];
-}
-export interface OracleWorld {
-  networks: OracleNetwork[];
-  namespaces: { name: string; labels: Record<string, string> }[];
-  identities: OracleIdentity[];
-  policies: OraclePolicy[];
-}
-export interface OraclePacket {
-  subject: OracleIdentity;
-  direction: 'egress' | 'ingress';
-  peer: OracleIdentity | 'host' | 'world';
-  protocol: number;
-  port: number;
-}
+export type * from './policy-oracle-types.js';
 
-const NUMBERS = { TCP: 6, UDP: 17, SCTP: 132 };
+type Direction = OraclePacket['direction'];
 
-function selects(selector: OracleSelector, labels: Record<string, string>): boolean {
-  for (const key of Object.keys(selector.matchLabels ?? {})) {
-    if (!Object.hasOwn(labels, key) || labels[key] !== selector.matchLabels?.[key]) return false;
-  }
-  for (const { key, operator, values } of selector.matchExpressions ?? []) {
-    const there = Object.hasOwn(labels, key);
-    const listed = there && (values ?? []).includes(labels[key] ?? '');
-    if (operator === 'In' && !listed) return false;
-    if (operator === 'NotIn' && listed) return false;
-    if (operator === 'Exists' && !there) return false;
-    if (operator === 'DoesNotExist' && there) return false;
-  }
-  return true;
-}
+/** Which policies count: those that are enforced, or as if the audited ones were enforced too. */
+export type OracleMode = 'enforced' | 'audited';
 
-function labelsOfNamespace(world: OracleWorld, name: string): Record<string, string> {
-  const given = world.namespaces.find((namespace) => namespace.name === name)?.labels ?? {};
-  return { ...given, 'kubernetes.io/metadata.name': name };
-}
+export const HOST_ACCESS = 'host access';
 
-function namespaceOf(policy: OraclePolicy): string {
-  return policy.metadata.namespace ?? 'default';
-}
-
-function concerns(policy: OraclePolicy, direction: 'egress' | 'ingress'): boolean {
-  const types = policy.spec.policyTypes ?? [];
-  if (types.length > 0) return types.includes(direction === 'egress' ? 'Egress' : 'Ingress');
-  return direction === 'ingress' || (policy.spec.egress ?? []).length > 0;
-}
-
-function peerMatches(world: OracleWorld, policy: OraclePolicy, peer: OraclePeer, who: OraclePacket['peer']) {
-  if (who === 'host' || who === 'world') return false;
-  const inNamespace =
-    peer.namespaceSelector === undefined
-      ? who.namespace === namespaceOf(policy)
-      : selects(peer.namespaceSelector, labelsOfNamespace(world, who.namespace));
-  return inNamespace && (peer.podSelector === undefined || selects(peer.podSelector, who.labels));
-}
-
-function portMatches(port: OraclePort, packet: OraclePacket): boolean {
-  if (NUMBERS[port.protocol ?? 'TCP'] !== packet.protocol) return false;
-  if (port.port === undefined) return true;
-  return packet.port >= port.port && packet.port <= (port.endPort ?? port.port);
-}
-
-/** The policies that isolate an identity in a direction. */
-export function oracleSelectedBy(
-  world: OracleWorld,
-  subject: OracleIdentity,
-  direction: 'egress' | 'ingress',
-): OraclePolicy[] {
-  return world.policies.filter(
-    (policy) =>
-      namespaceOf(policy) === subject.namespace &&
-      selects(policy.spec.podSelector ?? {}, subject.labels) &&
-      concerns(policy, direction),
+/** May the packet pass, as far as the policies of its subject are concerned? */
+export function oracleJudge(world: OracleWorld, packet: OraclePacket, mode: OracleMode): OracleVerdict {
+  const policies = world.policies.filter((policy) => mode === 'audited' || !isAudited(policy));
+  return (
+    // The node is no enemy of its own containers when the operator says so: before any policy.
+    hostAccess(world, packet) ??
+    clusterTier(world, policies, 'Admin', packet) ??
+    networkPolicyTier(world, policies, packet) ??
+    clusterTier(world, policies, 'Baseline', packet) ??
+    isolationMode(world, packet)
   );
 }
 
-/** Whether the packet's side `subject` allows it. */
-export function oracleAllows(world: OracleWorld, packet: OraclePacket): boolean {
-  const { subject, direction, peer } = packet;
-  const selecting = oracleSelectedBy(world, subject, direction);
-  if (selecting.length > 0) {
-    return selecting.some((policy) => {
-      const rules =
-        direction === 'ingress'
-          ? (policy.spec.ingress ?? []).map(({ from, ports }) => ({ peers: from ?? [], ports: ports ?? [] }))
-          : (policy.spec.egress ?? []).map(({ to, ports }) => ({ peers: to ?? [], ports: ports ?? [] }));
-      return rules.some(
-        (rule) =>
-          (rule.peers.length === 0 || rule.peers.some((one) => peerMatches(world, policy, one, peer))) &&
-          (rule.ports.length === 0 || rule.ports.some((one) => portMatches(one, packet))),
-      );
+export function isAudited({ metadata }: OraclePolicy): boolean {
+  return metadata.annotations?.['quantum.network/mode'] === 'audit';
+}
+
+function hostAccess({ node }: OracleWorld, { direction, peer }: OraclePacket): OracleVerdict | undefined {
+  if (node.hostAccess !== 'full' || direction !== 'ingress' || peer !== 'host') return undefined;
+  return { verdict: 'allow', by: new Set([HOST_ACCESS]) };
+}
+
+/**
+ * A tier of ClusterNetworkPolicy: the first rule that matches decides, in the order of priority and then of the list.
+ * Undefined: the tier has no say.
+ *
+ * Among policies of the same priority the definition allows any to win. Here the rules that stand at the same place
+ * in their lists are equal; of equal ones Deny wins over Pass, and Pass over Accept.
+ */
+function clusterTier(
+  world: OracleWorld,
+  policies: OraclePolicy[],
+  tier: 'Admin' | 'Baseline',
+  packet: OraclePacket,
+): OracleVerdict | undefined {
+  const matching = policies
+    .filter((policy) => policy.kind === 'ClusterNetworkPolicy')
+    .filter(({ spec }) => spec.tier === tier && isSubject(world, spec.subject, packet.subject.identity))
+    .flatMap((policy) =>
+      clusterRules(policy, packet.direction).map((rule, index) => ({
+        ...rule,
+        policy: policy.metadata.name,
+        priority: policy.spec.priority,
+        index,
+      })),
+    )
+    .filter(
+      ({ peers, protocols }) =>
+        peers.some((peer) => clusterPeerMatches(world, peer, packet)) &&
+        (protocols === undefined || protocols.some((one) => clusterProtocolMatches(one, packet))),
+    );
+  const priority = Math.min(...matching.map((rule) => rule.priority));
+  const ofPriority = matching.filter((rule) => rule.priority === priority);
+  const index = Math.min(...ofPriority.map((rule) => rule.index));
+  const first = ofPriority.filter((rule) => rule.index === index);
+  const action = (['Deny', 'Pass', 'Accept'] as const).find((one) =>
+    first.some((rule) => rule.action === one),
+  );
+  if (action === undefined || action === 'Pass') return undefined;
+  const deciding = first.filter((rule) => rule.action === action);
+  const by = new Set(deciding.map(({ policy }) => `-/${policy} ${packet.direction}[${index}]`));
+  return { verdict: action === 'Accept' ? 'allow' : 'deny', by };
+}
+
+function isSubject(
+  world: OracleWorld,
+  { namespaces, pods }: OracleClusterPolicy['spec']['subject'],
+  identity: OracleIdentity,
+): boolean {
+  if (namespaces !== undefined) return selectsNamespace(world, namespaces, identity.namespace);
+  return pods !== undefined && selectsPod(world, pods, identity);
+}
+
+function clusterRules({ spec }: OracleClusterPolicy, direction: Direction) {
+  return direction === 'ingress'
+    ? (spec.ingress ?? []).map(({ from, action, protocols }) => ({ peers: from, action, protocols }))
+    : (spec.egress ?? []).map(({ to, action, protocols }) => ({ peers: to, action, protocols }));
+}
+
+/** Does the policy say something about the direction? Of ingress always, unless policyTypes says otherwise. */
+function concerns({ spec }: OracleNetworkPolicy, direction: Direction): boolean {
+  const types = spec.policyTypes ?? [];
+  if (types.length > 0) return types.includes(direction === 'egress' ? 'Egress' : 'Ingress');
+  return direction === 'ingress' || (spec.egress ?? []).length > 0;
+}
+
+/** The policies that isolate a pod in a direction. */
+export function oracleSelectedBy(
+  policies: OraclePolicy[],
+  { namespace, labels }: OracleEndpoint['identity'],
+  direction: Direction,
+): OracleNetworkPolicy[] {
+  return policies
+    .filter((policy) => policy.kind === 'NetworkPolicy')
+    .filter(
+      (policy) =>
+        (policy.metadata.namespace ?? 'default') === namespace &&
+        selects(policy.spec.podSelector ?? {}, labels) &&
+        concerns(policy, direction),
+    );
+}
+
+/**
+ * A pod that some policy selects may do what any of its policies allows, and no more. Undefined: none selects it.
+ */
+function networkPolicyTier(
+  world: OracleWorld,
+  policies: OraclePolicy[],
+  packet: OraclePacket,
+): OracleVerdict | undefined {
+  const selecting = oracleSelectedBy(policies, packet.subject.identity, packet.direction);
+  if (selecting.length === 0) return undefined;
+  const by = new Set<string>();
+  for (const policy of selecting) {
+    const rules =
+      packet.direction === 'ingress'
+        ? (policy.spec.ingress ?? []).map(({ from = [], ports = [] }) => ({ peers: from, ports }))
+        : (policy.spec.egress ?? []).map(({ to = [], ports = [] }) => ({ peers: to, ports }));
+    rules.forEach(({ peers, ports }, index) => {
+      // An empty list of peers is everybody, the node and the outside too; an empty list of ports is everything.
+      const peerMatches =
+        peers.length === 0 || peers.some((one) => networkPolicyPeerMatches(world, policy, one, packet));
+      const portMatches = ports.length === 0 || ports.some((one) => networkPolicyPortMatches(one, packet));
+      const { namespace = 'default', name } = policy.metadata;
+      if (peerMatches && portMatches) by.add(`${namespace}/${name} ${packet.direction}[${index}]`);
     });
   }
-  const network = world.networks.find(({ id }) => id === subject.network_id);
-  if (network === undefined || network.isolation_mode === 'full') return false;
-  if (network.isolation_mode === 'none') return true;
-  if (peer === 'host' || peer === 'world') return false;
-  if (peer.network_id === network.id) return true;
-  if (network.isolation_mode === 'peer') return false;
-  const other = world.networks.find(({ id }) => id === peer.network_id);
-  return other !== undefined && network.peers.includes(other.name);
+  return { verdict: by.size > 0 ? 'allow' : 'deny', by };
+}
+
+/** What counts where no policy decides. Kubernetes has only `none`. */
+function isolationMode(world: OracleWorld, { subject, peer }: OraclePacket): OracleVerdict {
+  const denied: OracleVerdict = { verdict: 'deny', by: new Set() };
+  const network = world.networks.find(({ id }) => id === subject.identity.network_id);
+  if (network === undefined || network.isolation_mode === 'full') return denied;
+  const mode = network.isolation_mode;
+  const allowed: OracleVerdict = {
+    verdict: 'allow',
+    by: new Set([`isolation ${mode} of network ${network.name}`]),
+  };
+  if (mode === 'none') return allowed;
+  if (typeof peer === 'string') return denied;
+  if (peer.identity.network_id === network.id) return allowed;
+  const other = world.networks.find(({ id }) => id === peer.identity.network_id);
+  return mode === 'mesh' && other !== undefined && network.peers.includes(other.name) ? allowed : denied;
 }

@@ -23,13 +23,17 @@ import {
   monotonicNs,
   mountBpffs,
   RingBuffer,
+  type TestRunResult,
 } from '../../src/native/bpf.js';
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
+import type { Count, Outcome, Passage } from './outcome.js';
 import { Packet } from './packet.js';
 import { TypedMap } from './typed-map.js';
 
 export const OBJECT_FOLDER = fileURLToPath(new URL('../../bpf/build/', import.meta.url));
 export const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
+/** For kernels with TCX links. */
+export const TCX_PROGRAMS = ['leave_container'] as const;
 export type ProgramName = (typeof PROGRAMS)[number];
 export type MapName = keyof typeof MAPS;
 export type SettingName = keyof typeof CONFIG;
@@ -53,20 +57,6 @@ export interface LoadOptions {
   devices?: number;
 }
 
-/** What a packet came to. */
-export interface Outcome {
-  /** See ACTION. */
-  verdict: number;
-  /** As counted: name in enum drop_reason, NONE if it was not dropped. */
-  reason: string;
-  endpointId: number;
-  direction: number;
-  packets: number;
-  bytes: number;
-  /** The frame as the program left it. */
-  frame: Uint8Array;
-}
-
 export class Programs implements Disposable {
   readonly pinRoot: string;
   readonly endpoints;
@@ -75,6 +65,10 @@ export class Programs implements Disposable {
   readonly control;
   readonly policy;
   readonly subjects;
+  /** qn_policy_cidrs */
+  readonly ranges;
+  /** qn_named_ports */
+  readonly portNames;
   readonly conntrack;
   readonly fragments;
   readonly flowCounts;
@@ -84,6 +78,7 @@ export class Programs implements Disposable {
   readonly #namespace: NetnsHandle;
   readonly #programs: Map<ProgramName, BpfProgram>;
   readonly #maps: Map<string, BpfMap>;
+  #isInside = false;
   #ring: RingBuffer | undefined;
   #events: Event[] = [];
   #since = 0n;
@@ -107,6 +102,8 @@ export class Programs implements Disposable {
     this.control = new TypedMap(this.map('qn_control'), MAPS.qn_control);
     this.policy = new TypedMap(this.map('qn_policy'), MAPS.qn_policy);
     this.subjects = new TypedMap(this.map('qn_policy_subjects'), MAPS.qn_policy_subjects);
+    this.ranges = new TypedMap(this.map('qn_policy_cidrs'), MAPS.qn_policy_cidrs);
+    this.portNames = new TypedMap(this.map('qn_named_ports'), MAPS.qn_named_ports);
     this.conntrack = new TypedMap(this.map('qn_conntrack'), MAPS.qn_conntrack);
     this.fragments = new TypedMap(this.map('qn_fragments'), MAPS.qn_fragments);
     this.flowCounts = new TypedMap(this.map('qn_flow_counts'), MAPS.qn_flow_counts);
@@ -158,34 +155,62 @@ export class Programs implements Disposable {
   run(
     program: 'from_container' | 'to_container' | BpfProgram,
     frame: Packet | Uint8Array,
-    { ifindex, ingressIfindex = 0, mark = 0 }: { ifindex: number; ingressIfindex?: number; mark?: number },
+    passage: Passage,
   ): Outcome {
     this.forget();
-    const context = new Uint8Array(SK_BUFF_SIZE);
-    const view = new DataView(context.buffer);
-    view.setUint32(MARK, mark, true);
-    view.setUint32(IFINDEX, ifindex, true);
-    view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
-    const tested = typeof program === 'string' ? this.program(program) : program;
-    const data = frame instanceof Packet ? frame.bytes() : frame;
-    const result = this.#namespace.run(() => tested.testRun({ data, context }));
+    const { verdict, frame: left } = this.pass(program, frame, passage);
     const counted = this.metrics();
-    const [metric] = counted;
-    if (!metric || counted.length > 1 || metric.packets !== 1) {
+    const [metric, more] = counted.filter(({ audited }) => !audited);
+    const [audit, second] = counted.filter(({ audited }) => audited);
+    if (!metric || more || second || metric.packets !== 1 || (audit && audit.packets !== 1)) {
       throw new Error(`one packet was counted as ${JSON.stringify(counted)}`);
     }
-    return { ...metric, verdict: result.returnValue | 0, frame: result.dataOut };
+    const { audited: _, ...count } = metric;
+    return { ...count, ...(audit ? { auditReason: audit.reason } : {}), verdict, frame: left };
+  }
+
+  /** The same without a look at the counters. */
+  pass(
+    program: 'from_container' | 'to_container' | BpfProgram,
+    frame: Packet | Uint8Array,
+    { ifindex, ingressIfindex = 0, mark = 0 }: Passage,
+  ): Pick<Outcome, 'verdict' | 'frame'> {
+    const context = skBuff({ ifindex, ingressIfindex, mark });
+    const data = frame instanceof Packet ? frame.bytes() : frame;
+    const result = this.runUncounted(program, data, context);
+    return { verdict: result.returnValue | 0, frame: result.dataOut };
+  }
+
+  /** Does something in the namespace of the devices; around many packets, it saves each of them the way there. */
+  inside<T>(body: () => T): T {
+    if (this.#isInside) return body();
+    this.#isInside = true;
+    try {
+      return this.#namespace.run(body);
+    } finally {
+      this.#isInside = false;
+    }
+  }
+
+  /** Sends one frame of many. */
+  runUncounted(
+    program: 'from_container' | 'to_container' | BpfProgram,
+    data: Uint8Array,
+    context: Uint8Array,
+  ): TestRunResult {
+    const tested = typeof program === 'string' ? this.program(program) : program;
+    return this.inside(() => tested.testRun({ data, context }));
   }
 
   /** Counters since the last run() or forget(), summed over the CPUs. */
-  metrics(): { endpointId: number; reason: string; direction: number; packets: number; bytes: number }[] {
+  metrics(): Count[] {
     const map = this.map('qn_metrics');
     return [...map.keys()].map((bytes) => {
-      const { endpointId, reason, direction } = MetricKey.decode(bytes);
+      const { reason, audited, ...key } = MetricKey.decode(bytes);
       const values = decodePerCpu(MetricValue, map.get(bytes) ?? new Uint8Array());
       const packets = Number(values.reduce((sum, value) => sum + value.packets, 0n));
       const length = Number(values.reduce((sum, value) => sum + value.bytes, 0n));
-      return { endpointId, reason: reasonName(reason), direction, packets, bytes: length };
+      return { ...key, reason: reasonName(reason), audited: audited === 1, packets, bytes: length };
     });
   }
 
@@ -252,6 +277,16 @@ export class Programs implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** The context of a run: where the packet is, and where it came in. */
+export function skBuff({ ifindex = 0, ingressIfindex = 0, mark = 0 }): Uint8Array {
+  const context = new Uint8Array(SK_BUFF_SIZE);
+  const view = new DataView(context.buffer);
+  view.setUint32(MARK, mark, true);
+  view.setUint32(IFINDEX, ifindex, true);
+  view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
+  return context;
 }
 
 export function reasonName(value: number): string {

@@ -7,7 +7,7 @@ import type { z } from 'zod';
 import type { Endpoint, EndpointPatch, EndpointRequestInput } from '../../src/model/endpoint.js';
 import type { ErrorBody } from '../../src/model/errors.js';
 import type { Network, networkRequest } from '../../src/model/network.js';
-import type { NetworkPolicy } from '../../src/model/policy.js';
+import type { NetworkPolicy } from '../../src/model/network-policy.js';
 import type { FlowEvent } from '../../src/vnet/services.js';
 
 const TIMEOUT_MS = 30_000;
@@ -105,6 +105,16 @@ export class Rest {
 
   apply({ name, namespace = 'default', spec }: PolicyInput): Promise<NetworkPolicy> {
     return this.expect('POST', '/policies', policyObject({ name, namespace, spec }));
+  }
+
+  /** Objects of any kind of policy, all of them from the same moment on. */
+  async applyAll(...items: object[]): Promise<void> {
+    await this.expect('POST', '/policies', { apiVersion: 'v1', kind: 'List', items });
+  }
+
+  /** Documents of YAML. */
+  applyYaml(text: string): Promise<Answer> {
+    return this.call('POST', '/policies', text, { 'content-type': 'application/yaml' });
   }
 
   async deletePolicy(name: string, namespace = 'default'): Promise<void> {

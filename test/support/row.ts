@@ -1,8 +1,9 @@
 /** One line of a table of packets: what comes in, by which program, and what becomes of it. */
 import { expect } from 'vitest';
 import { Direction, DropReason, EventKind } from '../../src/datapath/abi/generated.js';
+import type { Outcome } from './outcome.js';
 import type { Packet } from './packet.js';
-import { ACTION, type Outcome, reasonName } from './programs.js';
+import { ACTION, reasonName } from './programs.js';
 import type { Scenario, TestEndpoint } from './scenario.js';
 
 export interface Row {

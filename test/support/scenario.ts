@@ -2,16 +2,19 @@
  * Who exists when the programs run: two networks with endpoints, the node's own addresses, and rules. A test says
  * only what differs.
  */
-import {
-  Direction,
-  type Endpoint,
-  type PolicyDecision,
-  PrefixKind,
-  type SubjectSlot,
-  Verdict,
-} from '../../src/datapath/abi/generated.js';
+import { type Endpoint, PrefixKind } from '../../src/datapath/abi/generated.js';
+import type { Outcome } from './outcome.js';
 import { addressBytes, macBytes, mappedAddress, type Packet, packet } from './packet.js';
-import type { Outcome, Programs } from './programs.js';
+import type { Programs } from './programs.js';
+import {
+  changeSubject,
+  emptySlot,
+  type MapRule,
+  writeIsolation,
+  writePortNames,
+  writeRange,
+  writeRule,
+} from './rule-maps.js';
 
 export type Family = 4 | 6;
 export const FAMILIES = [4, 6] as const;
@@ -44,22 +47,12 @@ export const WORLD_ROUTER = { 4: '198.19.0.1', 6: 'fd98::1' } as const;
 /** An interface that is no endpoint's, as the uplink. */
 export const UPLINK = 9999;
 
-export interface Rule {
+/** As it is in the maps, with endpoints in place of their identities. */
+export type Rule = Omit<MapRule, 'subject' | 'peer'> & {
   subject: TestEndpoint | number;
-  direction: 'egress' | 'ingress';
   /** An endpoint's identity, or a class of enum policy_peer. Default: any. */
   peer?: TestEndpoint | number;
-  protocol?: number;
-  port?: number;
-  portBits?: number;
-  verdict?: 'allow' | 'deny';
-  precedence?: number;
-  /** Cookie. */
-  rule?: number;
-}
-
-const NO_DECISION: PolicyDecision = { rule: 0, precedence: 0, verdict: Verdict.NONE };
-const NO_SLOT: SubjectSlot = { portBits: [0, 0], present: 0 };
+};
 
 /** Blue: a, b; red: c; and `spare` devices without an endpoint. */
 export class Scenario {
@@ -88,6 +81,8 @@ export class Scenario {
       programs.prefixes,
       programs.policy,
       programs.subjects,
+      programs.ranges,
+      programs.portNames,
       programs.conntrack,
       programs.fragments,
       programs.flowCounts,
@@ -138,34 +133,35 @@ export class Scenario {
   }
 
   /** Writes rules into the slot that counts (or another), as the daemon does before anyone asks. */
-  rule(rule: Rule, slot = this.epoch & 1): void {
-    const subject = identityOf(rule.subject);
-    const direction = rule.direction === 'egress' ? Direction.EGRESS : Direction.INGRESS;
-    const { protocol = 0, port = 0, portBits = port ? 16 : 0, precedence = 100 } = rule;
-    const peer = rule.peer === undefined ? 0 : identityOf(rule.peer);
-    const key = { subject, peer, direction, protocol, portBits, port };
-    const verdict = rule.verdict === 'deny' ? Verdict.DENY : Verdict.ALLOW;
-    const value = this.programs.policy.get(key) ?? { slot: [NO_DECISION, NO_DECISION] };
-    const decision = { rule: rule.rule ?? 0, precedence, verdict };
-    this.programs.policy.set(key, { key, ...withSlot<PolicyDecision>(value, slot, decision) });
-    this.computed(subject, slot, direction, portBits);
+  rule({ subject, peer, ...rule }: Rule, slot = this.epoch & 1): void {
+    const other = peer === undefined ? {} : { peer: identityOf(peer) };
+    writeRule(this.programs, slot, { ...rule, ...other, subject: identityOf(subject) });
   }
 
-  /** The subject's policy is there, and (optionally) has a key with that many port bits. */
-  computed(
-    who: TestEndpoint | number,
+  /** As NetworkPolicy does, or one that is only audited. */
+  isolate(subject: TestEndpoint, direction: Rule['direction'], audit = false, slot = this.epoch & 1): void {
+    writeIsolation(this.programs, slot, { subject: subject.identity, direction, audit });
+  }
+
+  /** Rules of the subject name that range; rangePeer(cidrClass) is who is in it and in none that is narrower. */
+  range(
+    subject: TestEndpoint,
+    direction: Rule['direction'],
+    cidr: string,
+    cidrClass: number,
     slot = this.epoch & 1,
-    direction: number = Direction.EGRESS,
-    bits?: number,
   ): void {
-    const identity = identityOf(who);
-    const value = this.programs.subjects.get({ identity }) ?? { slot: [NO_SLOT, NO_SLOT] };
-    const { portBits } = value.slot[slot & 1] ?? NO_SLOT;
-    const [egress, ingress] = portBits;
-    const bit = bits === undefined ? 0 : 1 << bits;
-    const next: [number, number] =
-      direction === Direction.EGRESS ? [egress | bit, ingress] : [egress, ingress | bit];
-    this.programs.subjects.set({ identity }, withSlot(value, slot, { portBits: next, present: 1 }));
+    writeRange(this.programs, slot, { subject: subject.identity, direction, cidr, cidrClass });
+  }
+
+  /** What an endpoint calls one of its ports: numbers of names. */
+  portNames({ id }: TestEndpoint, protocol: number, port: number, ...names: number[]): void {
+    writePortNames(this.programs, { endpointId: id, protocol, port }, names);
+  }
+
+  /** The subject's policy is there, if only with the rules that it has already. */
+  computed(who: TestEndpoint | number, slot = this.epoch & 1): void {
+    changeSubject(this.programs, slot, identityOf(who), (rules) => rules);
   }
 
   /** Lets everyone send and receive everything. */
@@ -180,16 +176,8 @@ export class Scenario {
   newEpoch(write: (slot: number) => void): void {
     const next = this.epoch + 1;
     const slot = next & 1;
-    for (const { key, value } of this.programs.policy.entries()) {
-      this.programs.policy.set(key, { key, ...withSlot<PolicyDecision>(value, slot, NO_DECISION) });
-    }
-    for (const endpoint of [this.a, this.b, this.c]) {
-      const value = this.programs.subjects.get({ identity: endpoint.identity }) ?? {
-        slot: [NO_SLOT, NO_SLOT],
-      };
-      const empty = withSlot<SubjectSlot>(value, slot, { portBits: [0, 0], present: 1 });
-      this.programs.subjects.set({ identity: endpoint.identity }, empty);
-    }
+    emptySlot(this.programs, slot);
+    for (const endpoint of [this.a, this.b, this.c]) this.computed(endpoint, slot);
     write(slot);
     this.programs.control.set(0, { policyEpoch: next });
   }
@@ -279,8 +267,4 @@ function mapValue(endpoint: TestEndpoint): Endpoint {
 
 function identityOf(who: TestEndpoint | number): number {
   return typeof who === 'number' ? who : who.identity;
-}
-
-function withSlot<T>(value: { slot: [T, T] }, slot: number, content: T): { slot: [T, T] } {
-  return { slot: slot & 1 ? [value.slot[0], content] : [content, value.slot[1]] };
 }

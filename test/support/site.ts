@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll } from 'vitest';
 import { gatewayMac } from '../../src/bridge/mac.js';
 import type { EndpointRequestInput } from '../../src/model/endpoint.js';
 import type { Network } from '../../src/model/network.js';
+import { policyRef } from '../../src/model/policy.js';
 import { Container, Host, TCP_PORT, UDP_PORT } from './containers.js';
 import { Daemon, type DaemonOptions } from './daemon.js';
 import { kernelState, type NodeState, nodeState } from './node-state.js';
@@ -109,8 +110,8 @@ export class Site {
     this.#outside = undefined;
     const { rest } = this;
     const list = (path: string) => rest.expect<Record<string, never[]>>('GET', `/${path}`);
-    for (const { metadata } of (await list('policies')).policies ?? []) {
-      const { name, namespace } = metadata as { name: string; namespace: string };
+    for (const policy of (await list('policies')).policies ?? []) {
+      const { name, namespace } = policyRef(policy);
       await rest.deletePolicy(name, namespace);
     }
     for (const { network, container_id } of (await list('endpoints')).endpoints ?? []) {

@@ -124,6 +124,38 @@ const ROWS: Row[] = [
   postRow('a policy with an unknown field', '/policies', policy({ ingres: [] }), invalid('spec.ingres')),
   postRow('a policy without a name', '/policies', { ...policy({}), metadata: {} }, invalid('metadata.name')),
   postRow('a policy of another kind', '/policies', { ...policy({}), kind: 'Pod' }, invalid('kind')),
+  postRow(
+    'a policy of ten thousand rules',
+    '/policies',
+    policy({ ingress: Array.from({ length: 10_000 }, () => ({})) }),
+    invalid('spec.ingress'),
+  ),
+  {
+    name: 'a policy of ten thousand rules, as YAML',
+    request: typed(
+      '/policies',
+      'application/yaml',
+      `${JSON.stringify(policy({})).slice(0, -2)}"ingress":[${'{},'.repeat(10_000)}]}}`,
+    ),
+    ...invalid('spec.ingress'),
+  },
+  {
+    name: 'documents of which one is bad',
+    request: typed(
+      '/policies',
+      'application/yaml',
+      [policy({}), { ...policy({ ingress: [{ ports: [{}, { port: 0 }] }] }), metadata: { name: 'q' } }]
+        .map((one) => JSON.stringify(one))
+        .join('\n---\n'),
+    ),
+    ...invalid('[1].spec.ingress[0].ports[1].port'),
+  },
+  {
+    name: 'YAML without a policy in it',
+    request: typed('/policies', 'application/yaml', '---\n# nothing\n---\n'),
+    ...invalid(''),
+  },
+  postRow('policies as an array', '/policies', [policy({})], invalid('')),
   postRow('a CNI call without input', '/cni', { env: {} }, bad('stdin')),
   {
     name: 'broken JSON',
@@ -164,8 +196,8 @@ const ROWS: Row[] = [
     code: 'PAYLOAD_TOO_LARGE',
   },
   {
-    name: 'a policy of 300 KiB',
-    request: typed('/policies', 'application/yaml', `# ${'x'.repeat(300 << 10)}`),
+    name: 'policies of more than a MiB',
+    request: typed('/policies', 'application/yaml', `# ${'x'.repeat(1 << 20)}`),
     status: 413,
     code: 'PAYLOAD_TOO_LARGE',
   },

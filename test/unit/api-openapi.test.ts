@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type FakeApi, fakeApi } from '../support/fake-api.js';
@@ -89,16 +89,18 @@ describe('GET /openapi.json', () => {
     const { post } = document.paths['/policies'] ?? {};
     const types = ['application/json', 'application/yaml', 'application/x-yaml', 'text/yaml'];
     expect(Object.keys(post?.requestBody?.content ?? {})).toEqual(types);
+    const body = JSON.stringify(post?.requestBody);
+    for (const kind of ['NetworkPolicy', 'ClusterNetworkPolicy', 'AdminNetworkPolicy', 'List']) {
+      expect(body).toContain(`#/components/schemas/${kind}`);
+    }
     const flows = document.paths['/flows']?.get?.responses['200'];
     expect(Object.keys(flows?.content ?? {})).toEqual(['application/x-ndjson']);
   });
 
   it('is what docs/openapi.json says (vitest -u writes it)', async () => {
-    const root = join(import.meta.dirname, '../..');
-    const options = { cwd: root, input: JSON.stringify(document), encoding: 'utf8' } as const;
-    const biome = join(root, 'node_modules/.bin/biome');
-    const text = execFileSync(biome, ['format', '--stdin-file-path=docs/openapi.json'], options);
-    await expect(text).toMatchFileSnapshot(join(root, 'docs/openapi.json'));
+    const file = join(import.meta.dirname, '../../docs/openapi.json');
+    expect(existsSync(file)).toBe(true);
+    await expect(`${JSON.stringify(document, null, 2)}\n`).toMatchFileSnapshot(file);
   });
 });
 

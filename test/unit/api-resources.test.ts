@@ -154,6 +154,68 @@ describe('policies', () => {
     },
   );
 
+  const yaml = (payload: string) =>
+    api.app.inject({
+      method: 'POST',
+      url: '/policies',
+      payload,
+      headers: { 'content-type': 'application/yaml' },
+    });
+  const named = (name: string) => ({ ...POLICY, metadata: { name } });
+  const GUARD = {
+    apiVersion: 'policy.networking.k8s.io/v1alpha2',
+    kind: 'ClusterNetworkPolicy',
+    metadata: { name: 'guard' },
+    spec: { tier: 'Admin', priority: 1, subject: { namespaces: {} } },
+  };
+
+  it('of the whole cluster are under -', async () => {
+    const { status, headers, body } = await ask('POST', '/policies', GUARD);
+    expect({ status, location: headers.location }).toEqual({ status: 201, location: '/policies/-/guard' });
+    expect(body).toEqual(GUARD);
+    expect(await ask('GET', '/policies')).toMatchObject({ status: 200, body: { policies: [GUARD] } });
+    expect(await ask('GET', '/policies/-/guard')).toMatchObject({ status: 200, body: GUARD });
+    expect(await ask('DELETE', '/policies/-/guard')).toMatchObject({ status: 204 });
+    expect(await ask('GET', '/policies/-/guard')).toMatchObject({ status: 404 });
+  });
+
+  it('of the older kinds are kept and answered as ClusterNetworkPolicy', async () => {
+    const given = {
+      apiVersion: 'policy.networking.k8s.io/v1alpha1',
+      kind: 'AdminNetworkPolicy',
+      metadata: { name: 'guard' },
+      spec: { priority: 1, subject: { namespaces: {} } },
+    };
+    expect(await ask('POST', '/policies', given)).toMatchObject({ status: 201, body: GUARD });
+    expect(await ask('GET', '/policies/-/guard')).toMatchObject({ body: GUARD });
+  });
+
+  it('in several documents are answered as a list', async () => {
+    const answer = await yaml([named('a'), GUARD].map((one) => JSON.stringify(one)).join('\n---\n'));
+    expect(answer.statusCode).toBe(200);
+    expect(answer.json().policies).toMatchObject([{ metadata: { name: 'a' } }, GUARD]);
+    expect((await ask('GET', '/policies')).body).toEqual(answer.json());
+  });
+
+  it('in a list of kubectl are answered as a list', async () => {
+    const list = { apiVersion: 'v1', kind: 'List', items: [named('a')], metadata: { resourceVersion: '' } };
+    const { status, body } = await ask('POST', '/policies', list);
+    expect(status).toBe(200);
+    expect(body).toEqual({ policies: [expect.objectContaining({ kind: 'NetworkPolicy' })] });
+  });
+
+  it('one of a thousand rules is taken as YAML, as kubectl writes it', async () => {
+    const rules = Array.from(
+      { length: 1000 },
+      (_none, index) =>
+        `  - from:\n    - podSelector:\n        matchLabels:\n          app.kubernetes.io/name: client-${index}\n    - ipBlock:\n        cidr: 10.${index % 256}.0.0/16\n        except:\n        - 10.${index % 256}.7.0/24\n    ports:\n    - protocol: TCP\n      port: ${index + 1}\n`,
+    );
+    const text = `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: big\nspec:\n  ingress:\n${rules.join('')}`;
+    const answer = await yaml(text);
+    expect(answer.statusCode).toBe(201);
+    expect(answer.json().spec.ingress).toHaveLength(1000);
+  });
+
   it('may have names as long as DNS allows', async () => {
     const name = `${'a'.repeat(60)}.${'b'.repeat(60)}.${'c'.repeat(60)}.${'d'.repeat(60)}`;
     await ask('POST', '/policies', { ...POLICY, metadata: { name } });

@@ -37,6 +37,23 @@ describe('flows', () => {
     expect(parseYaml((await ctl('flows', '-o', 'yaml')).out)).toEqual(event);
   });
 
+  it('tell what isolates a side, and what the audited policies would have done', async () => {
+    const { egress_rule, ...ruleless } = event;
+    api.node.emit({ ...ruleless, reason: 'POLICY_EGRESS', isolated_by: ['default/deny'] });
+    api.node.emit({
+      ...event,
+      verdict: 'allowed',
+      audit: { verdict: 'dropped', reason: 'POLICY_INGRESS_DENY', ingress_rule: 'default/deny-x ingress[0]' },
+    });
+    const parties = 'egress front TCP web1(10.1.0.2:40000) -> world([2001:db8::1]:443)';
+    const [isolated, audited] = (await ctl('flows')).out.trimEnd().split('\n');
+    expect(isolated).toBe(`${event.time} dropped POLICY_EGRESS ${parties}, isolated by default/deny`);
+    expect(audited).toBe(
+      `${event.time} allowed ${parties} by ${egress_rule}; would be dropped POLICY_INGRESS_DENY by default/deny-x ingress[0] (audit)`,
+    );
+    expect((await ctl('flows', '--audited')).out.trimEnd()).toBe(audited);
+  });
+
   it('are filtered by the daemon', async () => {
     api.node.emit(event);
     expect((await ctl('flows', '--verdict', 'allowed')).out).toBe('');

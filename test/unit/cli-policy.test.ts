@@ -2,8 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseAllDocuments, parse as parseYaml } from 'yaml';
-import { documentsOf } from '../../src/cli/commands/policy.js';
+import { parse as parseYaml } from 'yaml';
 import { runCtl } from '../support/ctl.js';
 import { type ServedApi, servedApi } from '../support/fake-api.js';
 
@@ -55,14 +54,39 @@ describe('policy', () => {
     expect(api.node.policies.list()).toHaveLength(1);
   });
 
-  it('apply takes several documents; one that is refused does not stop the others', async () => {
+  const CLUSTER = `apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata:
+  name: guard
+  annotations: {quantum.network/mode: audit}
+spec:
+  tier: Admin
+  priority: 5
+  subject:
+    pods: {namespaceSelector: {matchLabels: {team: a}}, podSelector: {}}
+  egress:
+  - {action: Deny, to: [{networks: [10.0.0.0/8]}]}
+`;
+
+  it('apply takes several documents', async () => {
+    const text = `---\n${POLICY}---\n# only a comment\n---\n${CLUSTER}`;
+    expect(await ctl('policy', 'apply', '-f', file(text))).toEqual({
+      exit: 0,
+      out: 'policy default/web applied\npolicy -/guard applied\n',
+      err: '',
+    });
+    expect((await json('policy', 'apply', '-f', file(text))).policies).toHaveLength(2);
+  });
+
+  it('apply applies nothing when one document is refused, and names its field', async () => {
     const bad = POLICY.replace('podSelector', 'podSelektor').replace('name: web', 'name: bad');
-    const text = `---\n${POLICY}---\n# only a comment\n---\n${bad}---\n${POLICY.replace('name: web', 'name: db')}`;
+    const text = `---\n${POLICY}---\n# only a comment\n---\n${bad}---\n${CLUSTER}`;
     const { exit, out, err } = await ctl('policy', 'apply', '-f', file(text));
-    expect(out).toBe('policy default/web made\npolicy default/db made\n');
+    expect(out).toBe('');
     expect(err).toContain('error: INVALID_POLICY: ');
-    expect(err).toContain('  spec.podSelektor: unknown field\n');
+    expect(err).toContain('  [1].spec.podSelektor: unknown field\n');
     expect(exit).toBe(1);
+    expect(api.node.policies.list()).toEqual([]);
   });
 
   it('apply tells the line of the file where its YAML is broken', async () => {
@@ -72,10 +96,23 @@ describe('policy', () => {
 
   it('list, show and delete', async () => {
     await ctl('policy', 'apply', '-f', file(POLICY));
-    expect((await ctl('policy', 'list')).out).toMatch(/default +web +Ingress +app=web\n$/);
+    expect((await ctl('policy', 'list')).out).toMatch(
+      /default +web +NetworkPolicy +- +- +enforce +Ingress +app=web\n$/,
+    );
     expect((await json('policy', 'show', 'web')).metadata.name).toBe('web');
     expect((await ctl('policy', 'delete', 'web', '-n', 'other')).exit).toBe(1);
     expect((await ctl('policy', 'delete', 'web')).exit).toBe(0);
+    expect(api.node.policies.list()).toEqual([]);
+  });
+
+  it('list, show and delete cluster-wide ones under -', async () => {
+    expect((await ctl('policy', 'apply', '-f', file(CLUSTER))).out).toBe('policy -/guard made\n');
+    expect((await ctl('policy', 'list')).out).toMatch(
+      /- +guard +ClusterNetworkPolicy +Admin +5 +audit +Egress +namespaces team=a pods \(all\)\n$/,
+    );
+    expect((await json('policy', 'show', 'guard', '-n', '-')).spec.tier).toBe('Admin');
+    expect((await ctl('policy', 'show', 'guard')).exit).toBe(1);
+    expect((await ctl('policy', 'delete', 'guard', '--namespace', '-')).out).toBe('policy -/guard removed\n');
     expect(api.node.policies.list()).toEqual([]);
   });
 
@@ -86,26 +123,14 @@ describe('policy', () => {
     expect((await ctl('policy', 'apply', ...args)).exit).toBe(2);
   });
 
-  it('apply is wrong usage when the file is empty', async () => {
-    expect(await ctl('policy', 'apply', '-f', file('# nothing\n'))).toMatchObject({ exit: 2, out: '' });
-  });
+  it.each(['', '# nothing\n', '---\n---\n# c\n', '---  # c\n...\n'])(
+    'apply is wrong usage when there is nothing in the file: %j',
+    async (text) => {
+      expect(await ctl('policy', 'apply', '-f', file(text))).toMatchObject({ exit: 2, out: '' });
+    },
+  );
 
-  it.each([
-    ['a', 1],
-    ['---\na\n', 1],
-    ['a\n---\nb', 2],
-    ['--- # first\na: 1\n--- {b: 2}\n', 2],
-    ['a: |\n  ---\n  text\n', 1],
-    ['', 0],
-    ['---\n---\n# c\n', 0],
-    ['a\n...\n---\n', 1],
-  ])('the documents of %j are %d, as the YAML library sees them', (text, count) => {
-    expect(documentsOf(text)).toHaveLength(count);
-    const known = parseAllDocuments(text);
-    const filled = Array.isArray(known) ? known.filter((document) => document.toJS() !== null) : [];
-    expect(filled).toHaveLength(count);
-    expect(documentsOf(text).map((part) => parseYaml(part))).toEqual(
-      filled.map((document) => document.toJS()),
-    );
+  it('apply asks the daemon when there is anything in the file', async () => {
+    expect(await ctl('policy', 'apply', '-f', file('--- {a: 1}\n'))).toMatchObject({ exit: 1, out: '' });
   });
 });

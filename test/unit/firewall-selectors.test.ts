@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { labelMap, Selector } from '../../src/firewall/selector.js';
 import { LabelIndex, SelectorIndex } from '../../src/firewall/selector-index.js';
-import type { LabelSelector } from '../../src/model/policy.js';
+import type { LabelSelector } from '../../src/model/kubernetes.js';
 
 const APP_A = { app: 'a' };
 

@@ -1,25 +1,24 @@
 import { expect, test } from 'vitest';
 import { compile } from '../../src/firewall/compile.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
-import { decide, formatRuleKey, type PacketPeer, RuleTable } from '../../src/firewall/lookup.js';
+import { decide, type Packet, type PacketPeer, RuleTable } from '../../src/firewall/lookup.js';
 import { compareRuleRefs, formatRuleRef } from '../../src/firewall/rule-ref.js';
-import type { Direction, PolicyInput, RuleEntry, RuleRef } from '../../src/firewall/types.js';
+import type {
+  Direction,
+  PolicyDelta,
+  PolicyInput,
+  RuleEntry,
+  RuleRef,
+  Tier,
+} from '../../src/firewall/types.js';
 import { AppError } from '../../src/model/errors.js';
 import type { IsolationMode } from '../../src/model/network.js';
-import { parsePolicy } from '../../src/model/policy.js';
+import { identity, network, networkPolicy } from '../support/policy-objects.js';
 
 const WEB = 300;
 const CLIENT = 301;
 const OTHER_NETWORK = 302;
 const OTHER_NAMESPACE = 303;
-
-function network(id: number, isolation_mode: IsolationMode, peers: string[] = []) {
-  return { id, name: `n${id}`, isolation_mode, peers };
-}
-
-function identity(id: number, network_id: number, namespace: string, app: string) {
-  return { id, network_id, namespace, labels: { app } };
-}
 
 const IDENTITIES = [
   identity(WEB, 1, 'default', 'web'),
@@ -27,15 +26,6 @@ const IDENTITIES = [
   identity(OTHER_NETWORK, 2, 'default', 'client'),
   identity(OTHER_NAMESPACE, 1, 'prod', 'client'),
 ];
-
-function policy(name: string, spec: object, namespace = 'default') {
-  return parsePolicy({
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: { name, namespace },
-    spec,
-  });
-}
 
 const FROM_CLIENTS = { from: [{ podSelector: { matchLabels: { app: 'client' } } }] };
 const SELECT_WEB = { podSelector: { matchLabels: { app: 'web' } } };
@@ -50,9 +40,14 @@ function input(mode: IsolationMode, policies: PolicyInput['policies'] = []): Pol
 }
 
 function peer(who: number | 'host' | 'world'): PacketPeer {
-  if (typeof who !== 'number') return { kind: who };
+  const address = '198.18.0.1';
+  if (typeof who !== 'number') return { kind: who, address };
   const found = IDENTITIES.find(({ id }) => id === who);
-  return { kind: 'identity', id: who, network_id: found?.network_id ?? 0 };
+  return { kind: 'identity', id: who, network_id: found?.network_id ?? 0, address };
+}
+
+function verdictOf(table: RuleTable, packet: Packet) {
+  return decide(table, packet, { audit: false }).verdict;
 }
 
 const EVERYBODY = [WEB, CLIENT, OTHER_NETWORK, OTHER_NAMESPACE, 'host', 'world'] as const;
@@ -61,7 +56,7 @@ const EVERYBODY = [WEB, CLIENT, OTHER_NETWORK, OTHER_NAMESPACE, 'host', 'world']
 function allowed(of: PolicyInput, direction: Direction, protocol = 6, port = 80) {
   const table = RuleTable.from(compile(of));
   return EVERYBODY.filter(
-    (who) => decide(table, { subject: WEB, direction, peer: peer(who), protocol, port }).verdict === 'allow',
+    (who) => verdictOf(table, { subject: WEB, direction, peer: peer(who), protocol, port }) === 'allow',
   );
 }
 
@@ -80,7 +75,7 @@ test.each([
 test.each(['full', 'peer', 'mesh', 'none'] as const)(
   'in mode %s a selected direction allows what the policy says and nothing else',
   (mode) => {
-    const of = input(mode, [policy('p', { ...SELECT_WEB, ingress: [FROM_CLIENTS] })]);
+    const of = input(mode, [networkPolicy('p', { ...SELECT_WEB, ingress: [FROM_CLIENTS] })]);
     // The peers are those of the policy's namespace, in every network.
     expect(allowed(of, 'ingress')).toEqual([CLIENT, OTHER_NETWORK]);
     // The other direction is not named: the mode counts.
@@ -92,36 +87,36 @@ test.each(['full', 'peer', 'mesh', 'none'] as const)(
   'in mode %s a rule without peers opens to everybody, the host and the world included',
   (mode) => {
     for (const rule of [{}, { from: [] }]) {
-      expect(allowed(input(mode, [policy('p', { ...SELECT_WEB, ingress: [rule] })]), 'ingress')).toEqual([
-        ...EVERYBODY,
-      ]);
+      expect(
+        allowed(input(mode, [networkPolicy('p', { ...SELECT_WEB, ingress: [rule] })]), 'ingress'),
+      ).toEqual([...EVERYBODY]);
     }
   },
 );
 
 test('selecting without rules denies everything', () => {
-  const of = input('none', [policy('p', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })]);
+  const of = input('none', [networkPolicy('p', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })]);
   expect(allowed(of, 'ingress')).toEqual([]);
   expect(allowed(of, 'egress')).toEqual([]);
 });
 
 test('rules of a direction that policyTypes leaves out have no effect', () => {
   const spec = { ...SELECT_WEB, policyTypes: ['Egress'], ingress: [FROM_CLIENTS] };
-  expect(allowed(input('full', [policy('p', spec)]), 'ingress')).toEqual([]);
+  expect(allowed(input('full', [networkPolicy('p', spec)]), 'ingress')).toEqual([]);
 });
 
 test('a selector of everything means every endpoint, but neither the host nor the world', () => {
   const of = input('full', [
-    policy('p', { podSelector: {}, ingress: [{ from: [{ namespaceSelector: {} }] }] }),
+    networkPolicy('p', { podSelector: {}, ingress: [{ from: [{ namespaceSelector: {} }] }] }),
   ]);
   expect(allowed(of, 'ingress')).toEqual([WEB, CLIENT, OTHER_NETWORK, OTHER_NAMESPACE]);
 });
 
 test('rules that mean every endpoint cost entries per network, not per identity', () => {
   const of = input('full', [
-    policy('p', { ...SELECT_WEB, ingress: [{ from: [{ namespaceSelector: {} }] }] }),
+    networkPolicy('p', { ...SELECT_WEB, ingress: [{ from: [{ namespaceSelector: {} }] }] }),
   ]);
-  expect(compile(of).entries.map(({ peer: who }) => who)).toEqual([
+  expect(entriesOf(compile(of).entries, 'network-policy').map(({ peer: who }) => who)).toEqual([
     { kind: 'network', id: 1 },
     { kind: 'network', id: 2 },
   ]);
@@ -130,7 +125,7 @@ test('rules that mean every endpoint cost entries per network, not per identity'
 test('a namespace carries its name as a label, which nobody can claim for another', () => {
   const byName = { matchLabels: { 'kubernetes.io/metadata.name': 'prod' } };
   const of = input('full', [
-    policy('p', { ...SELECT_WEB, ingress: [{ from: [{ namespaceSelector: byName }] }] }),
+    networkPolicy('p', { ...SELECT_WEB, ingress: [{ from: [{ namespaceSelector: byName }] }] }),
   ]);
   const claimed = {
     ...of,
@@ -144,7 +139,7 @@ test('both selectors in one peer must match; in two peers either is enough', () 
   const prod = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'prod' } } };
   const web = { podSelector: { matchLabels: { app: 'web' } } };
   const from = (...peers: object[]) =>
-    allowed(input('full', [policy('p', { ...SELECT_WEB, ingress: [{ from: peers }] })]), 'ingress');
+    allowed(input('full', [networkPolicy('p', { ...SELECT_WEB, ingress: [{ from: peers }] })]), 'ingress');
   expect(from({ ...prod, ...web })).toEqual([]);
   expect(from(prod, web)).toEqual([WEB, OTHER_NAMESPACE]);
 });
@@ -152,10 +147,10 @@ test('both selectors in one peer must match; in two peers either is enough', () 
 test('ports restrict the protocol and the port; without ports every protocol passes', () => {
   const withPorts = (ports?: object[]) => {
     const table = RuleTable.from(
-      compile(input('full', [policy('p', { ...SELECT_WEB, ingress: [{ ...FROM_CLIENTS, ports }] })])),
+      compile(input('full', [networkPolicy('p', { ...SELECT_WEB, ingress: [{ ...FROM_CLIENTS, ports }] })])),
     );
     return (protocol: number, port: number) =>
-      decide(table, { subject: WEB, direction: 'ingress', peer: peer(CLIENT), protocol, port }).verdict;
+      verdictOf(table, { subject: WEB, direction: 'ingress', peer: peer(CLIENT), protocol, port });
   };
   const all = withPorts();
   expect([all(1, 0), all(6, 1), all(17, 65535), all(132, 9)]).toEqual(['allow', 'allow', 'allow', 'allow']);
@@ -175,20 +170,25 @@ test('a mesh talks only where both networks agree', () => {
   const of = { ...input('full'), networks: [network(1, 'mesh', ['n2']), network(2, 'peer')] };
   const table = RuleTable.from(compile(of));
   const packet = { protocol: 6, port: 80 };
-  const sent = decide(table, { ...packet, subject: WEB, direction: 'egress', peer: peer(OTHER_NETWORK) });
-  const received = decide(table, {
+  const sent = verdictOf(table, { ...packet, subject: WEB, direction: 'egress', peer: peer(OTHER_NETWORK) });
+  const received = verdictOf(table, {
     ...packet,
     subject: OTHER_NETWORK,
     direction: 'ingress',
     peer: peer(WEB),
   });
-  expect([sent.verdict, received.verdict]).toEqual(['allow', 'deny']);
+  expect([sent, received]).toEqual(['allow', 'deny']);
 });
 
 test('an identity whose policy is not computed is denied', () => {
   const packet = { subject: 999, direction: 'egress', peer: peer('world'), protocol: 6, port: 1 } as const;
-  expect(decide(RuleTable.from(compile(input('none'))), packet)).toEqual({ verdict: 'deny' });
+  const table = RuleTable.from(compile(input('none')));
+  expect(decide(table, packet, { audit: false })).toEqual({ verdict: 'deny', isDefaultDeny: false });
 });
+
+function entriesOf(entries: RuleEntry[], tier: Tier) {
+  return entries.filter((entry) => entry.tier === tier);
+}
 
 function ruleOf(entries: RuleEntry[], subject = WEB): string[] {
   return entries.filter((entry) => entry.subject === subject).map(({ rule }) => formatRuleRef(rule));
@@ -200,10 +200,10 @@ test('of rules that give the same key the first by namespace, name and index own
   engine.upsertNetwork(network(1, 'full'));
   engine.upsertIdentity(identity(WEB, 1, 'default', 'web'));
   engine.upsertIdentity(identity(CLIENT, 1, 'default', 'client'));
-  engine.upsertPolicy(policy('b', { ...SELECT_WEB, ingress: rules }));
+  engine.upsertPolicy(networkPolicy('b', { ...SELECT_WEB, ingress: rules }));
   expect(ruleOf(engine.takeDelta().set)).toEqual(['default/b ingress[0]']);
-  engine.upsertPolicy(policy('a', { ...SELECT_WEB, ingress: rules }));
-  engine.upsertPolicy(policy('c', { ...SELECT_WEB, ingress: rules }));
+  engine.upsertPolicy(networkPolicy('a', { ...SELECT_WEB, ingress: rules }));
+  engine.upsertPolicy(networkPolicy('c', { ...SELECT_WEB, ingress: rules }));
   expect(ruleOf(engine.takeDelta().set)).toEqual(['default/a ingress[0]']);
   engine.removePolicy({ namespace: 'default', name: 'a' });
   const delta = engine.takeDelta();
@@ -212,21 +212,26 @@ test('of rules that give the same key the first by namespace, name and index own
   expect(engine.selectedBy(WEB, 'ingress').map(({ name }) => name)).toEqual(['b', 'c']);
 });
 
-test('the first policy that selects replaces the mode, and the last that goes brings it back', () => {
+test('the first policy that selects takes the mode out of force, and the last that goes brings it back', () => {
   const engine = new PolicyEngine();
   engine.upsertNetwork(network(1, 'peer'));
   engine.upsertIdentity(identity(WEB, 1, 'default', 'web'));
-  expect(ruleOf(engine.takeDelta().set)).toEqual([
-    'isolation peer of network n1',
-    'isolation peer of network n1',
-  ]);
-  engine.upsertPolicy(policy('p', SELECT_WEB));
+  const first = engine.takeDelta();
+  expect(ruleOf(first.set)).toEqual(['isolation peer of network n1', 'isolation peer of network n1']);
+  const isolated = (delta: PolicyDelta) => delta.subjects.set.map(({ enforced }) => enforced.isolated);
+  expect(isolated(first)).toEqual([{ egress: false, ingress: false }]);
+  // The rule of the mode stays where it is: that the subject is isolated is all that changes.
+  engine.upsertPolicy(networkPolicy('p', SELECT_WEB));
+  engine.upsertPolicy(networkPolicy('q', SELECT_WEB));
   const selected = engine.takeDelta();
-  expect(selected.set).toEqual([]);
-  expect(selected.delete.map(formatRuleKey)).toEqual([`${WEB} ingress network 1 0:0/0`]);
-  expect(selected.subjects.set).toEqual([{ identity: WEB, portBits: [1, 0] }]);
+  expect([...selected.set, ...selected.delete]).toEqual([]);
+  expect(isolated(selected)).toEqual([{ egress: false, ingress: true }]);
   engine.removePolicy({ namespace: 'default', name: 'p' });
-  expect(ruleOf(engine.takeDelta().set)).toEqual(['isolation peer of network n1']);
+  expect(isolated(engine.takeDelta())).toEqual([]);
+  engine.removePolicy({ namespace: 'default', name: 'q' });
+  const released = engine.takeDelta();
+  expect([...released.set, ...released.delete]).toEqual([]);
+  expect(isolated(released)).toEqual([{ egress: false, ingress: false }]);
 });
 
 test('references have a stable text and order', () => {
@@ -234,12 +239,14 @@ test('references have a stable text and order', () => {
     return { kind: 'policy', namespace: 'default', name, direction: 'ingress', index };
   };
   const mode: RuleRef = { kind: 'isolation', network: 'n', mode: 'peer' };
-  expect([rule('allow-web', 0), mode].map(formatRuleRef)).toEqual([
+  const host: RuleRef = { kind: 'host-access' };
+  expect([rule('allow-web', 0), mode, host].map(formatRuleRef)).toEqual([
     'default/allow-web ingress[0]',
     'isolation peer of network n',
+    'host access',
   ]);
-  const sorted = [mode, rule('b', 0), rule('a', 10), rule('a', 9)].sort(compareRuleRefs);
-  expect(sorted).toEqual([rule('a', 9), rule('a', 10), rule('b', 0), mode]);
+  const sorted = [host, mode, rule('b', 0), rule('a', 10), rule('a', 9)].sort(compareRuleRefs);
+  expect(sorted).toEqual([rule('a', 9), rule('a', 10), rule('b', 0), mode, host]);
 });
 
 test('misuse is refused and changes nothing', () => {
@@ -258,7 +265,7 @@ test('a policy that would need more than the bound is refused with INSUFFICIENT_
   const engine = new PolicyEngine({ maxSize: 40 });
   engine.upsertNetwork(network(1, 'full'));
   for (let id = 300; id < 310; id += 1) engine.upsertIdentity(identity(id, 1, 'default', 'web'));
-  const everyPair = policy('p', { podSelector: {}, ingress: [{ from: [{ podSelector: {} }] }] });
+  const everyPair = networkPolicy('p', { podSelector: {}, ingress: [{ from: [{ podSelector: {} }] }] });
   expect(() => engine.upsertPolicy(everyPair)).toThrow(AppError);
   expect(engine.size).toBe(0);
   expect(engine.selectedBy(300, 'ingress')).toEqual([]);

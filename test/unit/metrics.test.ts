@@ -50,8 +50,16 @@ describe('a scrape', () => {
 
   it('has the labels of the list', async () => {
     const { id } = await connectOne();
+    const sample = {
+      endpoint_id: id,
+      network: 'front',
+      direction: 'egress',
+      packets: 1n,
+      bytes: 1n,
+    } as const;
     node.traffic = [
-      { endpoint_id: id, network: 'front', direction: 'egress', reason: 'NONE', packets: 1n, bytes: 1n },
+      { ...sample, reason: 'NONE', audited: false },
+      { ...sample, reason: 'POLICY_INGRESS', audited: true },
     ];
     metrics.requestDone({ method: 'GET', route: '/networks', status: 200, seconds: 0.01 });
     const { series } = await scrape();
@@ -109,7 +117,14 @@ describe('a scrape', () => {
 });
 
 describe('traffic', () => {
-  const sample = { network: 'front', direction: 'egress', reason: 'NONE', packets: 5n, bytes: 500n } as const;
+  const sample = {
+    network: 'front',
+    direction: 'egress',
+    reason: 'NONE',
+    audited: false,
+    packets: 5n,
+    bytes: 500n,
+  } as const;
 
   it('has container and interface of a live endpoint', async () => {
     const { id } = await connectOne();
@@ -127,6 +142,21 @@ describe('traffic', () => {
       { ...of, reason: 'NONE', value: 500 },
       { ...of, reason: 'POLICY_DENIED', value: 80 },
     ]);
+  });
+
+  it('that only the audited policies deny is in metrics of its own, and in no other', async () => {
+    const { id } = await connectOne();
+    node.traffic = [
+      { ...sample, endpoint_id: id },
+      { ...sample, endpoint_id: id, reason: 'POLICY_INGRESS', audited: true, packets: 2n, bytes: 80n },
+    ];
+    const of = { network: 'front', direction: 'egress', container_id: 'web1', interface: 'eth0' };
+    const now = await scrape();
+    expect(valuesOf(now, METRICS.packets)).toEqual([{ ...of, reason: 'NONE', value: 5 }]);
+    expect(valuesOf(now, METRICS.bytes)).toEqual([{ ...of, reason: 'NONE', value: 500 }]);
+    const denied = { ...of, reason: 'POLICY_INGRESS' };
+    expect(valuesOf(now, METRICS.auditDeniedPackets)).toEqual([{ ...denied, value: 2 }]);
+    expect(valuesOf(now, METRICS.auditDeniedBytes)).toEqual([{ ...denied, value: 80 }]);
   });
 
   it('of endpoints that are gone is one series of their network, whoever the node says it was', async () => {

@@ -1,17 +1,15 @@
 import { expect, test } from 'vitest';
-import { AppError } from '../../src/model/errors.js';
-import { POLICY_TEXT_MAX, parsePolicyText } from '../../src/model/policy.js';
-import { YAML_DEPTH_MAX, YAML_ITEMS_MAX } from '../../src/model/yaml-text.js';
-
-function errorOf(run: () => unknown): AppError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof AppError) return error;
-    throw error;
-  }
-  throw new Error('nothing was thrown');
-}
+import type { NetworkPolicy } from '../../src/model/network-policy.js';
+import { parsePolicy } from '../../src/model/policy.js';
+import {
+  parseYaml,
+  parseYamlDocuments,
+  YAML_DEPTH_MAX,
+  YAML_ITEMS_MAX,
+  YAML_KEYS_MAX,
+  YAML_LEXEMES_MAX,
+} from '../../src/model/yaml-text.js';
+import { errorOf } from '../support/bad-policy.js';
 
 const YAML = `
 apiVersion: networking.k8s.io/v1
@@ -29,29 +27,64 @@ spec:
 `;
 
 test('YAML and JSON of the same policy parse to the same', () => {
-  const policy = parsePolicyText(YAML, 'yaml');
+  const policy = parsePolicy(parseYaml(YAML)) as NetworkPolicy;
   expect(policy.spec.ingress?.[0]?.ports).toEqual([{ protocol: 'TCP', port: 80 }]);
-  expect(parsePolicyText(JSON.stringify(policy), 'json')).toEqual(policy);
-  expect(parsePolicyText(JSON.stringify(policy, null, 2), 'yaml')).toEqual(policy);
+  expect(parsePolicy(JSON.parse(JSON.stringify(policy)))).toEqual(policy);
+  expect(parsePolicy(parseYaml(JSON.stringify(policy, null, 2)))).toEqual(policy);
 });
 
 test.each([
   ['an alias', 'a: &x 1\nb: *x', /aliases are not allowed.*line 2/],
   ['an alias bomb', 'a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]', /aliases are not allowed/],
   ['a key given twice', `${YAML}kind: NetworkPolicy\n`, /unique.*line/],
-  ['two documents', `${YAML}---\n${YAML}`, /more than one document/],
+  ['an end that has no begin', 'a: 1\n}', /Unexpected flow-map-end.*line 2/],
+  ['a directive without a document', '%YAML 1.2\n', /[Dd]irectives-end/],
   ['an unknown tag', 'a: !run x', /Unresolved tag.*line 1/],
   ['a syntax error', 'a: "b', /Missing closing.*line 1/],
   ['a key that is a list', '[a]: b', /keys must be strings/],
 ])('YAML with %s is refused, telling where', (_what, text, message) => {
-  const error = errorOf(() => parsePolicyText(text, 'yaml'));
-  expect(error.code).toBe('INVALID_JSON');
-  expect(error.message).toMatch(message);
+  for (const given of [text, `${YAML}---\n${text}`]) {
+    const error = errorOf(() => parseYamlDocuments(given, 2));
+    expect(error.code).toBe('INVALID_JSON');
+    if (given === text) expect(error.message).toMatch(message);
+  }
+  expect(errorOf(() => parseYaml(text)).message).toMatch(message);
+});
+
+test('where one document is wanted, two are refused', () => {
+  expect(errorOf(() => parseYaml(`${YAML}---\n${YAML}`)).message).toMatch(/more than one document.*line 14/);
+});
+
+test.each([
+  ['a', ['a']],
+  ['---\na\n', ['a']],
+  ['a\n---\nb', ['a', 'b']],
+  ['--- # first\na: 1\n--- {b: 2}\n', [{ a: 1 }, { b: 2 }]],
+  ['a: |\n  ---\n  text\n', [{ a: '---\ntext\n' }]],
+  ['', []],
+  ['---\n---\n# c\n', []],
+  ['---\n# only a comment\n---\na: 1\n---\n---\n', [{ a: 1 }]],
+  ['a\n...\n---\n', ['a']],
+  ['---\nnull\n---\na', ['a']],
+  ['%YAML 1.2\n---\na\n...\n%YAML 1.2\n---\nb', ['a', 'b']],
+  // The directive is of the first document, which is empty; in YAML 1.1 `yes` would be a truth value.
+  ['%YAML 1.1\n---\n---\na: yes', [{ a: 'yes' }]],
+  ['\ufeffa: 1', [{ a: 1 }]],
+])('the documents of %j are %j: empty ones do not count', (text, documents) => {
+  expect(parseYamlDocuments(text, 2)).toEqual(documents);
+});
+
+test('documents are bounded; very many empty ones do no harm', () => {
+  expect(parseYamlDocuments('a\n---\n'.repeat(16), 16)).toHaveLength(16);
+  expect(errorOf(() => parseYamlDocuments('a\n---\n'.repeat(17), 16)).message).toContain(
+    'more than 16 documents (line 32',
+  );
+  expect(parseYamlDocuments('---\n'.repeat(50_000), 1)).toEqual([]);
 });
 
 test('a label that YAML reads as a number or a truth value is refused, not guessed', () => {
   expect(
-    errorOf(() => parsePolicyText(YAML.replace('app: web', 'app: yes1, on: true'), 'yaml')).details,
+    errorOf(() => parsePolicy(parseYaml(YAML.replace('app: web', 'app: yes1, on: true')))).details,
   ).toEqual([
     { path: 'spec.podSelector.matchLabels.on', message: 'Invalid input: expected string, received boolean' },
   ]);
@@ -65,23 +98,27 @@ test.each(['[', '{a: ', '- ', '? ', 'a:\n'])(
       text === 'a:\n'
         ? Array.from({ length: 600 }, (_none, depth) => `${' '.repeat(depth)}${text}`).join('')
         : text.repeat(Math.floor(50_000 / text.length));
-    const error = errorOf(() => parsePolicyText(nested, 'yaml'));
+    const error = errorOf(() => parseYamlDocuments(`a: 1\n---\n${nested}`, 2));
     expect(error.message).toContain(`more than ${YAML_DEPTH_MAX} levels`);
   },
 );
 
 test('a mapping with very many keys is refused before its keys are compared with each other', () => {
   const text = Array.from({ length: 20_000 }, (_none, index) => `k${index}: 1\n`).join('');
-  expect(errorOf(() => parsePolicyText(text, 'yaml')).message).toContain(`more than ${YAML_ITEMS_MAX} items`);
+  expect(errorOf(() => parseYaml(text)).message).toContain(`more than ${YAML_KEYS_MAX} keys`);
+  const flow = `{${Array.from({ length: YAML_KEYS_MAX + 1 }, (_none, index) => `k${index}`).join(',')}}`;
+  expect(errorOf(() => parseYaml(flow)).message).toContain(`more than ${YAML_KEYS_MAX} keys`);
 });
 
-test('a text that is too large is refused before it is parsed', () => {
-  for (const format of ['json', 'yaml'] as const) {
-    const error = errorOf(() => parsePolicyText('x'.repeat(POLICY_TEXT_MAX + 1), format));
-    expect(error.code).toBe('PAYLOAD_TOO_LARGE');
+test('a list may be longer than a mapping, and is bounded too', () => {
+  expect(parseYaml('- a\n'.repeat(YAML_KEYS_MAX + 1))).toHaveLength(YAML_KEYS_MAX + 1);
+  for (const text of ['- a\n'.repeat(YAML_ITEMS_MAX + 1), `[${'a,'.repeat(YAML_ITEMS_MAX + 1)}]`]) {
+    expect(errorOf(() => parseYaml(text)).message).toContain(`more than ${YAML_ITEMS_MAX} items`);
   }
 });
 
-test('JSON that is none is refused as such', () => {
-  expect(errorOf(() => parsePolicyText('{', 'json')).code).toBe('INVALID_JSON');
+test('a text of very many words is refused before it is parsed', () => {
+  expect(errorOf(() => parseYaml('\n'.repeat(10) + '[] '.repeat(YAML_LEXEMES_MAX / 2))).message).toContain(
+    `more than ${YAML_LEXEMES_MAX} words`,
+  );
 });

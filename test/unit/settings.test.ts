@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../src/model/errors.js';
+import { nodeLabels } from '../../src/model/node-labels.js';
 import { listenAddress, renderSettingsHelp, SETTINGS, type Settings } from '../../src/model/settings.js';
 import { renderSettingsDocs } from '../../src/model/settings-docs.js';
 import { asksForHelp, loadSettings } from '../../src/model/settings-load.js';
@@ -35,6 +36,26 @@ function refusalOf(given: Given): AppError {
 
 const FILE = '/etc/quantum/config.yaml';
 
+describe('labels of the node', () => {
+  it('are those of the setting, and the host name', () => {
+    expect(load({ argv: ['--node-labels=zone=a,rack='] }).node_labels).toBe('zone=a,rack=');
+    expect(nodeLabels('zone=a,rack=', 'host-1.example')).toEqual({
+      'kubernetes.io/hostname': 'host-1.example',
+      zone: 'a',
+      rack: '',
+    });
+    expect(nodeLabels('', 'host-1')).toEqual({ 'kubernetes.io/hostname': 'host-1' });
+  });
+
+  it('say the host name that the setting gives, and none where it cannot be a label', () => {
+    expect(nodeLabels('kubernetes.io/hostname=other', 'host-1')).toEqual({
+      'kubernetes.io/hostname': 'other',
+    });
+    expect(nodeLabels('', '-host_')).toEqual({});
+    expect(nodeLabels('', 'h'.repeat(64))).toEqual({});
+  });
+});
+
 describe('settings', () => {
   it('have the documented defaults when nothing is given', () => {
     expect(load({})).toMatchObject({
@@ -49,6 +70,8 @@ describe('settings', () => {
       uplink: 'auto',
       store: 'embedded',
       log_level: 'info',
+      host_access: 'policy',
+      node_labels: '',
     });
   });
 
@@ -60,7 +83,10 @@ describe('settings', () => {
     ]);
     expect(configs.length).toBeGreaterThan(5);
     const defaults: [string, unknown][] = SETTINGS.map(({ key, fallback }) => [key, fallback]);
-    for (const config of configs) expect(defaults).toContainEqual(config);
+    // Not a setting: the daemon itself loads programs that explain.
+    const settings = configs.filter(([name]) => name !== 'explain');
+    expect(settings.length).toBe(configs.length - 1);
+    for (const config of settings) expect(defaults).toContainEqual(config);
   });
 
   it('come from the flag before the environment before the file', () => {
@@ -128,6 +154,15 @@ describe('settings', () => {
       ['flag --run-dir', '98'],
     ],
     ['a store that is not there yet', { argv: ['--store', 'etcd://a:2379'] }, ['flag --store', 'embedded']],
+    ['an unknown access of the host', { argv: ['--host-access=none'] }, ['flag --host-access', '"policy"']],
+    ['labels that are no pairs', { argv: ['--node-labels=a'] }, ['flag --node-labels', 'form key=value']],
+    ['a label without a key', { env: { QUANTUM_NODE_LABELS: 'a=b,=c' } }, ['QUANTUM_NODE_LABELS', 'form']],
+    ['a label that is none', { argv: ['--node-labels=a=b c'] }, ['flag --node-labels', 'a: must be a label']],
+    [
+      'a label given twice',
+      { argv: ['--node-labels=a=b,a=b'] },
+      ['flag --node-labels', '"a" is given twice'],
+    ],
     ['a buffer that is no power of two', { argv: ['--events-buffer-bytes=5000'] }, ['power of two']],
     [
       'two listeners on one address',
@@ -193,13 +228,15 @@ describe('settings', () => {
     for (const { flag, text, fallback } of SETTINGS) {
       expect(text.length).toBeGreaterThan(10);
       expect(help).toMatch(new RegExp(`${flag} <`));
-      expect(help).toContain(`${text} (default: ${fallback})`);
+      expect(help).toContain(`${text} (default: ${fallback === '' ? 'empty' : fallback})`);
     }
     expect([['--help'], ['-h'], ['--listen', 'x']].map(asksForHelp)).toEqual([true, true, false]);
   });
 
-  it('are documented in docs/settings.md as they are', () => {
-    expect(readFileSync(join(root, 'docs/settings.md'), 'utf8')).toBe(renderSettingsDocs());
+  it('are documented in docs/settings.md as they are (vitest -u writes it)', async () => {
+    const file = join(root, 'docs/settings.md');
+    expect(existsSync(file)).toBe(true);
+    await expect(renderSettingsDocs()).toMatchFileSnapshot(file);
   });
 
   it.each(['/proc/x', '/sys/kernel', '//proc/self', '/var/../proc/x', '/proc'])(

@@ -10,7 +10,16 @@ import { AppError } from '../../src/model/errors.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { LmdbFile } from '../../src/store/lmdb-file.js';
 import { encodeKey, encodeValue, VERSION_KEY } from '../../src/store/record.js';
-import { addresses, counters, namespaces, nextNumber, policies } from '../../src/store/tables.js';
+import {
+  addresses,
+  counters,
+  namespaces,
+  nextNumber,
+  policies,
+  type RuleRecord,
+  rules,
+  ruleText,
+} from '../../src/store/tables.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -372,4 +381,25 @@ describe('one owner', () => {
     expect(left).toBeGreaterThanOrEqual(resolved);
     expect(store.get(counters, ['right'])?.last).toBe(left);
   }, 30_000);
+});
+
+describe('references of rules', () => {
+  const refs: RuleRecord['ref'][] = [
+    { kind: 'policy', namespace: 'default', name: 'p', direction: 'ingress', index: 0 },
+    { kind: 'policy', namespace: '-', name: 'p', direction: 'ingress', index: 0 },
+    { kind: 'policy', namespace: '-', name: 'p', direction: 'egress', index: 0 },
+    { kind: 'isolation', network: 'blue', mode: 'full' },
+    { kind: 'host-access' },
+  ];
+
+  it('of every kind are stored, each with a text of its own', async () => {
+    const store = await openStore(makeDirectory());
+    await store.transaction((transaction) => {
+      for (const [index, ref] of refs.entries()) {
+        transaction.put(rules, [index + 1], { cookie: index + 1, ref });
+      }
+    });
+    expect(store.list(rules).map(({ ref }) => ref)).toEqual(refs);
+    expect(new Set(refs.map(ruleText)).size).toBe(refs.length);
+  });
 });

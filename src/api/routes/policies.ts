@@ -1,36 +1,49 @@
-import { networkPolicy, networkPolicyList, POLICY_TEXT_MAX } from '../../model/policy.js';
+import { z } from 'zod';
+import { policy, policyList, policyRef } from '../../model/policy.js';
+import {
+  POLICIES_MAX,
+  POLICY_TEXT_MAX,
+  type PolicyRequest,
+  policyRequest,
+} from '../../model/policy-request.js';
 import type { Node } from '../../vnet/services.js';
 import { acceptYaml, YAML_TYPES } from '../body.js';
-import { type Api, answers, noQuery, nothing, policyPath, validateBodyAs } from '../schemas.js';
+import { policyPreview, policyQuery } from '../preview-schema.js';
+import { type Api, answers, noQuery, nothing, policyPath, validatePolicies } from '../schemas.js';
 
 const tags = ['policies'];
 
 export function policyRoutes(app: Api, { policies }: Node): void {
-  acceptYaml(app);
+  acceptYaml(app, { documents: POLICIES_MAX, bytes: POLICY_TEXT_MAX });
 
-  app.post(
+  app.post<{ Body: PolicyRequest; Querystring: z.output<typeof policyQuery> }>(
     '/policies',
     {
       bodyLimit: POLICY_TEXT_MAX,
-      validatorCompiler: validateBodyAs('INVALID_POLICY', 'policy'),
+      validatorCompiler: validatePolicies,
       schema: {
         tags,
         operationId: 'applyPolicy',
-        summary: 'Make or replace a policy: the object of Kubernetes, as JSON or YAML',
+        summary: 'Make or replace policies: objects of Kubernetes, as JSON or YAML',
+        description: `One object, a list of kind List, or several YAML documents, at most ${POLICIES_MAX} in all. They are applied as a whole or not at all, and are in force from the same moment on. Of several, the answer is a list.`,
         consumes: ['application/json', ...YAML_TYPES],
-        querystring: noQuery,
-        body: networkPolicy,
-        response: answers({ 200: networkPolicy, 201: networkPolicy }),
+        querystring: policyQuery,
+        body: policyRequest,
+        response: answers({ 200: z.union([policy, policyList, policyPreview]), 201: policy }),
       },
     },
-    async (request, reply) => {
-      const { policy, created } = await policies.apply(request.body);
-      const { namespace, name } = policy.metadata;
-      const path = `/policies/${namespace}/${name}`;
+    async ({ body, query }, reply) => {
+      if (query.dry_run) return reply.send(await policies.preview(body.policies));
+      const applied = await policies.apply(body.policies);
+      const [first] = applied;
+      if (!body.isSingle || first === undefined) {
+        return reply.send({ policies: applied.map(({ policy }) => policy) });
+      }
+      const { namespace, name } = policyRef(first.policy);
       return reply
-        .code(created ? 201 : 200)
-        .header('location', path)
-        .send(policy);
+        .code(first.created ? 201 : 200)
+        .header('location', `/policies/${namespace}/${name}`)
+        .send(first.policy);
     },
   );
 
@@ -40,9 +53,9 @@ export function policyRoutes(app: Api, { policies }: Node): void {
       schema: {
         tags,
         operationId: 'listPolicies',
-        summary: 'Every policy',
+        summary: 'Every policy, of every kind',
         querystring: noQuery,
-        response: answers({ 200: networkPolicyList }),
+        response: answers({ 200: policyList }),
       },
     },
     async () => ({ policies: policies.list() }),
@@ -57,7 +70,7 @@ export function policyRoutes(app: Api, { policies }: Node): void {
         summary: 'One policy',
         params: policyPath,
         querystring: noQuery,
-        response: answers({ 200: networkPolicy }),
+        response: answers({ 200: policy }),
       },
     },
     async ({ params }) => policies.get(params.namespace, params.name),

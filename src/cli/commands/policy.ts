@@ -1,22 +1,23 @@
 import { readFile } from 'node:fs/promises';
 import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
+import type { ClusterNetworkPolicy } from '../../model/cluster-network-policy.js';
+import { type LabelSelector, modeOf } from '../../model/kubernetes.js';
 import { DEFAULT_NAMESPACE } from '../../model/names.js';
-import type { NetworkPolicy } from '../../model/policy.js';
-import { Refused } from '../client.js';
+import { NETWORK_POLICY_KIND } from '../../model/network-policy.js';
+import { type Policy, type PolicyList, policyRef } from '../../model/policy.js';
 import { type Context, type ContextOf, pathOf } from '../context.js';
-import { failureOf, UsageError } from '../failures.js';
+import { UsageError } from '../failures.js';
 import { type Columns, listText, objectText } from '../output.js';
 import { labelsText } from '../text.js';
+import { type Preview, previewText } from './policy-preview.js';
 
-const COLUMNS: Columns<NetworkPolicy> = {
-  headings: ['NAMESPACE', 'NAME', 'TYPES', 'SELECTS'],
-  cells: ({ metadata, spec }) => [
-    metadata.namespace,
-    metadata.name,
-    (spec.policyTypes ?? []).join(','),
-    selectorText(spec.podSelector),
-  ],
+const COLUMNS: Columns<Policy> = {
+  headings: ['NAMESPACE', 'NAME', 'KIND', 'TIER', 'PRIORITY', 'MODE', 'TYPES', 'SELECTS'],
+  cells: (policy) => {
+    const { namespace, name } = policyRef(policy);
+    return [namespace, name, policy.kind, ...rankOf(policy), modeOf(policy), ...aimOf(policy)];
+  },
 };
 
 const NAMESPACE = [
@@ -28,14 +29,26 @@ const NAMESPACE = [
 export function register(group: Command, contextOf: ContextOf): void {
   group
     .command('apply')
-    .description('make or replace the policies of a file')
+    .description('make or replace the policies of a file: all of them, or none when one is refused')
     .requiredOption('-f, --file <path>', 'YAML or JSON, one or more documents; - for standard input')
-    .action(async ({ file }: { file: string }) => {
+    .option('--dry-run', 'change nothing; tell what would change between whom')
+    .action(async ({ file, dryRun }: { file: string; dryRun?: true }) => {
       const context = contextOf();
-      const content = await contentOf(file, context);
-      const documents = documentsOf(content);
-      if (documents.length === 0) throw new UsageError(`${file}: there is no policy in it`);
-      for (const document of documents) await apply(document, context);
+      const { api, format, print } = context;
+      const text = await contentOf(file, context);
+      if (isEmpty(text)) throw new UsageError(`${file}: there is no policy in it`);
+      const path = pathOf(['policies'], { dry_run: dryRun });
+      const answer = await api.ask('POST', path, { type: 'application/yaml', text });
+      if (dryRun) {
+        const preview = answer.body as Preview;
+        await print(format === 'table' ? previewText(preview) : await objectText(format, preview));
+        return;
+      }
+      await print(
+        format === 'table'
+          ? outcomeOf(answer.status, answer.body as Policy | PolicyList)
+          : await objectText(format, answer.body),
+      );
     });
 
   group
@@ -43,7 +56,7 @@ export function register(group: Command, contextOf: ContextOf): void {
     .description('every policy')
     .action(async () => {
       const { api, format, print } = contextOf();
-      const answer = (await api.call('GET', '/policies')) as { policies: NetworkPolicy[] };
+      const answer = (await api.call('GET', '/policies')) as PolicyList;
       await print(await listText(format, answer, answer.policies, COLUMNS));
     });
 
@@ -76,46 +89,45 @@ async function contentOf(file: string, { stdin }: Context): Promise<string> {
   }
 }
 
-/** One that is refused does not keep the others from being applied, and each says what became of it. */
-async function apply(document: string, context: Context): Promise<void> {
-  const { api, format, print, complain } = context;
-  try {
-    const body = { type: 'application/yaml', text: document };
-    const answer = await api.ask('POST', '/policies', body);
-    const policy = answer.body as NetworkPolicy;
-    const { namespace, name } = policy.metadata;
-    const what = answer.status === 201 ? 'made' : 'replaced';
-    if (format === 'yaml') await print('---\n');
-    await print(
-      format === 'table' ? `policy ${namespace}/${name} ${what}\n` : await objectText(format, policy),
-    );
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    const { exit, text } = failureOf(error);
-    complain(text);
-    context.exitCode = exit;
-  }
+/** Whether there is nothing in a YAML text: only comments, and lines between documents. */
+function isEmpty(text: string): boolean {
+  return text.split('\n').every((line) => /^(?:(?:---)?\s*(?:#.*)?|\.\.\.\s*)$/.test(line));
 }
 
-function selectorText({ matchLabels, matchExpressions = [] }: NetworkPolicy['spec']['podSelector']): string {
+function outcomeOf(status: number, answer: Policy | PolicyList): string {
+  const [policies, what] =
+    'policies' in answer ? [answer.policies, 'applied'] : [[answer], status === 201 ? 'made' : 'replaced'];
+  return policies
+    .map(policyRef)
+    .map(({ namespace, name }) => `policy ${namespace}/${name} ${what}\n`)
+    .join('');
+}
+
+/** Tier and priority of a policy that has them. */
+function rankOf(policy: Policy): [tier: string, priority: string] {
+  if (policy.kind === NETWORK_POLICY_KIND) return ['', ''];
+  return [policy.spec.tier, String(policy.spec.priority)];
+}
+
+/** The directions that it is about, and whom it selects. */
+function aimOf(policy: Policy): [types: string, selects: string] {
+  if (policy.kind === NETWORK_POLICY_KIND) {
+    return [(policy.spec.policyTypes ?? []).join(','), selectorText(policy.spec.podSelector)];
+  }
+  const { ingress = [], egress = [], subject } = policy.spec;
+  const types = [...(ingress.length > 0 ? ['Ingress'] : []), ...(egress.length > 0 ? ['Egress'] : [])];
+  return [types.join(','), subjectText(subject)];
+}
+
+function subjectText({ namespaces, pods }: ClusterNetworkPolicy['spec']['subject']): string {
+  if (pods === undefined) return `namespaces ${selectorText(namespaces ?? {})}`;
+  return `namespaces ${selectorText(pods.namespaceSelector)} pods ${selectorText(pods.podSelector)}`;
+}
+
+function selectorText({ matchLabels, matchExpressions = [] }: LabelSelector): string {
   const expressions = matchExpressions.map(({ key, operator, values = [] }) =>
     `${key} ${operator} ${values.join('|')}`.trim(),
   );
   const parts = [labelsText(matchLabels), ...expressions].filter((part) => part !== '');
   return parts.length === 0 ? '(all)' : parts.join(',');
-}
-
-/**
- * The YAML documents of a text, those without content left out. `---` at the start of a line always begins a
- * document. Each is preceded by as many empty lines as keep its line numbers those of the text.
- */
-export function documentsOf(text: string): string[] {
-  const documents: { first: number; lines: string[] }[] = [{ first: 0, lines: [] }];
-  text.split('\n').forEach((line, index) => {
-    if (/^---(?:\s|$)/.test(line)) documents.push({ first: index, lines: [] });
-    documents.at(-1)?.lines.push(line);
-  });
-  return documents
-    .filter(({ lines }) => lines.some((line) => /^(?!---\s*(?:#|$)|\s*(?:#|$)|\.\.\.\s*$)/.test(line)))
-    .map(({ first, lines }) => '\n'.repeat(first) + lines.join('\n'));
 }

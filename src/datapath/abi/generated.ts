@@ -40,6 +40,7 @@ export const Verdict = {
   NONE: 0,
   ALLOW: 1,
   DENY: 2,
+  PASS: 3,
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
@@ -47,8 +48,39 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 export const PolicyPeer = {
   ANY: 0,
   NETWORK_FLAG: 1073741824,
+  CIDR_FLAG: 1610612736,
 } as const;
 export type PolicyPeer = (typeof PolicyPeer)[keyof typeof PolicyPeer];
+
+/** enum policy_tier */
+export const PolicyTier = {
+  ADMIN: 0,
+  NETWORK_POLICY: 1,
+  BASELINE: 2,
+  DEFAULT: 3,
+  COUNT: 4,
+  AUDIT_FLAG: 128,
+} as const;
+export type PolicyTier = (typeof PolicyTier)[keyof typeof PolicyTier];
+
+/** enum port_bits */
+export const PortBits = {
+  MAX: 16,
+  NAMED: 17,
+} as const;
+export type PortBits = (typeof PortBits)[keyof typeof PortBits];
+
+/** enum cidr_key_bits */
+export const CidrKeyBits = {
+  BITS: 64,
+} as const;
+export type CidrKeyBits = (typeof CidrKeyBits)[keyof typeof CidrKeyBits];
+
+/** enum named_port_limit */
+export const NamedPortLimit = {
+  NAMES_MAX: 4,
+} as const;
+export type NamedPortLimit = (typeof NamedPortLimit)[keyof typeof NamedPortLimit];
 
 /** enum conntrack_flags */
 export const ConntrackFlags = {
@@ -58,10 +90,17 @@ export const ConntrackFlags = {
   FIN_RESPONDER: 8,
   RESET: 16,
   OPENER_IS_HOST: 64,
-  RESPONDER_IS_HOST: 128,
   ESTABLISHED: 32,
 } as const;
 export type ConntrackFlags = (typeof ConntrackFlags)[keyof typeof ConntrackFlags];
+
+/** enum fragment_table_shape */
+export const FragmentTableShape = {
+  SET_BITS: 4,
+  SETS: 16,
+  WAYS: 4,
+} as const;
+export type FragmentTableShape = (typeof FragmentTableShape)[keyof typeof FragmentTableShape];
 
 /** enum flow_end */
 export const FlowEnd = {
@@ -113,7 +152,8 @@ export const DropReason = {
   DELIVERY_FAILED: 38,
   MAP_CORRUPT: 39,
   CHECKSUM_OFFSET: 40,
-  COUNT: 41,
+  UNJUDGED: 41,
+  COUNT: 42,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -257,9 +297,10 @@ export interface PolicyKey {
   subject: number; // __u32
   peer: number; // __u32
   direction: number; // __u8
+  tier: number; // __u8
   protocol: number; // __u8
   portBits: number; // __u8
-  port: number; // __u16
+  port: number; // __u32
 }
 export const PolicyKey: Codec<PolicyKey> = codec(
   16,
@@ -267,49 +308,51 @@ export const PolicyKey: Codec<PolicyKey> = codec(
     u32.write(view, at, value.subject);
     u32.write(view, at + 4, value.peer);
     u8.write(view, at + 8, value.direction);
-    u8.write(view, at + 9, value.protocol);
-    u8.write(view, at + 10, value.portBits);
-    u16.write(view, at + 12, value.port);
+    u8.write(view, at + 9, value.tier);
+    u8.write(view, at + 10, value.protocol);
+    u8.write(view, at + 11, value.portBits);
+    u32.write(view, at + 12, value.port);
   },
   (view, at) => ({
     subject: u32.read(view, at),
     peer: u32.read(view, at + 4),
     direction: u8.read(view, at + 8),
-    protocol: u8.read(view, at + 9),
-    portBits: u8.read(view, at + 10),
-    port: u16.read(view, at + 12),
+    tier: u8.read(view, at + 9),
+    protocol: u8.read(view, at + 10),
+    portBits: u8.read(view, at + 11),
+    port: u32.read(view, at + 12),
   }),
 );
 
-/** struct policy_decision, 8 bytes. */
+/** struct policy_decision, 12 bytes. */
 export interface PolicyDecision {
   rule: number; // __u32
-  precedence: number; // __u16
+  precedence: number; // __u32
   verdict: number; // __u8
 }
 export const PolicyDecision: Codec<PolicyDecision> = codec(
-  8,
+  12,
   (view, at, value) => {
     u32.write(view, at, value.rule);
-    u16.write(view, at + 4, value.precedence);
-    u8.write(view, at + 6, value.verdict);
+    u32.write(view, at + 4, value.precedence);
+    u8.write(view, at + 8, value.verdict);
   },
   (view, at) => ({
     rule: u32.read(view, at),
-    precedence: u16.read(view, at + 4),
-    verdict: u8.read(view, at + 6),
+    precedence: u32.read(view, at + 4),
+    verdict: u8.read(view, at + 8),
   }),
 );
 
 const PolicyDecisionx2: Codec<[PolicyDecision, PolicyDecision]> = array(PolicyDecision, 2);
 
-/** struct policy_value, 32 bytes. */
+/** struct policy_value, 40 bytes. */
 export interface PolicyValue {
   key: PolicyKey; // struct policy_key
   slot: [PolicyDecision, PolicyDecision]; // struct policy_decision[2]
 }
 export const PolicyValue: Codec<PolicyValue> = codec(
-  32,
+  40,
   (view, at, value) => {
     PolicyKey.write(view, at, value.key);
     PolicyDecisionx2.write(view, at + 16, value.slot);
@@ -334,38 +377,148 @@ export const SubjectKey: Codec<SubjectKey> = codec(
   }),
 );
 
-const u32x2: Codec<[number, number]> = array(u32, 2);
+const u32x8: Codec<[number, number, number, number, number, number, number, number]> = array(u32, 8);
 
-/** struct subject_slot, 12 bytes. */
+/** struct subject_rules, 36 bytes. */
+export interface SubjectRules {
+  portBits: [number, number, number, number, number, number, number, number]; // __u32[8]
+  isolated: number; // __u32
+}
+export const SubjectRules: Codec<SubjectRules> = codec(
+  36,
+  (view, at, value) => {
+    u32x8.write(view, at, value.portBits);
+    u32.write(view, at + 32, value.isolated);
+  },
+  (view, at) => ({
+    portBits: u32x8.read(view, at),
+    isolated: u32.read(view, at + 32),
+  }),
+);
+
+/** struct subject_slot, 84 bytes. */
 export interface SubjectSlot {
-  portBits: [number, number]; // __u32[2]
+  enforced: SubjectRules; // struct subject_rules
+  audited: SubjectRules; // struct subject_rules
+  audits: number; // __u32
+  cidrs: number; // __u32
   present: number; // __u32
 }
 export const SubjectSlot: Codec<SubjectSlot> = codec(
-  12,
+  84,
   (view, at, value) => {
-    u32x2.write(view, at, value.portBits);
-    u32.write(view, at + 8, value.present);
+    SubjectRules.write(view, at, value.enforced);
+    SubjectRules.write(view, at + 36, value.audited);
+    u32.write(view, at + 72, value.audits);
+    u32.write(view, at + 76, value.cidrs);
+    u32.write(view, at + 80, value.present);
   },
   (view, at) => ({
-    portBits: u32x2.read(view, at),
-    present: u32.read(view, at + 8),
+    enforced: SubjectRules.read(view, at),
+    audited: SubjectRules.read(view, at + 36),
+    audits: u32.read(view, at + 72),
+    cidrs: u32.read(view, at + 76),
+    present: u32.read(view, at + 80),
   }),
 );
 
 const SubjectSlotx2: Codec<[SubjectSlot, SubjectSlot]> = array(SubjectSlot, 2);
 
-/** struct subject_value, 24 bytes. */
+/** struct subject_value, 172 bytes. */
 export interface SubjectValue {
+  key: SubjectKey; // struct subject_key
   slot: [SubjectSlot, SubjectSlot]; // struct subject_slot[2]
 }
 export const SubjectValue: Codec<SubjectValue> = codec(
-  24,
+  172,
   (view, at, value) => {
-    SubjectSlotx2.write(view, at, value.slot);
+    SubjectKey.write(view, at, value.key);
+    SubjectSlotx2.write(view, at + 4, value.slot);
   },
   (view, at) => ({
-    slot: SubjectSlotx2.read(view, at),
+    key: SubjectKey.read(view, at),
+    slot: SubjectSlotx2.read(view, at + 4),
+  }),
+);
+
+/** struct cidr_key, 28 bytes. */
+export interface CidrKey {
+  prefixLength: number; // __u32
+  subject: number; // __u32
+  direction: number; // __u8
+  family: number; // __u8
+  address: Uint8Array; // struct ip_address
+}
+export const CidrKey: Codec<CidrKey> = codec(
+  28,
+  (view, at, value) => {
+    u32.write(view, at, value.prefixLength);
+    u32.write(view, at + 4, value.subject);
+    u8.write(view, at + 8, value.direction);
+    u8.write(view, at + 9, value.family);
+    IpAddress.write(view, at + 12, value.address);
+  },
+  (view, at) => ({
+    prefixLength: u32.read(view, at),
+    subject: u32.read(view, at + 4),
+    direction: u8.read(view, at + 8),
+    family: u8.read(view, at + 9),
+    address: IpAddress.read(view, at + 12),
+  }),
+);
+
+const u32x2: Codec<[number, number]> = array(u32, 2);
+
+/** struct cidr_value, 8 bytes. */
+export interface CidrValue {
+  cidrClass: [number, number]; // __u32[2]
+}
+export const CidrValue: Codec<CidrValue> = codec(
+  8,
+  (view, at, value) => {
+    u32x2.write(view, at, value.cidrClass);
+  },
+  (view, at) => ({
+    cidrClass: u32x2.read(view, at),
+  }),
+);
+
+/** struct named_port_key, 8 bytes. */
+export interface NamedPortKey {
+  endpointId: number; // __u32
+  port: number; // __u16
+  protocol: number; // __u8
+}
+export const NamedPortKey: Codec<NamedPortKey> = codec(
+  8,
+  (view, at, value) => {
+    u32.write(view, at, value.endpointId);
+    u16.write(view, at + 4, value.port);
+    u8.write(view, at + 6, value.protocol);
+  },
+  (view, at) => ({
+    endpointId: u32.read(view, at),
+    port: u16.read(view, at + 4),
+    protocol: u8.read(view, at + 6),
+  }),
+);
+
+const u32x4: Codec<[number, number, number, number]> = array(u32, 4);
+
+/** struct named_port_value, 24 bytes. */
+export interface NamedPortValue {
+  key: NamedPortKey; // struct named_port_key
+  name: [number, number, number, number]; // __u32[4]
+}
+export const NamedPortValue: Codec<NamedPortValue> = codec(
+  24,
+  (view, at, value) => {
+    NamedPortKey.write(view, at, value.key);
+    u32x4.write(view, at + 8, value.name);
+  },
+  (view, at) => ({
+    key: NamedPortKey.read(view, at),
+    name: u32x4.read(view, at + 8),
   }),
 );
 
@@ -412,84 +565,95 @@ export const ConntrackKey: Codec<ConntrackKey> = codec(
   }),
 );
 
-/** struct conntrack_entry, 40 bytes. */
+/** struct conntrack_entry, 88 bytes. */
 export interface ConntrackEntry {
-  expiresNs: bigint; // __u64
-  epoch: number; // __u32
+  key: ConntrackKey; // struct conntrack_key
   flags: number; // __u32
+  expiresNs: bigint; // __u64
   endpointId: [number, number]; // __u32[2]
   ifindex: [number, number]; // __u32[2]
   rule: [number, number]; // __u32[2]
+  epoch: number; // __u32
+  nonce: number; // __u32
 }
 export const ConntrackEntry: Codec<ConntrackEntry> = codec(
-  40,
+  88,
   (view, at, value) => {
-    u64.write(view, at, value.expiresNs);
-    u32.write(view, at + 8, value.epoch);
-    u32.write(view, at + 12, value.flags);
-    u32x2.write(view, at + 16, value.endpointId);
-    u32x2.write(view, at + 24, value.ifindex);
-    u32x2.write(view, at + 32, value.rule);
+    ConntrackKey.write(view, at, value.key);
+    u32.write(view, at + 44, value.flags);
+    u64.write(view, at + 48, value.expiresNs);
+    u32x2.write(view, at + 56, value.endpointId);
+    u32x2.write(view, at + 64, value.ifindex);
+    u32x2.write(view, at + 72, value.rule);
+    u32.write(view, at + 80, value.epoch);
+    u32.write(view, at + 84, value.nonce);
   },
   (view, at) => ({
-    expiresNs: u64.read(view, at),
-    epoch: u32.read(view, at + 8),
-    flags: u32.read(view, at + 12),
-    endpointId: u32x2.read(view, at + 16),
-    ifindex: u32x2.read(view, at + 24),
-    rule: u32x2.read(view, at + 32),
+    key: ConntrackKey.read(view, at),
+    flags: u32.read(view, at + 44),
+    expiresNs: u64.read(view, at + 48),
+    endpointId: u32x2.read(view, at + 56),
+    ifindex: u32x2.read(view, at + 64),
+    rule: u32x2.read(view, at + 72),
+    epoch: u32.read(view, at + 80),
+    nonce: u32.read(view, at + 84),
   }),
 );
 
-/** struct fragment_key, 44 bytes. */
-export interface FragmentKey {
+/** struct fragment_slot, 56 bytes. */
+export interface FragmentSlot {
+  expiresNs: bigint; // __u64
   source: Uint8Array; // struct ip_address
   destination: Uint8Array; // struct ip_address
   id: number; // __be32
-  ifindex: number; // __u32
-  protocol: number; // __u8
-}
-export const FragmentKey: Codec<FragmentKey> = codec(
-  44,
-  (view, at, value) => {
-    IpAddress.write(view, at, value.source);
-    IpAddress.write(view, at + 16, value.destination);
-    be32.write(view, at + 32, value.id);
-    u32.write(view, at + 36, value.ifindex);
-    u8.write(view, at + 40, value.protocol);
-  },
-  (view, at) => ({
-    source: IpAddress.read(view, at),
-    destination: IpAddress.read(view, at + 16),
-    id: be32.read(view, at + 32),
-    ifindex: u32.read(view, at + 36),
-    protocol: u8.read(view, at + 40),
-  }),
-);
-
-/** struct fragment_entry, 16 bytes. */
-export interface FragmentEntry {
-  expiresNs: bigint; // __u64
   sourcePort: number; // __be16
   destinationPort: number; // __be16
   headerLength: number; // __u16
   protocol: number; // __u8
+  fragmentProtocol: number; // __u8
 }
-export const FragmentEntry: Codec<FragmentEntry> = codec(
-  16,
+export const FragmentSlot: Codec<FragmentSlot> = codec(
+  56,
   (view, at, value) => {
     u64.write(view, at, value.expiresNs);
-    be16.write(view, at + 8, value.sourcePort);
-    be16.write(view, at + 10, value.destinationPort);
-    u16.write(view, at + 12, value.headerLength);
-    u8.write(view, at + 14, value.protocol);
+    IpAddress.write(view, at + 8, value.source);
+    IpAddress.write(view, at + 24, value.destination);
+    be32.write(view, at + 40, value.id);
+    be16.write(view, at + 44, value.sourcePort);
+    be16.write(view, at + 46, value.destinationPort);
+    u16.write(view, at + 48, value.headerLength);
+    u8.write(view, at + 50, value.protocol);
+    u8.write(view, at + 51, value.fragmentProtocol);
   },
   (view, at) => ({
     expiresNs: u64.read(view, at),
-    sourcePort: be16.read(view, at + 8),
-    destinationPort: be16.read(view, at + 10),
-    headerLength: u16.read(view, at + 12),
-    protocol: u8.read(view, at + 14),
+    source: IpAddress.read(view, at + 8),
+    destination: IpAddress.read(view, at + 24),
+    id: be32.read(view, at + 40),
+    sourcePort: be16.read(view, at + 44),
+    destinationPort: be16.read(view, at + 46),
+    headerLength: u16.read(view, at + 48),
+    protocol: u8.read(view, at + 50),
+    fragmentProtocol: u8.read(view, at + 51),
+  }),
+);
+
+const FragmentSlotx64: Codec<FragmentSlot[]> = array(FragmentSlot, 64);
+
+/** struct fragment_table, 3592 bytes. */
+export interface FragmentTable {
+  endpointId: number; // __u32
+  slot: FragmentSlot[]; // struct fragment_slot[64]
+}
+export const FragmentTable: Codec<FragmentTable> = codec(
+  3592,
+  (view, at, value) => {
+    u32.write(view, at + 4, value.endpointId);
+    FragmentSlotx64.write(view, at + 8, value.slot);
+  },
+  (view, at) => ({
+    endpointId: u32.read(view, at + 4),
+    slot: FragmentSlotx64.read(view, at + 8),
   }),
 );
 
@@ -535,6 +699,7 @@ export interface MetricKey {
   endpointId: number; // __u32
   reason: number; // __u16
   direction: number; // __u8
+  audited: number; // __u8
 }
 export const MetricKey: Codec<MetricKey> = codec(
   8,
@@ -542,11 +707,13 @@ export const MetricKey: Codec<MetricKey> = codec(
     u32.write(view, at, value.endpointId);
     u16.write(view, at + 4, value.reason);
     u8.write(view, at + 6, value.direction);
+    u8.write(view, at + 7, value.audited);
   },
   (view, at) => ({
     endpointId: u32.read(view, at),
     reason: u16.read(view, at + 4),
     direction: u8.read(view, at + 6),
+    audited: u8.read(view, at + 7),
   }),
 );
 
@@ -567,7 +734,7 @@ export const MetricValue: Codec<MetricValue> = codec(
   }),
 );
 
-/** struct event, 96 bytes. */
+/** struct event, 112 bytes. */
 export interface Event {
   timeNs: bigint; // __u64
   kind: number; // __u8
@@ -585,6 +752,8 @@ export interface Event {
   destinationEndpointId: number; // __u32
   egressRule: number; // __u32
   ingressRule: number; // __u32
+  auditEgressRule: number; // __u32
+  auditIngressRule: number; // __u32
   length: number; // __u32
   source: Uint8Array; // struct ip_address
   destination: Uint8Array; // struct ip_address
@@ -592,9 +761,11 @@ export interface Event {
   destinationPort: number; // __be16
   icmpType: number; // __u8
   icmpCode: number; // __u8
+  auditReason: number; // __u16
+  audited: number; // __u8
 }
 export const Event: Codec<Event> = codec(
-  96,
+  112,
   (view, at, value) => {
     u64.write(view, at, value.timeNs);
     u8.write(view, at + 8, value.kind);
@@ -612,13 +783,17 @@ export const Event: Codec<Event> = codec(
     u32.write(view, at + 40, value.destinationEndpointId);
     u32.write(view, at + 44, value.egressRule);
     u32.write(view, at + 48, value.ingressRule);
-    u32.write(view, at + 52, value.length);
-    IpAddress.write(view, at + 56, value.source);
-    IpAddress.write(view, at + 72, value.destination);
-    be16.write(view, at + 88, value.sourcePort);
-    be16.write(view, at + 90, value.destinationPort);
-    u8.write(view, at + 92, value.icmpType);
-    u8.write(view, at + 93, value.icmpCode);
+    u32.write(view, at + 52, value.auditEgressRule);
+    u32.write(view, at + 56, value.auditIngressRule);
+    u32.write(view, at + 60, value.length);
+    IpAddress.write(view, at + 64, value.source);
+    IpAddress.write(view, at + 80, value.destination);
+    be16.write(view, at + 96, value.sourcePort);
+    be16.write(view, at + 98, value.destinationPort);
+    u8.write(view, at + 100, value.icmpType);
+    u8.write(view, at + 101, value.icmpCode);
+    u16.write(view, at + 102, value.auditReason);
+    u8.write(view, at + 104, value.audited);
   },
   (view, at) => ({
     timeNs: u64.read(view, at),
@@ -637,13 +812,64 @@ export const Event: Codec<Event> = codec(
     destinationEndpointId: u32.read(view, at + 40),
     egressRule: u32.read(view, at + 44),
     ingressRule: u32.read(view, at + 48),
-    length: u32.read(view, at + 52),
-    source: IpAddress.read(view, at + 56),
-    destination: IpAddress.read(view, at + 72),
-    sourcePort: be16.read(view, at + 88),
-    destinationPort: be16.read(view, at + 90),
-    icmpType: u8.read(view, at + 92),
-    icmpCode: u8.read(view, at + 93),
+    auditEgressRule: u32.read(view, at + 52),
+    auditIngressRule: u32.read(view, at + 56),
+    length: u32.read(view, at + 60),
+    source: IpAddress.read(view, at + 64),
+    destination: IpAddress.read(view, at + 80),
+    sourcePort: be16.read(view, at + 96),
+    destinationPort: be16.read(view, at + 98),
+    icmpType: u8.read(view, at + 100),
+    icmpCode: u8.read(view, at + 101),
+    auditReason: u16.read(view, at + 102),
+    audited: u8.read(view, at + 104),
+  }),
+);
+
+/** struct explanation, 48 bytes. */
+export interface Explanation {
+  reason: number; // __u32
+  sourceIdentity: number; // __u32
+  destinationIdentity: number; // __u32
+  sourceEndpointId: number; // __u32
+  destinationEndpointId: number; // __u32
+  egressRule: number; // __u32
+  ingressRule: number; // __u32
+  audited: number; // __u32
+  auditReason: number; // __u32
+  auditEgressRule: number; // __u32
+  auditIngressRule: number; // __u32
+  runs: number; // __u32
+}
+export const Explanation: Codec<Explanation> = codec(
+  48,
+  (view, at, value) => {
+    u32.write(view, at, value.reason);
+    u32.write(view, at + 4, value.sourceIdentity);
+    u32.write(view, at + 8, value.destinationIdentity);
+    u32.write(view, at + 12, value.sourceEndpointId);
+    u32.write(view, at + 16, value.destinationEndpointId);
+    u32.write(view, at + 20, value.egressRule);
+    u32.write(view, at + 24, value.ingressRule);
+    u32.write(view, at + 28, value.audited);
+    u32.write(view, at + 32, value.auditReason);
+    u32.write(view, at + 36, value.auditEgressRule);
+    u32.write(view, at + 40, value.auditIngressRule);
+    u32.write(view, at + 44, value.runs);
+  },
+  (view, at) => ({
+    reason: u32.read(view, at),
+    sourceIdentity: u32.read(view, at + 4),
+    destinationIdentity: u32.read(view, at + 8),
+    sourceEndpointId: u32.read(view, at + 12),
+    destinationEndpointId: u32.read(view, at + 16),
+    egressRule: u32.read(view, at + 20),
+    ingressRule: u32.read(view, at + 24),
+    audited: u32.read(view, at + 28),
+    auditReason: u32.read(view, at + 32),
+    auditEgressRule: u32.read(view, at + 36),
+    auditIngressRule: u32.read(view, at + 40),
+    runs: u32.read(view, at + 44),
   }),
 );
 
@@ -686,7 +912,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 17, name: 'MALFORMED_TRANSPORT', text: 'the transport header is not valid' },
   { value: 18, name: 'FRAGMENT_OVERLAP', text: 'a fragment would overwrite the transport header' },
   { value: 19, name: 'FRAGMENT_WITHOUT_FIRST', text: 'a fragment whose first fragment was not allowed or not seen' },
-  { value: 20, name: 'FRAGMENT_TABLE_FULL', text: 'the table of fragments took no more entries' },
+  { value: 20, name: 'FRAGMENT_TABLE_FULL', text: 'there is no room for the fragments of one endpoint more' },
   { value: 21, name: 'MULTICAST', text: 'multicast, and the network\'s options do not allow it' },
   { value: 22, name: 'BROADCAST', text: 'broadcast, and the network\'s options do not allow it' },
   { value: 23, name: 'BAD_DESTINATION', text: 'an address that can be no destination: loopback, unspecified or reserved' },
@@ -707,6 +933,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 38, name: 'DELIVERY_FAILED', text: 'the packet was allowed and could not be handed over' },
   { value: 39, name: 'MAP_CORRUPT', text: 'a map that must have an entry has none' },
   { value: 40, name: 'CHECKSUM_OFFSET', text: 'the sender wants a checksum written where none belongs' },
+  { value: 41, name: 'UNJUDGED', text: 'a frame marked so that it would have passed the programs by' },
 ];
 
 /** Every map, by name. */
@@ -765,7 +992,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 16,
-    valueSize: 32,
+    valueSize: 40,
     maxEntries: 1048576,
     flags: 1,
     key: PolicyKey,
@@ -777,11 +1004,35 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 4,
-    valueSize: 24,
+    valueSize: 172,
     maxEntries: 65536,
     flags: 1,
     key: SubjectKey,
     value: SubjectValue,
+  },
+  qn_policy_cidrs: {
+    name: 'qn_policy_cidrs',
+    type: 11,
+    typeName: 'lpm_trie',
+    perCpu: false,
+    keySize: 28,
+    valueSize: 8,
+    maxEntries: 1048576,
+    flags: 1,
+    key: CidrKey,
+    value: CidrValue,
+  },
+  qn_named_ports: {
+    name: 'qn_named_ports',
+    type: 1,
+    typeName: 'hash',
+    perCpu: false,
+    keySize: 8,
+    valueSize: 24,
+    maxEntries: 65536,
+    flags: 1,
+    key: NamedPortKey,
+    value: NamedPortValue,
   },
   qn_conntrack: {
     name: 'qn_conntrack',
@@ -789,7 +1040,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 44,
-    valueSize: 40,
+    valueSize: 88,
     maxEntries: 262144,
     flags: 1,
     key: ConntrackKey,
@@ -809,15 +1060,15 @@ export const MAPS = {
   },
   qn_fragments: {
     name: 'qn_fragments',
-    type: 9,
-    typeName: 'lru_hash',
+    type: 1,
+    typeName: 'hash',
     perCpu: false,
-    keySize: 44,
-    valueSize: 16,
-    maxEntries: 8192,
-    flags: 0,
-    key: FragmentKey,
-    value: FragmentEntry,
+    keySize: 4,
+    valueSize: 3592,
+    maxEntries: 16384,
+    flags: 1,
+    key: u32,
+    value: FragmentTable,
   },
   qn_flow_counts: {
     name: 'qn_flow_counts',
@@ -876,6 +1127,18 @@ export const MAPS = {
     flags: 0,
     key: u32,
     value: u64,
+  },
+  explanations: {
+    name: 'explanations',
+    type: 2,
+    typeName: 'array',
+    perCpu: false,
+    keySize: 4,
+    valueSize: 48,
+    maxEntries: 1,
+    flags: 0,
+    key: u32,
+    value: Explanation,
   },
 } as const satisfies Record<string, MapSpec>;
 
@@ -959,6 +1222,14 @@ export const CONFIG = {
     type: 'u32',
     default: 500,
     doc: 'events an endpoint may cause at once',
+    codec: u32,
+  },
+  explain: {
+    name: 'explain',
+    variable: 'config_explain',
+    type: 'u32',
+    default: 0,
+    doc: '1: judge each packet as the first of its flow and tell why, without a trace',
     codec: u32,
   },
 } as const satisfies Record<string, SettingSpec>;

@@ -11,6 +11,7 @@ import {
   UPLINK,
   WORLD,
 } from '../../support/scenario.js';
+import { part } from './fragments.js';
 
 function rowsOf(family: Family): Row[] {
   const ip = `ip${family}`;
@@ -188,7 +189,7 @@ export const flowRows: Row[] = FAMILIES.flatMap(rowsOf);
 /** Room for so little that the rows fill it. */
 export const TIGHT = {
   settings: { flows_per_endpoint: 3, events_burst: 1_000_000 },
-  maxEntries: { qn_conntrack: 4, qn_flow_counts: 2 },
+  maxEntries: { qn_conntrack: 4, qn_flow_counts: 2, qn_fragments: 1 },
 } as const;
 
 export const tightRows: Row[] = FAMILIES.flatMap((family): Row[] => {
@@ -211,6 +212,12 @@ export const tightRows: Row[] = FAMILIES.flatMap((family): Row[] => {
       before: open('a', 3),
       at: (s) => s.b,
       frame: (s) => flow(s, 'b', 1),
+    },
+    {
+      name: `${ip}-fragments_of_one_more-FRAGMENT_TABLE_FULL`,
+      before: (s) => void s.send(s.a, part(s, family, { more: true }).udp({ length: 1000 }).payload(24)),
+      at: (s) => s.c,
+      frame: (s) => part(s, family, { more: true, from: s.c }).udp({ length: 1000 }).payload(24),
     },
     { name: `${ip}-table_full-CONNTRACK_FULL`, before: both, at: (s) => s.b, frame: (s) => flow(s, 'b', 2) },
     {

@@ -121,13 +121,22 @@ function rowsOf(family: Family): Row[] {
           }),
     },
     {
-      name: `${ip}-later_by_other_interface-FRAGMENT_WITHOUT_FIRST`,
+      name: `${ip}-later_by_other_endpoint-FRAGMENT_WITHOUT_FIRST`,
       before: (s) => {
         seen()(s);
         for (const { key, value } of s.programs.fragments.entries()) {
           s.programs.fragments.delete(key);
-          s.programs.fragments.set({ ...key, ifindex: s.b.ifindex }, value);
+          s.programs.fragments.set(s.b.id, { ...value, endpointId: s.b.id });
         }
+      },
+      frame: (s) => later(s),
+    },
+    {
+      name: `${ip}-later_while_the_table_is_given_away-FRAGMENT_WITHOUT_FIRST`,
+      before: (s) => {
+        seen()(s);
+        for (const { key, value } of s.programs.fragments.entries())
+          s.programs.fragments.set(key, { ...value, endpointId: s.b.id });
       },
       frame: (s) => later(s),
     },
@@ -136,7 +145,10 @@ function rowsOf(family: Family): Row[] {
       before: (s) => {
         seen()(s);
         for (const { key, value } of s.programs.fragments.entries())
-          s.programs.fragments.set(key, { ...value, expiresNs: 1n });
+          s.programs.fragments.set(key, {
+            ...value,
+            slot: value.slot.map((slot) => ({ ...slot, expiresNs: slot.expiresNs && 1n })),
+          });
       },
       frame: (s) => later(s),
     },

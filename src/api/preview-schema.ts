@@ -1,0 +1,20 @@
+import { z } from 'zod';
+import { policyChange } from '../model/policy-preview.js';
+import { flowEvent } from './flow-schema.js';
+
+/** Answer of POST /policies?dry_run=true. */
+export const policyPreview = z
+  .strictObject({
+    changes: z.array(policyChange),
+    flows: z.array(flowEvent).describe('Recorded flows that were allowed and would have been dropped'),
+    truncated: z.boolean().describe('There may be more of either'),
+  })
+  .meta({ id: 'PolicyPreview', description: 'What policies would change, were they applied' });
+
+export const policyQuery = z.strictObject({
+  dry_run: z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((text) => text === 'true')
+    .describe('Change nothing; tell what would change'),
+});

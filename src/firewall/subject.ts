@@ -1,0 +1,138 @@
+/** One identity as the owner of rules: which apply to it, and what there is to look for among them. */
+import { LANES, type Lane, laneIndex } from './lanes.js';
+import type { PeerKey } from './peer-key.js';
+import type { RangeTable, RuleRange } from './ranges.js';
+import {
+  DIRECTIONS,
+  type Direction,
+  type PortMatch,
+  type RuleRef,
+  type SubjectEntry,
+  type SubjectRules,
+  TIERS,
+  type Tier,
+  type Verdict,
+} from './types.js';
+
+/** What a rule says, wherever it applies. */
+export interface RuleTerms {
+  readonly ref: RuleRef;
+  readonly lane: Lane;
+  readonly verdict: Verdict;
+  readonly precedence: number;
+  /** Each once. */
+  readonly ports: readonly PortMatch[];
+  /** In the order of `compareRanges`, each once. */
+  readonly ranges: readonly RuleRange[];
+}
+
+/** The rules that apply to one peer, best first. */
+export type Cell = RuleTerms[];
+
+/** The rules of one lane. */
+export class LaneRules {
+  readonly cells = new Map<PeerKey, Cell>();
+  /** Bit n set: some applied port match has portBits n. */
+  portBits = 0;
+  /** How many there are of each. */
+  readonly #use: number[] = [];
+
+  count({ portBits }: PortMatch, change: 1 | -1): void {
+    const use = (this.#use[portBits] ?? 0) + change;
+    this.#use[portBits] = use;
+    if (use === 0) this.portBits &= ~(1 << portBits);
+    else this.portBits |= 1 << portBits;
+  }
+}
+
+export class Subject {
+  /** By Lane.index; missing where there are no rules. */
+  readonly lanes: (LaneRules | undefined)[] = [];
+  /** Missing where its rules name none. */
+  readonly ranges: Partial<Record<Direction, RangeTable<RuleTerms>>> = {};
+  /** Bit n set: policies isolate it, in the way that `isolation` numbers n. */
+  isolated = 0;
+  readonly #isolations: number[] = [];
+
+  constructor(readonly id: number) {}
+
+  /** One more or one less of the policies that isolate it. */
+  isolate(direction: Direction, audit: boolean, change: 1 | -1): void {
+    const index = isolation(direction, audit);
+    const count = (this.#isolations[index] ?? 0) + change;
+    this.#isolations[index] = count;
+    if (count === 0) this.isolated &= ~(1 << index);
+    else this.isolated |= 1 << index;
+  }
+}
+
+function isolation(direction: Direction, audit: boolean): number {
+  return 2 * Number(audit) + DIRECTIONS.indexOf(direction);
+}
+
+/** What a subject's entry is made of, as it was at some time. */
+export interface SubjectState {
+  /** By Lane.index. */
+  readonly portBits: readonly number[];
+  readonly isolated: number;
+  /** Bit n set: its rules name ranges in direction n. */
+  readonly ranged: number;
+}
+
+export function stateOf(subject: Subject): SubjectState {
+  return {
+    portBits: LANES.map(({ index }) => subject.lanes[index]?.portBits ?? 0),
+    isolated: subject.isolated,
+    ranged: rangedOf(subject),
+  };
+}
+
+function rangedOf({ ranges }: Subject): number {
+  return DIRECTIONS.reduce((bits, one, at) => (ranges[one] === undefined ? bits : bits | (1 << at)), 0);
+}
+
+export function isSameState(left: SubjectState, right: SubjectState): boolean {
+  return (
+    left.isolated === right.isolated &&
+    left.ranged === right.ranged &&
+    left.portBits.every((bits, index) => bits === right.portBits[index])
+  );
+}
+
+export function subjectEntry(subject: Subject): SubjectEntry {
+  const { egress, ingress } = subject.ranges;
+  return {
+    identity: subject.id,
+    enforced: rulesOf(subject, false),
+    audited: rulesOf(subject, true),
+    cidrs: { egress: egress !== undefined, ingress: ingress !== undefined },
+  };
+}
+
+/** Most subjects have nothing that is audited, and few tiers with rules: what is the same is made once. */
+const NO_PORT_BITS = [0, 0] as const;
+const NO_RULES: SubjectRules = {
+  portBits: portBitsBy(() => NO_PORT_BITS),
+  isolated: { egress: false, ingress: false },
+};
+
+function rulesOf({ lanes, isolated }: Subject, audit: boolean): SubjectRules {
+  const bits = (tier: Tier, direction: Direction) => lanes[laneIndex(direction, tier, audit)]?.portBits ?? 0;
+  const portBits = portBitsBy((tier) => {
+    const [egress, ingress] = [bits(tier, 'egress'), bits(tier, 'ingress')];
+    return egress === 0 && ingress === 0 ? NO_PORT_BITS : [egress, ingress];
+  });
+  const is = (direction: Direction) => (isolated & (1 << isolation(direction, audit))) !== 0;
+  const [egress, ingress] = [is('egress'), is('ingress')];
+  if (!egress && !ingress && TIERS.every((tier) => portBits[tier] === NO_PORT_BITS)) return NO_RULES;
+  return { portBits, isolated: { egress, ingress } };
+}
+
+function portBitsBy(of: (tier: Tier) => readonly [number, number]): SubjectRules['portBits'] {
+  return {
+    admin: of('admin'),
+    'network-policy': of('network-policy'),
+    baseline: of('baseline'),
+    default: of('default'),
+  };
+}

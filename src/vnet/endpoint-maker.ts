@@ -1,0 +1,155 @@
+/** Makes endpoints and takes them off, in the order that leaves no window. */
+import {
+  type ContainerRoute,
+  configureContainer,
+  configureHostSide,
+  createPair,
+  interfaceExists,
+  isOwn,
+  removePair,
+} from '../bridge/endpoint-device.js';
+import type { Datapath } from '../datapath/datapath.js';
+import type { Endpoint, EndpointRequest } from '../model/endpoint.js';
+import type { Network } from '../model/network.js';
+import { type NetnsHandle, Rtnl } from '../native/net.js';
+import type { Store } from '../store/store.js';
+import type { AttachmentRecord } from '../store/tables.js';
+import { openContainerNetns } from './container-netns.js';
+import {
+  completeEndpoint,
+  condemnEndpoint,
+  eraseEndpoint,
+  type Origin,
+  recordEndpoint,
+} from './endpoint-records.js';
+import { endpointState } from './endpoint-state.js';
+import { capacityError, type Enlistment } from './enlistment.js';
+import { requireNetwork } from './networks.js';
+import { Rollback } from './rollback.js';
+
+export interface EndpointMakerParts {
+  store: Store;
+  host: Rtnl;
+  datapath: Datapath;
+  onStoreError(error: unknown): void;
+  /** Told of each endpoint whose network namespace belongs to the user namespace of the node. */
+  onSharedUserNamespace(endpoint: Endpoint): void;
+  /** Told of each endpoint that is gone, before its counters are. */
+  onGone(endpoint: Endpoint): void;
+}
+
+export interface ConnectOptions {
+  origin: Origin;
+  /** Routes beside the default ones. */
+  routes: readonly ContainerRoute[];
+}
+
+/** Only under the serial. */
+export class EndpointMaker {
+  /** Interfaces that the kernel is still freeing. */
+  private readonly freeing = new Set<Promise<void>>();
+
+  constructor(
+    private readonly parts: EndpointMakerParts,
+    private readonly enlistment: Enlistment,
+  ) {}
+
+  /** Waits for what the kernel still does for endpoints that are gone. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.freeing);
+  }
+
+  /** In the order that leaves no window. Takes back what was done when a step fails. */
+  async make(networkName: string, request: EndpointRequest, options: ConnectOptions): Promise<Endpoint> {
+    const { store } = this.parts;
+    using netns = openContainerNetns(request.netns_path);
+    using inside = Rtnl.open(netns);
+    if (inside.link(request.interface_name) !== undefined) throw interfaceExists(request.interface_name);
+    const rollback = new Rollback();
+    try {
+      const { result, durable } = await store.stage((transaction) => {
+        const made = recordEndpoint(transaction, networkName, request, options);
+        this.enlistment.requireRoom(transaction, made.endpoint);
+        return made;
+      });
+      const { endpoint, network } = result;
+      rollback.add(async () => {
+        // As long as an interface has the addresses nobody else may get them.
+        if (!isOwn(this.parts.host.link(endpoint.host_interface), endpoint)) await this.forget(endpoint);
+      });
+      // Meanwhile: what a daemon that starts anew finds without a record, it removes.
+      const containerIndex = await this.prepare(endpoint, network, netns, rollback);
+      await durable;
+      const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
+      if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
+      return this.complete(endpoint, { endpoint_id: endpoint.id, origin: options.origin, routes });
+    } catch (error) {
+      await rollback.run();
+      throw capacityError(error);
+    }
+  }
+
+  /** Takes an endpoint off, however much of it exists. */
+  async remove(endpoint: Endpoint): Promise<void> {
+    const { store, host } = this.parts;
+    // Not waited for: whether a daemon that starts anew finds this written, or the interface gone, it does the rest.
+    store.transaction((transaction) => condemnEndpoint(transaction, endpoint), 'soon').catch(() => undefined);
+    const network = requireNetwork(store, endpoint.network);
+    await this.unmake(endpoint, network, host.link(endpoint.host_interface)?.index);
+    await this.enlistment.dismiss(endpoint);
+    await this.forget(endpoint);
+    this.parts.onGone(endpoint);
+  }
+
+  /**
+   * Marks an endpoint as made, without waiting for the disk: its record is there, and if the daemon ends before this
+   * is written, the next one finds the endpoint complete and marks it then.
+   */
+  private complete(endpoint: Endpoint, attachment: AttachmentRecord): Endpoint {
+    this.parts.store
+      .transaction((transaction) => completeEndpoint(transaction, endpoint, attachment), 'soon')
+      .catch(this.parts.onStoreError);
+    return { ...endpoint, state: 'ready' };
+  }
+
+  /**
+   * Everything but the container's side, which has neither an address nor is it up. Each step can be taken back.
+   * Returns the index of the container's side.
+   */
+  private async prepare(
+    endpoint: Endpoint,
+    network: Network,
+    netns: NetnsHandle,
+    rollback: Rollback,
+  ): Promise<number> {
+    const { store, host, datapath } = this.parts;
+    await this.enlistment.enlist(endpoint);
+    rollback.add(() => this.enlistment.dismiss(endpoint));
+    // Taken back before the rules are: a packet that finds some of them gone may pass by what is left.
+    const { index, peerIndex } = createPair(host, netns, endpoint, network);
+    rollback.add(() => this.unmake(endpoint, network, index));
+    datapath.endpoints.put(endpointState(store, endpoint, network, index));
+    datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
+    datapath.attachments.guard(endpoint.host_interface, () => ({ netns, ifindex: peerIndex }));
+    configureHostSide(host, index, endpoint, network);
+    return peerIndex;
+  }
+
+  /** The interface first: the programs stay on it until there is nothing left to guard. */
+  private async unmake(endpoint: Endpoint, network: Network, ifindex: number | undefined): Promise<void> {
+    const { store, host, datapath } = this.parts;
+    const { freed } = await removePair(host, endpoint);
+    this.freeing.add(freed);
+    freed.finally(() => this.freeing.delete(freed)).catch(() => undefined);
+    datapath.attachments.unpin(endpoint.host_interface);
+    datapath.endpoints.remove(endpointState(store, endpoint, network, ifindex ?? 0), ifindex);
+  }
+
+  /** Forgets the endpoint, and its identity when nobody has it any more. */
+  private async forget(endpoint: Endpoint): Promise<void> {
+    await this.parts.store.transaction((transaction) => {
+      eraseEndpoint(transaction, endpoint);
+      this.enlistment.drop(transaction, endpoint.identity);
+    });
+  }
+}

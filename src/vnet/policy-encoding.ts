@@ -1,0 +1,209 @@
+/** The compiled policy in keys and numbers of the maps. Pure. */
+import { Identity, PolicyPeer, PolicyTier, type SubjectSlot, Verdict } from '../datapath/abi/generated.js';
+import type { PolicyCidr } from '../datapath/policy-cells.js';
+import {
+  directionCode,
+  type PolicyChange,
+  type PolicyContents,
+  type PolicyEntry,
+  type PolicySubject,
+  policyCidrText,
+} from '../datapath/policy-table.js';
+import {
+  type CidrKey,
+  DIRECTIONS,
+  type Peer,
+  type PolicyDelta,
+  type RuleEntry,
+  type RuleKey,
+  type RuleRef,
+  type Verdict as RuleVerdict,
+  type SubjectEntry,
+  type SubjectRules,
+  TIERS,
+  type Tier,
+} from '../firewall/types.js';
+import { parseCidr } from '../model/address.js';
+
+/** What the kernel calls things that it knows by number only. */
+export interface PolicyNumbers {
+  readonly rules: ReadonlyMap<RuleRef, number>;
+  /** By name of a port. */
+  readonly names: ReadonlyMap<string, number>;
+  /** By canonical text of a range. */
+  readonly cidrs: ReadonlyMap<string, number>;
+}
+
+const TIER_CODES: Readonly<Record<Tier, number>> = {
+  admin: PolicyTier.ADMIN,
+  'network-policy': PolicyTier.NETWORK_POLICY,
+  baseline: PolicyTier.BASELINE,
+  default: PolicyTier.DEFAULT,
+};
+
+const VERDICT_CODES: Readonly<Record<RuleVerdict, Verdict>> = {
+  allow: Verdict.ALLOW,
+  deny: Verdict.DENY,
+  pass: Verdict.PASS,
+};
+
+export function namesOfPorts(delta: PolicyDelta): string[] {
+  return [...delta.set, ...delta.delete].flatMap(({ name }) => name ?? []);
+}
+
+/** The ranges that are named, as trie entries or as peers. */
+export function rangesOf({ set, delete: gone, cidrs }: PolicyDelta): string[] {
+  return [
+    ...[...set, ...gone].flatMap(({ peer }) => (peer.kind === 'cidr' ? peer.cidr : [])),
+    ...[...cidrs.set, ...cidrs.delete].map(({ cidr }) => cidr),
+  ];
+}
+
+export function encodeDelta(delta: PolicyDelta, numbers: PolicyNumbers): PolicyChange {
+  return {
+    set: delta.set.map((entry) => encodeEntry(entry, numbers)),
+    delete: delta.delete.map((key) => encodeKey(key, numbers)),
+    subjects: { set: delta.subjects.set.map(encodeSubject), delete: [...delta.subjects.delete] },
+    cidrs: {
+      set: delta.cidrs.set.map((key) => ({ ...encodeCidr(key), cidrClass: known(numbers.cidrs, key.cidr) })),
+      delete: delta.cidrs.delete.map(encodeCidr),
+    },
+  };
+}
+
+/** What turns the tables that are present into the ones wanted; `wanted` only sets. */
+export function difference(wanted: PolicyChange, present: PolicyContents): PolicyChange {
+  const entries = missing(wanted.set, present.entries, entryText, decisionText);
+  const subjects = missing(
+    wanted.subjects.set,
+    present.subjects,
+    ({ identity }) => String(identity),
+    subjectText,
+  );
+  const cidrs = missing(wanted.cidrs.set, present.cidrs, policyCidrText, ({ cidrClass }) =>
+    String(cidrClass),
+  );
+  return {
+    set: entries.missing,
+    delete: entries.surplus.map(({ key }) => key),
+    subjects: { set: subjects.missing, delete: subjects.surplus.map(({ identity }) => identity) },
+    cidrs: { set: cidrs.missing, delete: cidrs.surplus },
+  };
+}
+
+export function isEmpty({ set, delete: gone, subjects, cidrs }: PolicyChange): boolean {
+  return [set, gone, subjects.set, subjects.delete, cidrs.set, cidrs.delete].every(
+    ({ length }) => length === 0,
+  );
+}
+
+function encodeEntry(entry: RuleEntry, numbers: PolicyNumbers): PolicyEntry {
+  return {
+    key: encodeKey(entry, numbers),
+    decision: {
+      rule: known(numbers.rules, entry.rule),
+      precedence: entry.precedence,
+      verdict: VERDICT_CODES[entry.verdict],
+    },
+  };
+}
+
+function encodeKey(key: RuleKey, { names, cidrs }: PolicyNumbers): PolicyEntry['key'] {
+  return {
+    subject: key.subject,
+    peer: encodePeer(key.peer, cidrs),
+    direction: directionCode(key.direction),
+    tier: TIER_CODES[key.tier] | (key.audit ? PolicyTier.AUDIT_FLAG : 0),
+    protocol: key.protocol,
+    portBits: key.portBits,
+    port: key.name === undefined ? key.port : known(names, key.name),
+  };
+}
+
+function encodePeer(peer: Peer, cidrs: PolicyNumbers['cidrs']): number {
+  switch (peer.kind) {
+    case 'any':
+      return PolicyPeer.ANY;
+    case 'network':
+      return PolicyPeer.NETWORK_FLAG | peer.id;
+    case 'identity':
+      return peer.id;
+    case 'host':
+      return Identity.HOST;
+    case 'world':
+      return Identity.WORLD;
+    case 'cidr':
+      return PolicyPeer.CIDR_FLAG | known(cidrs, peer.cidr);
+  }
+}
+
+function encodeSubject({ identity, enforced, audited, cidrs }: SubjectEntry): PolicySubject {
+  const audits = DIRECTIONS.map(
+    (direction, index) =>
+      audited.isolated[direction] || TIERS.some((tier) => audited.portBits[tier][index] !== 0),
+  );
+  return {
+    identity,
+    slot: {
+      enforced: encodeRules(enforced),
+      audited: encodeRules(audited),
+      audits: bitsOf(audits),
+      cidrs: bitsOf(DIRECTIONS.map((direction) => cidrs[direction])),
+      present: 1,
+    },
+  };
+}
+
+function encodeRules({ portBits, isolated }: SubjectRules): SubjectSlot['enforced'] {
+  const { admin, baseline } = portBits;
+  return {
+    portBits: [...admin, ...portBits['network-policy'], ...baseline, ...portBits.default],
+    isolated: bitsOf(DIRECTIONS.map((direction) => isolated[direction])),
+  };
+}
+
+function encodeCidr({ subject, direction, cidr }: CidrKey): PolicyCidr {
+  return { subject, direction: directionCode(direction), cidr: parseCidr(cidr) };
+}
+
+/** Bit n: the n-th flag. */
+function bitsOf(flags: readonly boolean[]): number {
+  return flags.reduce((bits, flag, index) => (flag ? bits | (1 << index) : bits), 0);
+}
+
+function known<K>(numbers: ReadonlyMap<K, number>, key: K): number {
+  const number = numbers.get(key);
+  if (number === undefined) throw new Error(`no number was given to ${JSON.stringify(key)}`);
+  return number;
+}
+
+/** Of two sets of things with names: what is wanted and not there or not so, and what is there and not wanted. */
+function missing<Wanted extends Present, Present>(
+  wanted: readonly Wanted[],
+  present: readonly Present[],
+  name: (item: Present) => string,
+  content: (item: Present) => string,
+): { missing: Wanted[]; surplus: Present[] } {
+  const left = new Map(present.map((item) => [name(item), item]));
+  const absent = wanted.filter((item) => {
+    const found = left.get(name(item));
+    left.delete(name(item));
+    return found === undefined || content(found) !== content(item);
+  });
+  return { missing: absent, surplus: [...left.values()] };
+}
+
+function entryText({
+  key: { subject, peer, direction, tier, protocol, portBits, port },
+}: PolicyEntry): string {
+  return `${subject}/${peer}/${direction}/${tier}/${protocol}/${portBits}/${port}`;
+}
+
+function decisionText({ decision: { rule, precedence, verdict } }: PolicyEntry): string {
+  return `${rule}/${precedence}/${verdict}`;
+}
+
+function subjectText({ slot: { enforced, audited, audits, cidrs } }: PolicySubject): string {
+  const rules = [enforced, audited].map(({ portBits, isolated }) => `${portBits.join()}/${isolated}`);
+  return `${rules.join('/')}/${audits}/${cidrs}`;
+}

@@ -1,0 +1,81 @@
+/** Makes running containers somebody else: their identity changes, their interfaces stay. */
+import type { Datapath } from '../datapath/datapath.js';
+import type { Endpoint, EndpointPatch } from '../model/endpoint.js';
+import type { Rtnl } from '../native/net.js';
+import type { Store } from '../store/store.js';
+import { endpoints } from '../store/tables.js';
+import { relabelEndpoint } from './endpoint-records.js';
+import { endpointState } from './endpoint-state.js';
+import { capacityError, type Enlistment } from './enlistment.js';
+import { requireNetwork } from './networks.js';
+import type { PolicySync } from './policy-sync.js';
+import { Rollback } from './rollback.js';
+
+export interface RelabellingParts {
+  store: Store;
+  host: Rtnl;
+  datapath: Datapath;
+  policy: PolicySync;
+}
+
+/** Only under the serial. */
+export class Relabelling {
+  constructor(
+    private readonly parts: RelabellingParts,
+    private readonly enlistment: Enlistment,
+  ) {}
+
+  /** All of a container's endpoints or none; returns the first. */
+  async patch(
+    [first, ...others]: readonly [Endpoint, ...Endpoint[]],
+    patch: EndpointPatch,
+  ): Promise<Endpoint> {
+    const rollback = new Rollback();
+    const relabel = async (before: Endpoint) => {
+      const after = await this.relabel(before, patch);
+      rollback.add(async () => void (await this.relabel(after, before)));
+      return after;
+    };
+    try {
+      const changed = await relabel(first);
+      // A container that is told to be somebody else is so on all of its interfaces.
+      for (const endpoint of others) await relabel(endpoint);
+      return changed;
+    } catch (error) {
+      await rollback.run();
+      throw error;
+    }
+  }
+
+  /** Gives the endpoint another identity. When it fails, nothing has changed. */
+  private async relabel(before: Endpoint, change: EndpointPatch): Promise<Endpoint> {
+    const { store, host, datapath, policy } = this.parts;
+    const network = requireNetwork(store, before.network);
+    const link = host.link(before.host_interface);
+    const after = await store.transaction((transaction) => {
+      const changed = relabelEndpoint(transaction, before, {
+        labels: change.labels ?? before.labels,
+        namespace: change.namespace ?? before.namespace,
+      });
+      this.enlistment.requireRoom(transaction, changed);
+      return changed;
+    });
+    if (after.identity === before.identity) return after;
+    try {
+      await this.enlistment.enlist(after);
+    } catch (error) {
+      await store.transaction((transaction) => {
+        transaction.put(endpoints, [before.id], before);
+        this.enlistment.drop(transaction, after.identity);
+      });
+      throw capacityError(error);
+    }
+    if (link !== undefined) datapath.endpoints.put(endpointState(store, after, network, link.index));
+    await policy.judgeAgain();
+    await this.enlistment.dismiss(before);
+    if (!this.enlistment.isInUse(before.identity)) {
+      await store.transaction((transaction) => this.enlistment.drop(transaction, before.identity));
+    }
+    return after;
+  }
+}

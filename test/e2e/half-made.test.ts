@@ -1,0 +1,61 @@
+/** A connection that fails half-way is taken back in an order that leaves no window either. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import type { Datapath } from '../../src/datapath/datapath.js';
+import { endpointRequest } from '../../src/model/endpoint.js';
+import { networkFrom, networkRequest } from '../../src/model/network.js';
+import { EmbeddedStore } from '../../src/store/embedded.js';
+import { endpoints, networks } from '../../src/store/tables.js';
+import { EndpointMaker } from '../../src/vnet/endpoint-maker.js';
+import type { Enlistment } from '../../src/vnet/enlistment.js';
+import { TestNetns } from '../support/netns.js';
+
+it('the rules of an endpoint outlast its interface and its place in the maps', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'quantum-half-made-'));
+  const store = await EmbeddedStore.open(directory);
+  using node = TestNetns.create();
+  using container = TestNetns.create();
+  const host = node.net.rtnl;
+  const steps: string[] = [];
+  const isThere = () => host.links().some(({ name }) => name.startsWith('qn'));
+  const datapath = {
+    endpoints: {
+      put: () => steps.push('known'),
+      remove: () => steps.push(`unknown, interface ${isThere() ? 'there' : 'gone'}`),
+    },
+    attachments: {
+      attach: () => {
+        throw new Error('the program is not taken');
+      },
+      unpin: () => undefined,
+    },
+  } as unknown as Datapath;
+  const enlistment = {
+    requireRoom: () => undefined,
+    enlist: async () => void steps.push('rules'),
+    dismiss: async () => void steps.push(`no rules, interface ${isThere() ? 'there' : 'gone'}`),
+    drop: () => undefined,
+  } as unknown as Enlistment;
+  try {
+    const request = networkRequest.parse({ name: 'blue', cidr: '10.60.1.0/24' });
+    const network = networkFrom(request, { id: 1, created_at: new Date().toISOString() });
+    await store.transaction((transaction) => transaction.put(networks, [network.name], network));
+    const ignore = () => undefined;
+    const maker = new EndpointMaker(
+      { store, host, datapath, onStoreError: ignore, onSharedUserNamespace: ignore, onGone: ignore },
+      enlistment,
+    );
+    const wanted = endpointRequest.parse({ container_id: 'a', netns_path: container.path });
+
+    await expect(maker.make('blue', wanted, { origin: 'rest', routes: [] })).rejects.toThrow('not taken');
+
+    expect(steps).toEqual(['rules', 'known', 'unknown, interface gone', 'no rules, interface gone']);
+    expect(store.list(endpoints)).toEqual([]);
+    await maker.idle();
+  } finally {
+    await store.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

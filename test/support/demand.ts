@@ -1,0 +1,126 @@
+/**
+ * What the records of the store demand of the node, a line for each thing: presence.ts tells in the same words what
+ * the node has. Neither knows how the node came to be as it is.
+ */
+import { join } from 'node:path';
+import { gatewayMac } from '../../src/bridge/mac.js';
+import { networkMtu } from '../../src/bridge/network-device.js';
+import { conflistText, hasConflist } from '../../src/cni/conflist.js';
+import { PolicyEngine } from '../../src/firewall/engine.js';
+import type { PolicyDelta } from '../../src/firewall/types.js';
+import { formatCidr } from '../../src/model/address.js';
+import type { Endpoint } from '../../src/model/endpoint.js';
+import type { Network } from '../../src/model/network.js';
+import type { Reader } from '../../src/store/store.js';
+import {
+  cidrNumbers,
+  endpoints,
+  identities,
+  type NumberTable,
+  namespaces,
+  networks,
+  portNames,
+  ruleKeys,
+  ruleText,
+} from '../../src/store/tables.js';
+import { endpointState } from '../../src/vnet/endpoint-state.js';
+import { takenRanges } from '../../src/vnet/host-prefixes.js';
+import { storedPolicies } from '../../src/vnet/policies.js';
+import { encodeDelta } from '../../src/vnet/policy-encoding.js';
+import type { Daemon } from './daemon.js';
+import type { TestNetns } from './netns.js';
+import { namedPortLine, rangeLine, ruleLine, subjectLine } from './presence.js';
+
+/** Of the containers, only those given are looked into. */
+export function demandOf(records: Reader, daemon: Daemon, containers: readonly TestNetns[]): string[] {
+  return [
+    ...records.list(networks).flatMap((network) => demandOfNetwork(network, daemon)),
+    ...records.list(endpoints).flatMap((endpoint) => demandOfEndpoint(endpoint, records, containers)),
+    ...demandOfPolicies(records),
+    ...new Set(
+      takenRanges(records.list(networks), daemon.netns.net.rtnl.addresses()).map(
+        (range) => `prefix ${formatCidr(range)} of the node`,
+      ),
+    ),
+  ];
+}
+
+function demandOfNetwork(network: Network, daemon: Daemon): string[] {
+  const { id, name, bridge_interface: bridge } = network;
+  const file = conflistText(name, join(daemon.path('run'), 'cni.sock'));
+  const families = [
+    { cidr: network.cidr, gateway: network.gateway },
+    { cidr: network.cidr6, gateway: network.gateway6 },
+  ];
+  return [
+    `interface ${bridge} ${gatewayMac(id)} true ${networkMtu(network)} quantum:network:${id}`,
+    ...(hasConflist(network) ? [`file ${name}.conflist ${file}`] : []),
+    ...families.flatMap(({ cidr, gateway }) => {
+      if (cidr === undefined) return [];
+      return [
+        `address ${bridge} ${gateway}/${cidr.split('/')[1]}`,
+        `route unreachable ${cidr}`,
+        `prefix ${cidr} of network ${id}`,
+      ];
+    }),
+  ];
+}
+
+function demandOfEndpoint(endpoint: Endpoint, records: Reader, containers: readonly TestNetns[]): string[] {
+  const { id, network_id, identity, host_interface: host, mac_address: mac } = endpoint;
+  const network = records.get(networks, [endpoint.network]);
+  if (endpoint.state !== 'ready') return [`endpoint ${id} in a state other than ${endpoint.state}`];
+  if (network === undefined) return [`network ${endpoint.network} of endpoint ${id}`];
+  const families = [
+    { ip: endpoint.ip_address, cidr: network.cidr, bits: 32 },
+    { ip: endpoint.ip6_address, cidr: network.cidr6, bits: 128 },
+  ].flatMap(({ ip, cidr, bits }) =>
+    ip === undefined || cidr === undefined ? [] : [{ ip, bits, length: cidr.split('/')[1] }],
+  );
+  const isSeen = containers.some(({ path }) => path === endpoint.netns_path);
+  const inside = `${endpoint.netns_path} ${endpoint.interface_name}`;
+  const ips = families.map(({ ip }) => ip).join(' ');
+  return [
+    `interface ${host} * true ${networkMtu(network)} quantum:endpoint:${id}`,
+    `pin links/${host}_from_container`,
+    `pin links/${host}_to_container`,
+    `pin links/${host}_leave_container`,
+    `entry of ${host}: endpoint ${id} network ${network_id} identity ${identity} ${mac} ${gatewayMac(network_id)} ${ips}`,
+    ...endpointState(records, endpoint, network, 0).namedPorts.map((port) => namedPortLine(id, port)),
+    ...families.flatMap(({ ip, bits, length }) => [
+      `route ${ip}/${bits} via undefined dev ${host}`,
+      `neighbour ${ip} ${mac} dev ${host}`,
+      `entry of ${ip} in network ${network_id}: ${host} endpoint ${id}`,
+      ...(isSeen ? [`container address ${inside} ${ip}/${length}`] : []),
+    ]),
+    ...(isSeen ? [`container interface ${inside} ${mac} true ${networkMtu(network)}`] : []),
+  ];
+}
+
+/** What a compiler that has never seen another state makes of the records. */
+function demandOfPolicies(records: Reader): string[] {
+  const engine = new PolicyEngine();
+  for (const network of records.list(networks)) engine.upsertNetwork(network);
+  for (const namespace of records.list(namespaces)) engine.setNamespace(namespace);
+  for (const identity of records.list(identities)) engine.upsertIdentity(identity);
+  for (const policy of storedPolicies(records)) engine.upsertPolicy(policy);
+  const { entries, subjects, cidrs } = engine.snapshot();
+  const everything: PolicyDelta = {
+    set: entries,
+    delete: [],
+    subjects: { set: subjects, delete: [] },
+    cidrs: { set: cidrs, delete: [] },
+  };
+  const numbersIn = (table: NumberTable) =>
+    new Map(records.list(table).map(({ text, number }) => [text, number]));
+  const change = encodeDelta(everything, {
+    rules: new Map(entries.map(({ rule }) => [rule, records.get(ruleKeys, [ruleText(rule)])?.cookie ?? 0])),
+    names: numbersIn(portNames),
+    cidrs: numbersIn(cidrNumbers),
+  });
+  return [
+    ...change.set.map(({ key, decision }) => ruleLine(key, decision)),
+    ...change.subjects.set.map(({ identity, slot }) => subjectLine(identity, slot)),
+    ...change.cidrs.set.map((range) => rangeLine(range, range.cidrClass)),
+  ];
+}
