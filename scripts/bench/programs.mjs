@@ -73,7 +73,7 @@ async function load(cleanup) {
   const table = new EndpointTable(loaded.maps);
   for (const at of [0, 1]) table.put(endpoint(at, ifindexes[at]));
   for (const cidr of ['198.18.0.0/24', 'fd00:be:1::/64']) {
-    table.putPrefix({ cidr: parseCidr(cidr), networkId: NETWORK });
+    table.putPrefix({ cidr: parseCidr(cidr), networkId: NETWORK, gateway: undefined });
   }
   await new PolicyTable(loaded.maps, waitForPrograms).applyUnobserved(rules());
 
@@ -100,6 +100,7 @@ function endpoint(at, ifindex) {
     gatewayMac: MAC,
     multicast: false,
     broadcast: false,
+    masquerade: false,
   };
 }
 

@@ -64,11 +64,11 @@ export function ownAddresses(reader: Reader, host: Rtnl): Set<string> {
 function prefixesOf(network: Network): Prefix[] {
   return networkRanges(network).flatMap(({ cidr, gateway }) => [
     hostPrefix(gateway),
-    { cidr, networkId: network.id },
+    { cidr, networkId: network.id, gateway },
   ]);
 }
 
 function hostPrefix(text: string): Prefix {
   const address = parseAddress(text);
-  return { cidr: cidrOf(address, addressBits(address.family)), networkId: undefined };
+  return { cidr: cidrOf(address, addressBits(address.family)), networkId: undefined, gateway: undefined };
 }
