@@ -148,7 +148,7 @@ describe('status', () => {
   it('is the readiness of the daemon, and so is the exit code', async () => {
     const ready = await ctl('status');
     expect(ready.exit).toBe(0);
-    expect(ready.out).toContain(`quantum-api ${VERSION} is ready\n`);
+    expect(ready.out).toContain(`quantum-api ${VERSION} is ready, uplink none\n`);
     api.node.isReady = false;
     const starting = await ctl('status');
     expect(starting.exit).toBe(4);
