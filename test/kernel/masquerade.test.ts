@@ -1,7 +1,8 @@
 /** What leaves by the uplink and comes back by it: each frame as a whole, so that every checksum is proved. */
-import { createServer } from 'node:net';
+import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { NatAlias } from '../../src/datapath/abi/generated.js';
+import { Lines } from '../support/lines.js';
 import { type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
 import { ACTION, Programs } from '../support/programs.js';
 import {
@@ -16,6 +17,7 @@ import {
   WORLD,
   WORLD_ROUTER,
 } from '../support/scenario.js';
+import { trafficProgram } from '../support/traffic.js';
 import { quoted, unreachable } from './rows/icmp.js';
 
 const PORT = 40000;
@@ -198,6 +200,15 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expectWhole();
     });
 
+    it('goes on under its alias when the policy changes and still allows it', () => {
+      const port = open(s.a, family, kind);
+      s.newEpoch((slot) => s.allowAll(slot));
+      expect(s.answer(answering(arriving(family), family, kind, port)).reason).toBe('NONE');
+      const frame = opening(sent(s.a, family), family, kind, PORT);
+      expect(s.send(s.a, frame).frame).toEqual(opening(translated(s.a, family), family, kind, port).bytes());
+      expectWhole();
+    });
+
     it('is not made when the policy forbids it', () => {
       s.newEpoch(() => {});
       expect(s.send(s.a, opening(sent(s.a, family), family, kind, PORT)).reason).toBe('POLICY_EGRESS');
@@ -340,17 +351,44 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     }
   });
 
-  it("a port that a socket of the node answers by is the node's", () => {
-    const server = createServer();
-    s.programs.inside(() => server.listen(PORTS[0]));
+  it("a port that a socket of the node answers by is the node's", async () => {
+    const [taken, free] = PORTS;
+    const what = ['serve', `tcp:${taken}`, `udp:${taken}`];
+    const server = s.programs.inside(() => spawn(trafficProgram('sockets'), what, { stdio: 'pipe' }));
     try {
-      expect(open(s.a, family, 'tcp')).toBe(PORTS[1]);
-      expect(s.send(s.b, opening(sent(s.b, family), family, 'tcp', PORT)).reason).toBe('NAT_PORTS');
-      // It has none for UDP.
-      expect([open(s.a, family, 'udp'), open(s.b, family, 'udp')].sort()).toEqual(PORTS);
+      await new Lines(server).ready();
+      for (const kind of ['tcp', 'udp'] as const) {
+        expect(open(s.a, family, kind)).toBe(free);
+        expect(s.send(s.b, opening(sent(s.b, family), family, kind, PORT)).reason).toBe('NAT_PORTS');
+      }
     } finally {
-      server.close();
+      server.kill('SIGKILL');
     }
+  });
+
+  it('headers in front of the transport stay as they are', () => {
+    const frame = (base: { source: string; destination: string; ttl: number }, macs: Packet, port: number) =>
+      (family === 4
+        ? macs.ipv4({ ...base, options: [1, 1, 1, 1] })
+        : macs.ipv6({ ...base, hopLimit: base.ttl }).extension(PROTOCOL.DESTINATION)
+      )
+        .udp({ sourcePort: port, destinationPort: SERVER })
+        .payload(12);
+    const macs = packet().ethernet({ source: s.a.mac, destination: s.a.gatewayMac });
+    const ends = { source: addressOf(s.a, family), destination: WORLD[family], ttl: TTL };
+    const out = s.send(s.a, frame(ends, macs, PORT));
+    const theirs = { source: NODE[family], destination: WORLD[family], ttl: TTL - 1 };
+    expect(out.frame).toEqual(frame(theirs, macs, portTaken()).bytes());
+  });
+
+  it('a connection that has ended makes room for the next one of its ports, which has one alias too', () => {
+    open(s.a, family, 'tcp');
+    const reset = sent(s.a, family).tcp({ sourcePort: PORT, destinationPort: SERVER, flags: TCP.RST });
+    expect(s.send(s.a, reset).reason).toBe('NONE');
+    const port = open(s.a, family, 'tcp');
+    expect(portTaken()).toBe(port);
+    expectWhole();
+    expect(s.answer(answering(arriving(family), family, 'tcp', port)).reason).toBe('NONE');
   });
 
   it('what is sent to the node, malformed or not IP passes as it is', () => {
