@@ -51,6 +51,13 @@ describe('network', () => {
     });
   });
 
+  it('create turns off what is on unless it is said otherwise', async () => {
+    await ctl('network', 'create', 'front', '--cidr', '10.1.0.0/16');
+    await ctl('network', 'create', 'back', '--cidr', '10.2.0.0/16', '--no-masquerade');
+    const masquerades = ['front', 'back'].map((name) => api.node.networks.get(name).options.masquerade);
+    expect(masquerades).toEqual([true, false]);
+  });
+
   it('list is a table with aligned columns', async () => {
     await makeNetwork();
     const { out } = await ctl('network', 'list');
