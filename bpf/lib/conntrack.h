@@ -286,8 +286,11 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 	/* Another CPU made it since we looked: the same flow, judged the same way. Or is about to remove it.
 	 * Untranslated it passes; what it is translated to, only a whole record tells.
 	 */
+	if (error == -EEXIST && translate &&
+	    (!conntrack_find(passage) || address_is_zero(&passage->record.nat_address)))
+		return DROP_NO_CONNECTION;
 	if (error == -EEXIST)
-		return !translate || conntrack_find(passage) ? DROP_NONE : DROP_NO_CONNECTION;
+		return DROP_NONE;
 	if (error)
 		return DROP_CONNTRACK_FULL;
 	__sync_fetch_and_add(flows, 1);
