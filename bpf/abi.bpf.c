@@ -10,6 +10,7 @@
 #include "abi/conntrack.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
+#include "abi/nat.h"
 #include "abi/policy.h"
 #include "abi/types.h"
 #include "maps/maps.h"
@@ -57,6 +58,10 @@ EXPORT(struct, conntrack_sweep);
 EXPORT(enum, conntrack_flags);
 EXPORT(enum, fragment_table_shape);
 EXPORT(enum, flow_end);
+
+EXPORT(struct, nat_key);
+EXPORT(struct, nat_alias);
+EXPORT(struct, uplink);
 
 EXPORT(struct, drop_reason_texts);
 EXPORT(struct, metric_key);

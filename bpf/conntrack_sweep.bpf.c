@@ -64,6 +64,27 @@ static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, stru
 	return 0;
 }
 
+/* Removes an alias whose record is gone. One that is being made has a record, though without a nonce yet. */
+static long sweep_alias(struct bpf_map *map, const struct nat_key *key, struct nat_alias *place,
+			struct sweep *sweep)
+{
+	const struct conntrack_entry *record;
+	struct nat_alias alias;
+	__u32 nonce;
+
+	alias.key = place->key;
+	(void)map;
+	(void)key;
+	(void)sweep;
+	if (!nat_copy(place, &alias.key, &alias))
+		return 0;
+	record = bpf_map_lookup_elem(&qn_conntrack, &alias.flow);
+	nonce = record ? *(const volatile __u32 *)&record->nonce : ~alias.nonce;
+	if (nonce && nonce != alias.nonce)
+		nat_release(place, &alias.key, alias.nonce);
+	return 0;
+}
+
 /* A raw tracepoint program, because that kind runs on request with neither a packet nor bottom halves held
  * off. */
 SEC("raw_tp")
@@ -80,6 +101,7 @@ int conntrack_sweep(void *context)
 	sweep.counters->expired = 0;
 	sweep.counters->cut = 0;
 	bpf_for_each_map_elem(&qn_conntrack, sweep_one, &sweep, 0);
+	bpf_for_each_map_elem(&qn_nat, sweep_alias, &sweep, 0);
 	return 0;
 }
 

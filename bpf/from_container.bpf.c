@@ -2,13 +2,15 @@
 /*
  * tcx/clsact ingress of the host's side of a container's veth: everything a container sends. Proves who sent
  * it, answers ARP and neighbour discovery, judges the egress policy and, for a receiver on this node, the
- * ingress policy too, and hands the packet straight into the receiver.
+ * ingress policy too, and hands the packet straight into the receiver, or out by
+ * the uplink.
  */
 #include "lib/account.h"
 #include "lib/connection.h"
 #include "lib/deliver.h"
 #include "lib/destination.h"
 #include "lib/icmp_error.h"
+#include "lib/masquerade.h"
 #include "lib/neighbour.h"
 #include "lib/parse.h"
 
@@ -64,6 +66,8 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	if (!address_equal(&passage->quoted.destination, &passage->packet.source) ||
 	    conntrack_endpoint(record, other_end(receiver)) != passage->self.id)
 		return DROP_ICMP_UNRELATED;
+	if (record_is_translated(record))
+		return masquerade_error(skb, passage);
 	return deliver(skb, passage, conntrack_endpoint(record, receiver),
 		       conntrack_ifindex(record, receiver));
 }
@@ -74,14 +78,18 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 	struct outcome *outcome = &passage->outcome;
 	struct conntrack_entry *place = NULL;
 	enum flow_end sender;
+	bool translate;
 	int reason;
 
 	reason = connection_find(passage, true, &sender, &place);
 	if (reason == CONNECTION_KNOWN && place) {
 		enum flow_end receiver = other_end(sender);
 
-		reason = deliver(skb, passage, conntrack_endpoint(record, receiver),
-				 conntrack_ifindex(record, receiver));
+		if (record_is_translated(record))
+			reason = masquerade(skb, passage);
+		else
+			reason = deliver(skb, passage, conntrack_endpoint(record, receiver),
+					 conntrack_ifindex(record, receiver));
 		if (!reason)
 			conntrack_refresh(place, passage, sender);
 		/* The receiver is gone; its address may have a new owner, to whom this is a new flow. */
@@ -94,9 +102,13 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 	reason = party_of_address(&passage->packet.destination, &outcome->destination);
 	if (reason)
 		return reason;
-	reason = connection_open(passage);
+	translate =
+	    (passage->self.flags & ENDPOINT_MASQUERADE) && outcome->destination.identity == IDENTITY_WORLD;
+	reason = connection_open(skb, passage, translate);
 	if (reason)
 		return reason;
+	if (translate && !config_explain)
+		return masquerade(skb, passage);
 	return deliver(skb, passage, outcome->destination.endpoint_id, outcome->destination.ifindex);
 }
 
@@ -178,7 +190,7 @@ int from_container(struct __sk_buff *skb)
 		return ACTION_DROP;
 	reason = handle_frame(skb, passage);
 	account(skb, passage, DIRECTION_EGRESS, reason);
-	return reason ? ACTION_DROP : passage->action;
+	return reason && !passage->answered ? ACTION_DROP : passage->action;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

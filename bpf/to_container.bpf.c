@@ -77,7 +77,7 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	return DROP_NONE;
 }
 
-static __always_inline enum drop_reason handle_flow(struct passage *passage)
+static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struct passage *passage)
 {
 	struct outcome *outcome = &passage->outcome;
 	struct party source = outcome->source;
@@ -97,7 +97,7 @@ static __always_inline enum drop_reason handle_flow(struct passage *passage)
 		return reason;
 	outcome->source = source;
 	party_from_endpoint(&outcome->destination, &passage->self);
-	return connection_open(passage);
+	return connection_open(skb, passage, false);
 }
 
 static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct passage *passage)
@@ -128,7 +128,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 		return reason;
 	if (is_error)
 		return handle_icmp_error(skb, passage);
-	reason = handle_flow(passage);
+	reason = handle_flow(skb, passage);
 	if (!reason && packet->fragment == FRAGMENT_FIRST)
 		reason = fragment_open(packet, self->id, passage->now);
 	return reason;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Notices of changed links and addresses. A thread drains the kernel's notices into two bits, and the
- * environment's thread is called once for whatever has gathered until it gets to it: nothing queues up,
+ * Notices of changed links, addresses and routes. A thread drains the kernel's notices into three bits, and
+ * the environment's thread is called once for whatever has gathered until it gets to it: nothing queues up,
  * however much changes.
  */
 #include "args.h"
@@ -20,6 +20,7 @@
 enum Change : uint32_t {
 	CHANGE_LINK = 1,
 	CHANGE_ADDRESS = 2,
+	CHANGE_ROUTE = 4,
 };
 
 /* Shared by the watcher, its thread and the call that is under way. */
@@ -46,6 +47,9 @@ static uint32_t change_of(int message_type)
 	case RTM_NEWADDR:
 	case RTM_DELADDR:
 		return CHANGE_ADDRESS;
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		return CHANGE_ROUTE;
 	default:
 		return 0;
 	}
@@ -89,6 +93,10 @@ class Watcher final : public Handle
 			join(RTNLGRP_IPV4_IFADDR);
 			join(RTNLGRP_IPV6_IFADDR);
 		}
+		if (kinds & CHANGE_ROUTE) {
+			join(RTNLGRP_IPV4_ROUTE);
+			join(RTNLGRP_IPV6_ROUTE);
+		}
 		auto *context = new std::shared_ptr<WatchState>(state_);
 		delivery_ = Delivery::New(
 		    env, callback, "link watch", 0, 1, context,
@@ -121,7 +129,7 @@ class Watcher final : public Handle
 	{
 		check_errno(
 		    setsockopt(socket_->fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)),
-		    "watch", "links and addresses");
+		    "watch", "links, addresses and routes");
 	}
 	static void stop_hook(void *watcher)
 	{

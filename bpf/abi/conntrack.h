@@ -49,10 +49,13 @@ struct conntrack_entry {
 	__u32 endpoint_id[2]; /* per enum flow_end; 0: that end is the host or outside */
 	__u32 ifindex[2];     /* per enum flow_end; of the endpoint, valid only while its id matches */
 	__u32 rule[2];	      /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
-	__u32 epoch;	      /* control.policy_epoch that the flow was last judged under */
+	struct ip_address nat_address; /* zero: not translated; else the opener's, as the uplink carries it */
+	__be16 nat_port;	       /* the same of its port or ICMP identifier */
+	__u8 pad[6];
+	__u32 epoch; /* control.policy_epoch that the flow was last judged under */
 	__u32 nonce; /* random, of this record alone; 0: not there yet, or being removed, and nobody's */
 };
-_Static_assert(sizeof(struct conntrack_entry) == 88, "layout of conntrack_entry");
+_Static_assert(sizeof(struct conntrack_entry) == 112, "layout of conntrack_entry");
 
 enum fragment_table_shape {
 	FRAGMENT_SET_BITS = 4,

@@ -7,6 +7,7 @@
 enum endpoint_flags {
 	ENDPOINT_ALLOW_MULTICAST = 1, /* the network's options.multicast */
 	ENDPOINT_ALLOW_BROADCAST = 2, /* the network's options.broadcast */
+	ENDPOINT_MASQUERADE = 4,      /* the network's options.masquerade */
 };
 
 /*
@@ -56,6 +57,7 @@ enum prefix_kind {
 
 /* Value of qn_prefixes. */
 struct prefix_entry {
-	__u32 kind;	  /* enum prefix_kind */
-	__u32 network_id; /* PREFIX_NETWORK: whose CIDR; PREFIX_HOST: 0 */
+	__u32 kind;		   /* enum prefix_kind */
+	__u32 network_id;	   /* PREFIX_NETWORK: whose CIDR; PREFIX_HOST: 0 */
+	struct ip_address gateway; /* PREFIX_NETWORK: the node's address in it; PREFIX_HOST: zero */
 };

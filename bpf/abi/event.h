@@ -53,7 +53,14 @@
 	X(DELIVERY_FAILED, 38, "the packet was allowed and could not be handed over")                        \
 	X(MAP_CORRUPT, 39, "a map that must have an entry has none")                                         \
 	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")                     \
-	X(UNJUDGED, 41, "a frame marked so that it would have passed the programs by")
+	X(UNJUDGED, 41, "a frame marked so that it would have passed the programs by")                       \
+	X(NO_UPLINK, 42, "the packet is to be masqueraded and the node has no uplink")                       \
+	X(NO_UPLINK_ADDRESS, 43,                                                                             \
+	  "the packet is to be masqueraded and the uplink has no address of its family")                     \
+	X(NAT_PORTS, 44, "no port of the uplink's address is free towards this destination")                 \
+	X(NAT_PROTOCOL, 45, "a protocol that is not masqueraded: SCTP")                                      \
+	X(HOP_LIMIT, 46, "its time to live has run out at the node; a container is told")                    \
+	X(TOO_BIG, 47, "larger than the uplink carries; the sender is told")
 
 #define DROP_REASON_ENUM(name, value, text) DROP_##name = value,
 enum drop_reason { DROP_REASONS(DROP_REASON_ENUM) DROP_REASON_COUNT };

@@ -39,7 +39,8 @@ static __always_inline __u32 checksum_offset(__u8 protocol)
 	}
 }
 
-/* For packets that leave for the host's stack: what goes to a container of this node is never completed. */
+/* For packets that leave for the host's stack or the uplink: what goes to a container of this node is never
+ * completed. */
 static __always_inline enum drop_reason checksum_check(struct __sk_buff *skb, const struct packet *packet)
 {
 	struct sk_buff *kernel = (struct sk_buff *)skb;

@@ -20,4 +20,6 @@ CONFIG(__u32, fragment_s, 15, "seconds the fragments of a datagram may follow th
 CONFIG(__u32, flows_per_endpoint, 32768, "connections that one endpoint may have open at once; 0: no limit");
 CONFIG(__u32, events_per_second, 100, "events an endpoint may cause each second");
 CONFIG(__u32, events_burst, 500, "events an endpoint may cause at once");
+CONFIG(__u32, nat_port_min, 61000, "first port of the node that masqueraded flows may take");
+CONFIG(__u32, nat_port_max, 65535, "last port of the node that masqueraded flows may take");
 CONFIG(__u32, explain, 0, "1: judge each packet as the first of its flow and tell why, without a trace");

@@ -9,6 +9,7 @@
 #include "endpoint.h"
 #include "fragment.h"
 #include "policy.h"
+#include "uplink.h"
 
 /*
  * Has a record been judged by the rules of an epoch, or of the one after it? Who runs while the policy
@@ -176,10 +177,15 @@ static __always_inline int connection_find(struct passage *passage, bool self_se
 	return CONNECTION_KNOWN;
 }
 
-/* Opens a flow between the parties in the outcome, if the packet can open one and the policy lets it. */
-static __always_inline enum drop_reason connection_open(struct passage *passage)
+/*
+ * Opens a flow between the parties in the outcome, if the packet can open one and the policy lets it.
+ * masquerade: it leaves under an address of the uplink's.
+ */
+static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, struct passage *passage,
+							bool masquerade)
 {
 	const struct packet *packet = &passage->packet;
+	struct ip_address address = {};
 	enum drop_reason reason;
 
 	if (packet->fragment == FRAGMENT_LATER)
@@ -189,7 +195,12 @@ static __always_inline enum drop_reason connection_open(struct passage *passage)
 	reason = policy_judge_packet(passage);
 	if (reason || config_explain)
 		return reason;
-	reason = conntrack_create(passage);
+	if (masquerade) {
+		reason = uplink_address(packet, &address);
+		if (reason)
+			return reason;
+	}
+	reason = conntrack_create(skb, passage, masquerade ? &address : NULL);
 	if (reason)
 		return reason;
 	passage->outcome.new_flow = true;

@@ -11,6 +11,7 @@
 #include "../maps/maps.h"
 #include "account.h"
 #include "config.h"
+#include "nat_alias.h"
 #include "parse.h"
 #include "passage.h"
 
@@ -220,17 +221,25 @@ static __always_inline void conntrack_remove(struct conntrack_entry *place, cons
 			conntrack_exchange(place, 0, conntrack_stamp_of(record));
 		return;
 	}
+	/* After the record: no record is ever without its alias. */
+	if (!address_is_zero(&record->nat_address))
+		nat_release_of(key, record);
 	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 	if (count)
 		__sync_fetch_and_add(flow_counter(count, payer), (__u32)-1);
 }
 
-/* Makes the record of a flow that the policy allows. */
-static __always_inline enum drop_reason conntrack_create(struct passage *passage)
+/*
+ * Makes the record of a flow that the policy allows; it stands in passage->record then. translate: under the
+ * address in its nat_address, with an alias, or not at all.
+ */
+static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, struct passage *passage,
+							 const struct ip_address *translate)
 {
 	const struct outcome *outcome = &passage->outcome;
+	struct conntrack_entry *entry = &passage->record;
 	const struct flow *flow = &passage->flow;
-	struct conntrack_entry entry = {.key = flow->key};
+	enum drop_reason reason = DROP_NONE;
 	struct conntrack_entry *place;
 	conntrack_stamp unnamed;
 	struct flow_count *count;
@@ -238,22 +247,24 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 	__u32 *flows;
 	long error;
 
-	entry.flags = (flow->from_b ? CONNTRACK_OPENER_IS_B : 0) |
-		      (outcome->source.identity == IDENTITY_HOST ? CONNTRACK_OPENER_IS_HOST : 0);
-	entry.expires_ns = passage->now + conntrack_lifetime(flow->key.protocol, entry.flags);
-	entry.epoch = passage->epoch;
-	entry.endpoint_id[FLOW_OPENER] = outcome->source.endpoint_id;
-	entry.endpoint_id[FLOW_RESPONDER] = outcome->destination.endpoint_id;
-	entry.ifindex[FLOW_OPENER] = outcome->source.ifindex;
-	entry.ifindex[FLOW_RESPONDER] = outcome->destination.ifindex;
-	entry.rule[FLOW_OPENER] = outcome->egress_rule;
-	entry.rule[FLOW_RESPONDER] = outcome->ingress_rule;
-	payer = conntrack_payer(&entry);
-
 	/* A dead or replaced record must leave the account of whoever opened it. */
 	place = bpf_map_lookup_elem(&qn_conntrack, &flow->key);
-	if (place && conntrack_copy(place, &flow->key, &passage->record))
-		conntrack_remove(place, &flow->key, &passage->record);
+	if (place && conntrack_copy(place, &flow->key, entry))
+		conntrack_remove(place, &flow->key, entry);
+
+	__builtin_memset(entry, 0, sizeof(*entry));
+	entry->key = flow->key;
+	entry->flags = (flow->from_b ? CONNTRACK_OPENER_IS_B : 0) |
+		       (outcome->source.identity == IDENTITY_HOST ? CONNTRACK_OPENER_IS_HOST : 0);
+	entry->expires_ns = passage->now + conntrack_lifetime(flow->key.protocol, entry->flags);
+	entry->epoch = passage->epoch;
+	entry->endpoint_id[FLOW_OPENER] = outcome->source.endpoint_id;
+	entry->endpoint_id[FLOW_RESPONDER] = outcome->destination.endpoint_id;
+	entry->ifindex[FLOW_OPENER] = outcome->source.ifindex;
+	entry->ifindex[FLOW_RESPONDER] = outcome->destination.ifindex;
+	entry->rule[FLOW_OPENER] = outcome->egress_rule;
+	entry->rule[FLOW_RESPONDER] = outcome->ingress_rule;
+	payer = conntrack_payer(entry);
 
 	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 	if (!count) {
@@ -270,9 +281,13 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 	 */
 	if (config_flows_per_endpoint && (__s32)*flows >= (__s32)config_flows_per_endpoint)
 		return DROP_FLOW_LIMIT;
-	error = bpf_map_update_elem(&qn_conntrack, &flow->key, &entry, BPF_NOEXIST);
+	error = bpf_map_update_elem(&qn_conntrack, &flow->key, entry, BPF_NOEXIST);
 	/* Another CPU made it since we looked: the same flow, judged the same way. Or is about to remove it.
+	 * Untranslated it passes; what it is translated to, only a whole record tells.
 	 */
+	if (error == -EEXIST && translate &&
+	    (!conntrack_find(passage) || address_is_zero(&passage->record.nat_address)))
+		return DROP_NO_CONNECTION;
 	if (error == -EEXIST)
 		return DROP_NONE;
 	if (error)
@@ -282,8 +297,19 @@ static __always_inline enum drop_reason conntrack_create(struct passage *passage
 	place = bpf_map_lookup_elem(&qn_conntrack, &flow->key);
 	if (!place)
 		return DROP_MAP_CORRUPT;
-	unnamed = conntrack_stamp_of(&entry);
-	entry.nonce = bpf_get_prandom_u32() | 1;
-	conntrack_exchange(place, unnamed, conntrack_stamp_of(&entry));
-	return DROP_NONE;
+	unnamed = conntrack_stamp_of(entry);
+	entry->nonce = bpf_get_prandom_u32() | 1;
+	if (translate) {
+		entry->nat_address = *translate;
+		reason = (enum drop_reason)nat_claim(skb, passage);
+		if (reason)
+			entry->nat_address = (struct ip_address){};
+		place->nat_address = entry->nat_address;
+		place->nat_port = entry->nat_port;
+	}
+	barrier();
+	conntrack_exchange(place, unnamed, conntrack_stamp_of(entry));
+	if (reason)
+		conntrack_remove(place, &flow->key, entry);
+	return reason;
 }

@@ -8,6 +8,7 @@
 
 #include "../abi/conntrack.h"
 #include "../abi/endpoint.h"
+#include "../abi/nat.h"
 #include "packet.h"
 
 /* A packet's key in the connection table, and at which end of it the packet was sent. */
@@ -24,11 +25,13 @@ struct passage {
 	struct conntrack_entry record; /* the flow's, but for its key; filled by conntrack_find() */
 	struct endpoint self;	       /* whose interface this is */
 	struct endpoint peer;	       /* local receiver; filled on delivery */
+	struct nat_alias alias;	       /* of a translated flow; filled when it is made or found by it */
 	__u64 now;		       /* CLOCK_MONOTONIC, ns */
 	__u32 length;		       /* of the frame as it came in, bytes */
 	__u32 epoch;		       /* of the policy; read once, so that the packet sees one generation */
 	__u32 scope;		       /* see struct conntrack_key */
 	int action;		       /* what the program returns when nothing dropped the packet */
+	bool answered; /* it was dropped, and what is in its place is an answer to the sender */
 };
 
 struct {
@@ -52,5 +55,6 @@ static __always_inline struct passage *passage_begin(const struct __sk_buff *skb
 	passage->self.network_id = 0;
 	passage->length = skb->len;
 	passage->action = ACTION_DROP;
+	passage->answered = false;
 	return passage;
 }

@@ -11,6 +11,7 @@
 #include "../abi/conntrack.h"
 #include "../abi/endpoint.h"
 #include "../abi/event.h"
+#include "../abi/nat.h"
 #include "../abi/policy.h"
 
 /* Written by the daemon, read once per packet. No entry: DROP_UNKNOWN_ENDPOINT. */
@@ -103,6 +104,28 @@ struct {
 	__type(value, struct conntrack_entry);
 } qn_conntrack SEC(".maps");
 
+/*
+ * Written and emptied by the programs alone, an entry with each translated flow. As large as qn_conntrack, so
+ * that a record has room for its alias.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 262144);
+	__type(key, struct nat_key);
+	__type(value, struct nat_alias);
+} qn_nat SEC(".maps");
+
+/* Written by the daemon, read once per translated packet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct uplink);
+} qn_uplink SEC(".maps");
+
 /* Written by conntrack_sweep, read by the daemon after it ran it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -113,8 +136,8 @@ struct {
 } qn_sweep SEC(".maps");
 
 /*
- * Key: endpoint id. Written by the programs, an entry with the first fragment of an endpoint; removed by the
- * daemon with the endpoint. When full: DROP_FRAGMENT_TABLE_FULL.
+ * Key: endpoint id; 0: the uplink. Written by the programs, an entry with the first fragment of an endpoint;
+ * removed by the daemon with the endpoint. When full: DROP_FRAGMENT_TABLE_FULL.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -35,6 +35,7 @@ export function endpoint(at, ifindex, names = []) {
     gatewayMac: MAC,
     multicast: false,
     broadcast: false,
+    masquerade: false,
     namedPorts: names,
   };
 }
@@ -80,7 +81,8 @@ export async function load(cleanup, { receivers = [], change, ifindex }) {
 
   const table = new EndpointTable(loaded.maps);
   for (const each of [endpoint(0, own), ...receivers]) table.put(each);
-  for (const cidr of RANGES) table.putPrefix({ cidr: parseCidr(cidr), networkId: NETWORK });
+  for (const cidr of RANGES)
+    table.putPrefix({ cidr: parseCidr(cidr), networkId: NETWORK, gateway: undefined });
   await new PolicyTable(loaded.maps, waitForPrograms).applyUnobserved({
     delete: [],
     ...change,

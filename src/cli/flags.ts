@@ -42,7 +42,11 @@ function flagsOf(path: readonly string[], field: z.ZodType): Flag[] {
   const name = nameOf(path);
   const single = name.replace(/s$/, '');
   const flag = (flags: string, more = '') => new Option(flags, text + more).makeOptionMandatory(isRequired);
-  if (inner instanceof z.ZodBoolean) return [{ path, option: flag(`--${name}`) }];
+  if (inner instanceof z.ZodBoolean) {
+    // What is on unless it is said otherwise has a flag that says so.
+    if (field.safeParse(undefined).data !== true) return [{ path, option: flag(`--${name}`) }];
+    return [{ path, option: new Option(`--no-${name}`, `Turns off: ${text}`) }];
+  }
   if (inner instanceof z.ZodRecord) {
     return [{ path, option: flag(`--${single} <key=value>`).argParser(collectPair) }];
   }

@@ -7,12 +7,14 @@ import {
   type NamedPortKey,
   NamedPortLimit,
   NamedPortValue,
-  type PrefixEntry,
+  PrefixEntry,
   PrefixKind,
 } from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
 
 const NO_ADDRESS = new Uint8Array(16);
+/** Whose fragments, in place of an endpoint's id, those of the uplink are. */
+const UPLINK_FRAGMENTS = 0;
 
 /** An endpoint as the programs need it. */
 export interface EndpointState {
@@ -26,6 +28,7 @@ export interface EndpointState {
   gatewayMac: string;
   multicast: boolean;
   broadcast: boolean;
+  masquerade: boolean;
   /** The ports that have names. */
   namedPorts: readonly NamedPort[];
 }
@@ -43,6 +46,8 @@ export interface Prefix {
   cidr: Cidr;
   /** The network that the range belongs to; undefined: the node itself. */
   networkId: number | undefined;
+  /** The node's address in the network; undefined with the node itself. */
+  gateway: string | undefined;
 }
 
 type Maps = Pick<
@@ -124,7 +129,7 @@ export class EndpointTable {
       if (id !== 0 && !ids.has(id)) this.maps.flowCounts.delete(id);
     }
     for (const [id] of await this.maps.fragments.entries()) {
-      if (!ids.has(id)) this.maps.fragments.delete(id);
+      if (id !== UPLINK_FRAGMENTS && !ids.has(id)) this.maps.fragments.delete(id);
     }
   }
 
@@ -152,7 +157,7 @@ export class EndpointTable {
       const text = prefixText(key);
       kept.add(text);
       const found = present.get(text);
-      if (found?.kind === entry.kind && found.networkId === entry.networkId) continue;
+      if (found !== undefined && samePrefix(found, entry)) continue;
       this.maps.prefixes.set(key, entry);
       changed = true;
     }
@@ -181,7 +186,8 @@ function encodeEndpoint(state: EndpointState): Endpoint {
     ip6PrefixLength: ip6?.prefixLength ?? 0,
     flags:
       (state.multicast ? EndpointFlags.ALLOW_MULTICAST : 0) |
-      (state.broadcast ? EndpointFlags.ALLOW_BROADCAST : 0),
+      (state.broadcast ? EndpointFlags.ALLOW_BROADCAST : 0) |
+      (state.masquerade ? EndpointFlags.MASQUERADE : 0),
   };
 }
 
@@ -214,8 +220,16 @@ function prefixKey(cidr: Cidr): { prefixLength: number; address: Uint8Array } {
 
 function encodePrefix(prefix: Prefix): PrefixEntry {
   return prefix.networkId === undefined
-    ? { kind: PrefixKind.HOST, networkId: 0 }
-    : { kind: PrefixKind.NETWORK, networkId: prefix.networkId };
+    ? { kind: PrefixKind.HOST, networkId: 0, gateway: NO_ADDRESS }
+    : {
+        kind: PrefixKind.NETWORK,
+        networkId: prefix.networkId,
+        gateway: prefix.gateway === undefined ? NO_ADDRESS : toBytes16(parseAddress(prefix.gateway)),
+      };
+}
+
+function samePrefix(a: PrefixEntry, b: PrefixEntry): boolean {
+  return Buffer.compare(PrefixEntry.encode(a), PrefixEntry.encode(b)) === 0;
 }
 
 function prefixText(key: { prefixLength: number; address: Uint8Array }): string {

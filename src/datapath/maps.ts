@@ -24,6 +24,7 @@ import {
   PrefixKey,
   SubjectKey,
   SubjectValue,
+  Uplink,
 } from './abi/generated.js';
 import { TypedMap } from './typed-map.js';
 
@@ -41,6 +42,7 @@ export interface DatapathMaps extends Disposable {
   readonly fragments: TypedMap<number, FragmentTable>;
   readonly metrics: TypedMap<MetricKey, MetricValue>;
   readonly sweep: TypedMap<number, ConntrackSweep>;
+  readonly uplink: TypedMap<number, Uplink>;
   readonly eventLoss: TypedMap<number, bigint>;
   /** The ring buffer; it has no entries. */
   readonly events: BpfMap;
@@ -73,6 +75,7 @@ export function openMaps(directory: string): DatapathMaps {
       fragments: typed('qn_fragments', u32, FragmentTable),
       metrics: typed('qn_metrics', MetricKey, MetricValue),
       sweep: typed('qn_sweep', u32, ConntrackSweep),
+      uplink: typed('qn_uplink', u32, Uplink),
       eventLoss: typed('qn_event_loss', u32, u64),
       events: open('qn_events'),
       [Symbol.dispose]: close,

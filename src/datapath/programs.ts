@@ -16,7 +16,7 @@ import { requirePrivate } from './private-directory.js';
 
 /** Where the build puts the object files. */
 const OBJECTS = new URL('../../bpf/build/', import.meta.url);
-const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
+const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'conntrack_sweep'] as const;
 /** Attached by TCX links alone: a filter on an interface of the container is the container's to remove. */
 const TCX_PROGRAMS = ['leave_container'] as const;
 type ProgramName = (typeof PROGRAMS | typeof TCX_PROGRAMS)[number];
@@ -31,6 +31,7 @@ export interface Programs extends Disposable {
   readonly toContainer: BpfProgram;
   /** Undefined: the kernel has no TCX links. */
   readonly leaveContainer: BpfProgram | undefined;
+  readonly fromUplink: BpfProgram;
   readonly conntrackSweep: BpfProgram;
   readonly maps: DatapathMaps;
   /** Sizes that a setting asks for and that a map from before does not have; in force after a restart of the node. */
@@ -95,6 +96,7 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
       fromContainer: required(loaded, 'from_container'),
       toContainer: required(loaded, 'to_container'),
       leaveContainer: loaded.get('leave_container'),
+      fromUplink: required(loaded, 'from_uplink'),
       conntrackSweep: required(loaded, 'conntrack_sweep'),
       maps,
       deferredSizes,
@@ -184,13 +186,14 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_endpoints', settings.endpoints_max],
     ['qn_addresses', settings.endpoints_max * 2], // an IPv4 and an IPv6 address each
     ['qn_flow_counts', settings.endpoints_max],
-    ['qn_fragments', settings.endpoints_max],
+    ['qn_fragments', settings.endpoints_max + 1], // the uplink's
     ['qn_prefixes', settings.prefixes_max],
     ['qn_policy', settings.policy_max],
     ['qn_policy_cidrs', settings.policy_cidrs_max + SPARE_RANGES],
     ['qn_named_ports', settings.port_names_max],
     ['qn_policy_subjects', settings.subjects_max],
     ['qn_conntrack', settings.conntrack_max],
+    ['qn_nat', settings.conntrack_max],
     ['qn_events', settings.events_buffer_bytes],
   ]);
 }

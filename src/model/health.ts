@@ -1,5 +1,7 @@
 /** Answers of GET /healthz and GET /readyz. */
 import { z } from 'zod';
+import { ipv4Address, ipv6Address } from './address.js';
+import { interfaceName } from './names.js';
 
 export const health = z
   .strictObject({
@@ -11,6 +13,15 @@ export type Health = z.infer<typeof health>;
 
 /** What must hold before the daemon may serve. */
 export const READINESS = ['programs', 'store', 'sync'] as const;
+
+/** The interface to the outside; without a name there is none, and the message says why. */
+export const uplinkState = z.strictObject({
+  interface: interfaceName.optional().describe('Interface to the outside'),
+  ip_address: ipv4Address.optional().describe('IPv4 address that containers leave under'),
+  ip6_address: ipv6Address.optional().describe('IPv6 address that containers leave under'),
+  message: z.string().max(1024).optional().describe('Why there is none'),
+});
+export type UplinkState = z.infer<typeof uplinkState>;
 
 export const readiness = z
   .strictObject({
@@ -26,6 +37,7 @@ export const readiness = z
         }),
       )
       .max(READINESS.length),
+    uplink: uplinkState.optional().describe('How containers reach the outside; no condition of readiness'),
   })
   .meta({ id: 'Readiness' });
 export type Readiness = z.infer<typeof readiness>;

@@ -75,10 +75,16 @@ const mtu = z
   .max(65535)
   .describe("MTU of the containers' interfaces, bytes; at least 1280 with IPv6");
 
+const masquerade = z
+  .boolean()
+  .default(true)
+  .describe("Whether containers reach the outside under the node's address, by its uplink");
+
 const requestOptions = z.strictObject({
   mtu: mtu.optional(),
   multicast: z.boolean().default(false).describe('Whether containers may send multicast to each other'),
   broadcast: z.boolean().default(false).describe('Whether containers may send IPv4 broadcast to each other'),
+  masquerade,
 });
 
 const uniquePeers = z
@@ -175,7 +181,7 @@ export const network = z
     isolation_mode: isolationMode,
     peers: uniquePeers,
     options: z
-      .strictObject({ mtu: mtu.optional(), multicast: z.boolean(), broadcast: z.boolean() })
+      .strictObject({ mtu: mtu.optional(), multicast: z.boolean(), broadcast: z.boolean(), masquerade })
       .describe('Options of the driver'),
     labels,
     dns: dnsSettings.optional(),

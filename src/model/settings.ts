@@ -143,6 +143,8 @@ export const settingsSchema = z
     udp_replied_s: seconds('an answered UDP or SCTP flow is remembered', 180),
     icmp_s: seconds('an ICMP echo is remembered', 30),
     fragment_s: seconds('the fragments of a datagram may follow their first one', 15),
+    nat_port_min: integer('First port of the node that masqueraded flows may take', 61000, 1024, 65535),
+    nat_port_max: integer('Last port of the node that masqueraded flows may take', 65535, 1024, 65535),
     flows_per_endpoint: integer(
       'Connections that one endpoint may have open at once; 0: no limit',
       32768,
@@ -167,6 +169,14 @@ export const settingsSchema = z
     prefixes_max: integer('Address ranges of networks, and addresses of the node', 16384, 256, 1048576),
   })
   .check(({ value, issues }) => {
+    if (value.nat_port_min > value.nat_port_max) {
+      issues.push({
+        code: 'custom',
+        path: ['nat_port_max'],
+        message: 'must not be less than nat_port_min',
+        input: value,
+      });
+    }
     if (value.listen === value.grpc_listen && !/^none$|:0$/.test(value.listen)) {
       issues.push({
         code: 'custom',

@@ -87,8 +87,8 @@ export interface VethIndexes {
   peerIndex: number;
 }
 
-/** What a watch tells of: interfaces, or their addresses. */
-export type ChangeKind = 'link' | 'address';
+/** What a watch tells of: interfaces, their addresses, or routes. */
+export type ChangeKind = 'link' | 'address' | 'route';
 
 export interface SetLinkOptions {
   up?: boolean | undefined;

@@ -32,6 +32,7 @@ export { NetnsHandle, shareNetnsDirectory } from './netns-handle.js';
 const CHANGES: readonly (readonly [kind: ChangeKind, bit: number])[] = [
   ['link', 1],
   ['address', 2],
+  ['route', 4],
 ];
 
 /** Watches go on until they are closed, not until the garbage collector finds them. */

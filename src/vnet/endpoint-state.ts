@@ -30,6 +30,7 @@ export function endpointState(
     gatewayMac: gatewayMac(network.id),
     multicast: network.options.multicast,
     broadcast: network.options.broadcast,
+    masquerade: network.options.masquerade,
     namedPorts: namedPorts(reader, endpoint),
   };
 }

@@ -118,12 +118,12 @@ function takenWith({ index, address, prefixLength, family, broadcast }: AddressI
 function prefixesOf(network: Network): Prefix[] {
   return networkRanges(network).flatMap(({ cidr, gateway }) => [
     nodePrefix(single(gateway)),
-    { cidr, networkId: network.id },
+    { cidr, networkId: network.id, gateway },
   ]);
 }
 
 function nodePrefix(cidr: Cidr): Prefix {
-  return { cidr, networkId: undefined };
+  return { cidr, networkId: undefined, gateway: undefined };
 }
 
 function single(text: string): Cidr {

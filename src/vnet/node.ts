@@ -24,6 +24,7 @@ import { PolicySync } from './policy-sync.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Serial } from './serial.js';
 import type { Node } from './services.js';
+import { Uplink } from './uplink.js';
 
 /** How often pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
 const UPKEEP_INTERVAL_MS = 5_000;
@@ -54,6 +55,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly policy: PolicySync;
   private readonly prefixes: HostPrefixes;
   private readonly flows: FlowLog;
+  private readonly uplink: Uplink;
   private timer: NodeJS.Timeout | undefined;
   private isStarted = false;
   /** Opens when start() has ended; changes that are asked for before wait in line behind it. */
@@ -85,10 +87,17 @@ export class LocalNode implements Node, AsyncDisposable {
       onError('could not sweep the connection table'),
     );
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
+    this.uplink = new Uplink({
+      setting: options.settings.uplink,
+      host,
+      hook: datapath.uplink,
+      onChange: (state) => log.info(state, 'the way to the outside'),
+      onError: (error) => log.error({ err: error }, 'could not follow the uplink'),
+    });
     const isolating = isolatedBy(engine);
     this.flows = new FlowLog(store, isolating);
-    const { serial, identityUse, policy, prefixes } = this;
-    this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows });
+    const { serial, identityUse, policy, prefixes, uplink } = this;
+    this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows, uplink });
     this.networks = new Networks({ store, serial, host, prefixes, policy, files });
     this.endpoints = new Endpoints({
       store,
@@ -157,6 +166,8 @@ export class LocalNode implements Node, AsyncDisposable {
         () => this.serial.run(() => this.policy.judgeAgain()),
         (error) => log.error({ err: error }, 'could not follow the addresses of the node'),
       );
+      this.uplink.sync();
+      this.uplink.start();
       const report = await reconcile(parts, found);
       for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
       // Once more: bridges may have gone with their addresses, and the watch may tell of it late.
@@ -182,6 +193,7 @@ export class LocalNode implements Node, AsyncDisposable {
     await this.endpoints.idle();
     clearInterval(this.timer);
     await this.prefixes.stop();
+    this.uplink.stop();
     if (this.isStarted) await this.datapath[Symbol.asyncDispose]();
     else await this.datapath.abandon();
     this.host.close();
@@ -193,6 +205,7 @@ export class LocalNode implements Node, AsyncDisposable {
       const bare = await this.serial.run(async () => this.endpoints.reattach());
       if (bare.length > 0)
         log.error({ interfaces: bare }, 'pins were missing: the programs were attached again');
+      this.uplink.sync();
       await this.observation.collectRetired();
     } catch (error) {
       log.error({ err: error }, 'could not look after pins and counters');

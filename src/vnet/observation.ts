@@ -10,6 +10,7 @@ import { endpoints, identities } from '../store/tables.js';
 import type { FlowLog } from './flow-log.js';
 import type { IdentityUse } from './identities.js';
 import type { FlowEvent, Observation, TrafficSample } from './services.js';
+import type { Uplink } from './uplink.js';
 
 type Check = (typeof READINESS)[number];
 
@@ -21,7 +22,13 @@ export class NodeObservation implements Observation {
   private readonly gone = new Map<number, Endpoint>();
 
   constructor(
-    private readonly parts: { store: Store; datapath: Datapath; identityUse: IdentityUse; flows: FlowLog },
+    private readonly parts: {
+      store: Store;
+      datapath: Datapath;
+      identityUse: IdentityUse;
+      flows: FlowLog;
+      uplink: Pick<Uplink, 'state'>;
+    },
   ) {}
 
   /** From now on this condition holds. */
@@ -31,7 +38,8 @@ export class NodeObservation implements Observation {
 
   readiness(): Readiness {
     const checks = READINESS.map((name) => ({ name, ready: this.met.has(name) }));
-    return { ready: checks.every(({ ready }) => ready), checks };
+    const uplink = this.parts.uplink.state;
+    return { ready: checks.every(({ ready }) => ready), checks, ...(uplink === undefined ? {} : { uplink }) };
   }
 
   identities(): (Identity & { endpoints: number })[] {

@@ -9,6 +9,7 @@ import { fragmentRows } from './rows/fragments.js';
 import { icmpRows } from './rows/icmp.js';
 import { ipRows } from './rows/ip.js';
 import { ipHeaderRows } from './rows/ip-headers.js';
+import { masqueradeRows, onePortRows } from './rows/masquerade.js';
 import { transportRows } from './rows/transport.js';
 
 const TABLES: Record<string, Row[]> = {
@@ -19,6 +20,7 @@ const TABLES: Record<string, Row[]> = {
   fragmentRows,
   icmpRows,
   flowRows,
+  masqueradeRows,
 };
 
 /** Reasons that no packet can bring about from outside, and why. */
@@ -51,20 +53,25 @@ describe('every value', () => {
   });
 });
 
-describe('tightRows', () => {
+const ONE_PORT = { settings: { nat_port_min: 61000, nat_port_max: 61000, events_burst: 1_000_000 } };
+
+describe.each([
+  ['tightRows', TIGHT, tightRows],
+  ['onePortRows', ONE_PORT, onePortRows],
+] as const)('%s', (_name, options, rows) => {
   let s: Scenario;
   beforeAll(async () => {
-    s = new Scenario(await Programs.load(TIGHT));
+    s = new Scenario(await Programs.load(options));
   });
   afterAll(() => s?.programs.close());
   beforeEach(() => s.reset());
 
-  it.each(tightRows)('$name', async (row) => {
+  it.each([...rows])('$name', async (row) => {
     await checkRow(s, row);
   });
 });
 
-const rows = [...Object.values({ ...TABLES, ...exhaustiveRows }).flat(), ...tightRows];
+const rows = [...Object.values({ ...TABLES, ...exhaustiveRows }).flat(), ...tightRows, ...onePortRows];
 
 it('every reason for a drop is provoked by a row, or is listed as one that cannot be', () => {
   const seen = provoked(rows);

@@ -34,6 +34,22 @@ describe('watch', () => {
     await vi.waitFor(() => expect(seen).toContain('link'));
   });
 
+  it('tells of routes of both families', async () => {
+    const seen: string[] = [];
+    rtnl.createBridge({ name: 'br0' });
+    const index = rtnl.link('br0')?.index ?? 0;
+    rtnl.setLink('br0', { up: true });
+    using _ = rtnl.watch(['route'], (kind) => seen.push(kind));
+    for (const destination of ['10.9.0.0/16', 'fd09::/64']) {
+      rtnl.addRoute({ destination, index });
+      await vi.waitFor(() => expect(seen).toContain('route'));
+      seen.length = 0;
+      rtnl.deleteRoute({ destination, index });
+      await vi.waitFor(() => expect(seen).toContain('route'));
+      seen.length = 0;
+    }
+  });
+
   it('tells of the kinds that were asked for alone', async () => {
     const seen: string[] = [];
     using _ = rtnl.watch(['address'], (kind) => seen.push(kind));

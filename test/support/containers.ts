@@ -30,6 +30,8 @@ export interface DialOptions {
   expected?: Verdict;
   /** How much is sent and has to come back. */
   bytes?: number;
+  /** Port that is dialled from; the kernel chooses one otherwise. */
+  from?: number;
 }
 
 function patience(expected: Verdict | undefined): number {
@@ -60,6 +62,7 @@ export class Host implements Disposable {
     const port = options.port ?? (protocol === 'tcp' ? TCP_PORT : UDP_PORT);
     const address = typeof to === 'string' ? to : to.address(options.family ?? 4);
     const args = ['dial', protocol, address, String(port), String(patience(expected)), String(bytes)];
+    if (options.from !== undefined) args.push(String(options.from));
     return (await this.netns.exec(trafficProgram('sockets'), args)).stdout.trim();
   }
 

@@ -31,9 +31,11 @@ import { Packet } from './packet.js';
 import { TypedMap } from './typed-map.js';
 
 export const OBJECT_FOLDER = fileURLToPath(new URL('../../bpf/build/', import.meta.url));
-export const PROGRAMS = ['from_container', 'to_container', 'conntrack_sweep'] as const;
+export const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'conntrack_sweep'] as const;
 /** For kernels with TCX links. */
 export const TCX_PROGRAMS = ['leave_container'] as const;
+/** Those that packets pass. */
+export type TestedProgram = 'from_container' | 'to_container' | 'from_uplink';
 export type ProgramName = (typeof PROGRAMS)[number];
 export type MapName = keyof typeof MAPS;
 export type SettingName = keyof typeof CONFIG;
@@ -73,6 +75,8 @@ export class Programs implements Disposable {
   readonly fragments;
   readonly flowCounts;
   readonly eventLimits;
+  readonly nat;
+  readonly uplink;
   /** Of the devices in the namespace. */
   readonly ifindexes: readonly number[];
   readonly #namespace: NetnsHandle;
@@ -108,6 +112,8 @@ export class Programs implements Disposable {
     this.fragments = new TypedMap(this.map('qn_fragments'), MAPS.qn_fragments);
     this.flowCounts = new TypedMap(this.map('qn_flow_counts'), MAPS.qn_flow_counts);
     this.eventLimits = new TypedMap(this.map('qn_event_limits'), MAPS.qn_event_limits);
+    this.nat = new TypedMap(this.map('qn_nat'), MAPS.qn_nat);
+    this.uplink = new TypedMap(this.map('qn_uplink'), MAPS.qn_uplink);
   }
 
   static async load({ settings = {}, maxEntries = {}, devices = 5 }: LoadOptions = {}): Promise<Programs> {
@@ -152,11 +158,7 @@ export class Programs implements Disposable {
   }
 
   /** Sends one frame through a program. It must be counted exactly once, which is not for tests to repeat. */
-  run(
-    program: 'from_container' | 'to_container' | BpfProgram,
-    frame: Packet | Uint8Array,
-    passage: Passage,
-  ): Outcome {
+  run(program: TestedProgram | BpfProgram, frame: Packet | Uint8Array, passage: Passage): Outcome {
     this.forget();
     const { verdict, frame: left } = this.pass(program, frame, passage);
     const counted = this.metrics();
@@ -171,7 +173,7 @@ export class Programs implements Disposable {
 
   /** The same without a look at the counters. */
   pass(
-    program: 'from_container' | 'to_container' | BpfProgram,
+    program: TestedProgram | BpfProgram,
     frame: Packet | Uint8Array,
     { ifindex, ingressIfindex = 0, mark = 0 }: Passage,
   ): Pick<Outcome, 'verdict' | 'frame'> {
@@ -193,11 +195,7 @@ export class Programs implements Disposable {
   }
 
   /** Sends one frame of many. */
-  runUncounted(
-    program: 'from_container' | 'to_container' | BpfProgram,
-    data: Uint8Array,
-    context: Uint8Array,
-  ): TestRunResult {
+  runUncounted(program: TestedProgram | BpfProgram, data: Uint8Array, context: Uint8Array): TestRunResult {
     const tested = typeof program === 'string' ? this.program(program) : program;
     return this.inside(() => tested.testRun({ data, context }));
   }

@@ -2,7 +2,7 @@
  * Who exists when the programs run: two networks with endpoints, the node's own addresses, and rules. A test says
  * only what differs.
  */
-import { type Endpoint, PrefixKind } from '../../src/datapath/abi/generated.js';
+import { type Endpoint, EndpointFlags, PrefixKind } from '../../src/datapath/abi/generated.js';
 import type { Outcome } from './outcome.js';
 import { addressBytes, macBytes, mappedAddress, type Packet, packet } from './packet.js';
 import type { Programs } from './programs.js';
@@ -54,6 +54,8 @@ export type Rule = Omit<MapRule, 'subject' | 'peer'> & {
   peer?: TestEndpoint | number;
 };
 
+const NO_ADDRESS = new Uint8Array(16);
+
 /** Blue: a, b; red: c; and `spare` devices without an endpoint. */
 export class Scenario {
   readonly programs: Programs;
@@ -87,11 +89,13 @@ export class Scenario {
       programs.fragments,
       programs.flowCounts,
       programs.eventLimits,
+      programs.nat,
     ]) {
       map.clear();
     }
     programs.forget();
     programs.control.set(0, { policyEpoch: 2 });
+    this.uplink({});
     this.prefix('10.7.0.0', PREFIX_LENGTH[4], PrefixKind.NETWORK, NETWORK.BLUE);
     this.prefix('fd00:7::', PREFIX_LENGTH[6], PrefixKind.NETWORK, NETWORK.BLUE);
     this.prefix('10.8.0.0', PREFIX_LENGTH[4], PrefixKind.NETWORK, NETWORK.RED);
@@ -106,8 +110,33 @@ export class Scenario {
   }
 
   prefix(address: string, length: number, kind: number, networkId: number): void {
-    const prefixLength = address.includes(':') ? length : 96 + length;
-    this.programs.prefixes.set({ prefixLength, address: mappedAddress(address) }, { kind, networkId });
+    const family = address.includes(':') ? 6 : 4;
+    const prefixLength = family === 6 ? length : 96 + length;
+    const gateway =
+      kind === PrefixKind.NETWORK
+        ? mappedAddress(`${GATEWAY[family].replace('7', `${networkId}`)}`)
+        : NO_ADDRESS;
+    this.programs.prefixes.set(
+      { prefixLength, address: mappedAddress(address) },
+      { kind, networkId, gateway },
+    );
+  }
+
+  /** The node's way out and its addresses there; without an interface there is none. */
+  uplink({ ifindex = 0, ip4, ip6 }: { ifindex?: number; ip4?: string; ip6?: string }): void {
+    const bytes = (address?: string) => (address === undefined ? NO_ADDRESS : mappedAddress(address));
+    this.programs.uplink.set(0, { version: 1, ifindex, ip4: bytes(ip4), ip6: bytes(ip6), versionEnd: 1 });
+  }
+
+  /** The node has an uplink, by which the endpoints reach the world under its address NODE. */
+  masquerade(...endpoints: TestEndpoint[]): void {
+    this.uplink({ ifindex: this.outside, ip4: NODE[4], ip6: NODE[6] });
+    for (const endpoint of endpoints) this.add({ ...endpoint, flags: EndpointFlags.MASQUERADE });
+  }
+
+  /** A real device in the place of the uplink. */
+  get outside(): number {
+    return this.spare[0] ?? 0;
   }
 
   add(endpoint: TestEndpoint): void {
@@ -192,6 +221,11 @@ export class Scenario {
   /** What a container sends. */
   send(from: TestEndpoint, frame: Packet | Uint8Array): Outcome {
     return this.programs.run('from_container', frame, { ifindex: from.ifindex });
+  }
+
+  /** What comes in by the uplink and belongs to a container. */
+  answer(frame: Packet | Uint8Array): Outcome {
+    return this.programs.run('from_uplink', frame, { ifindex: this.outside });
   }
 
   /** What reaches a container through the host's stack; from the host itself unless an interface is named. */

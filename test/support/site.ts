@@ -8,7 +8,7 @@ import { policyRef } from '../../src/model/policy.js';
 import { Container, Host, TCP_PORT, UDP_PORT } from './containers.js';
 import { Daemon, type DaemonOptions } from './daemon.js';
 import { kernelState, type NodeState, nodeState } from './node-state.js';
-import { Outside } from './outside.js';
+import { Outside, type OutsideOptions } from './outside.js';
 import type { NetworkInput } from './rest.js';
 
 const SETTLE_MS = 10_000;
@@ -42,12 +42,21 @@ export class Site {
     return this.daemon.rest;
   }
 
-  /** A network of both families, in a range of its own: 10.60.N.0/24 and fd00:60:N::/64. */
+  /**
+   * A network of both families, in a range of its own: 10.60.N.0/24 and fd00:60:N::/64. The outside has routes to it,
+   * and nothing is masqueraded unless the options say so.
+   */
   network(name: string, options: Partial<NetworkInput> = {}): Promise<Network> {
     this.#networks += 1;
     const cidr = `10.60.${this.#networks}.0/24`;
     const cidr6 = `fd00:60:${this.#networks}::/64`;
-    return this.rest.createNetwork({ name, cidr, cidr6, ...options });
+    return this.rest.createNetwork({
+      name,
+      cidr,
+      cidr6,
+      ...options,
+      options: { masquerade: false, ...options.options },
+    });
   }
 
   /** A container that is not connected yet. */
@@ -67,9 +76,9 @@ export class Site {
     return container;
   }
 
-  /** Somebody beyond the node, with routes to every network; serves an echo. */
-  async outside(): Promise<Outside> {
-    this.#outside = new Outside(this.daemon.netns);
+  /** Somebody beyond the node; serves an echo. */
+  async outside(options?: OutsideOptions): Promise<Outside> {
+    this.#outside = new Outside(this.daemon.netns, options);
     await this.#outside.serve(`tcp:${TCP_PORT}`, `udp:${UDP_PORT}`);
     return this.#outside;
   }

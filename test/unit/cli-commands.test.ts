@@ -51,6 +51,13 @@ describe('network', () => {
     });
   });
 
+  it('create turns off what is on unless it is said otherwise', async () => {
+    await ctl('network', 'create', 'front', '--cidr', '10.1.0.0/16');
+    await ctl('network', 'create', 'back', '--cidr', '10.2.0.0/16', '--no-masquerade');
+    const masquerades = ['front', 'back'].map((name) => api.node.networks.get(name).options.masquerade);
+    expect(masquerades).toEqual([true, false]);
+  });
+
   it('list is a table with aligned columns', async () => {
     await makeNetwork();
     const { out } = await ctl('network', 'list');
@@ -148,7 +155,7 @@ describe('status', () => {
   it('is the readiness of the daemon, and so is the exit code', async () => {
     const ready = await ctl('status');
     expect(ready.exit).toBe(0);
-    expect(ready.out).toContain(`quantum-api ${VERSION} is ready\n`);
+    expect(ready.out).toContain(`quantum-api ${VERSION} is ready, uplink none\n`);
     api.node.isReady = false;
     const starting = await ctl('status');
     expect(starting.exit).toBe(4);

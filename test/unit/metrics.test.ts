@@ -24,7 +24,7 @@ async function connectOne(containerId = 'web1') {
       driver: 'bridge',
       isolation_mode: 'full',
       peers: [],
-      options: { multicast: false, broadcast: false },
+      options: { multicast: false, broadcast: false, masquerade: true },
       labels: {},
     });
   }

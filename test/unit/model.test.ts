@@ -185,7 +185,7 @@ describe('a network', () => {
       driver: 'bridge',
       isolation_mode: 'full',
       peers: [],
-      options: { multicast: false, broadcast: false },
+      options: { multicast: false, broadcast: false, masquerade: true },
       labels: {},
     });
   });

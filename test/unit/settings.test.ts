@@ -223,6 +223,12 @@ describe('settings', () => {
     });
   });
 
+  it('refuse a range of ports that ends before it begins', () => {
+    const ports = (min: number, max: number) => ['--nat-port-min', `${min}`, '--nat-port-max', `${max}`];
+    expect(load({ argv: ports(62000, 62000) })).toMatchObject({ nat_port_min: 62000, nat_port_max: 62000 });
+    expect(() => load({ argv: ports(62001, 62000) })).toThrow(/nat_port_min/);
+  });
+
   it('are all in the help text, with flag, meaning and default', () => {
     const help = renderSettingsHelp();
     for (const { flag, text, fallback } of SETTINGS) {

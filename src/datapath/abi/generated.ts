@@ -25,6 +25,7 @@ export type Identity = (typeof Identity)[keyof typeof Identity];
 export const EndpointFlags = {
   ALLOW_MULTICAST: 1,
   ALLOW_BROADCAST: 2,
+  MASQUERADE: 4,
 } as const;
 export type EndpointFlags = (typeof EndpointFlags)[keyof typeof EndpointFlags];
 
@@ -153,7 +154,13 @@ export const DropReason = {
   MAP_CORRUPT: 39,
   CHECKSUM_OFFSET: 40,
   UNJUDGED: 41,
-  COUNT: 42,
+  NO_UPLINK: 42,
+  NO_UPLINK_ADDRESS: 43,
+  NAT_PORTS: 44,
+  NAT_PROTOCOL: 45,
+  HOP_LIMIT: 46,
+  TOO_BIG: 47,
+  COUNT: 48,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -275,20 +282,23 @@ export const PrefixKey: Codec<PrefixKey> = codec(
   }),
 );
 
-/** struct prefix_entry, 8 bytes. */
+/** struct prefix_entry, 24 bytes. */
 export interface PrefixEntry {
   kind: number; // __u32
   networkId: number; // __u32
+  gateway: Uint8Array; // struct ip_address
 }
 export const PrefixEntry: Codec<PrefixEntry> = codec(
-  8,
+  24,
   (view, at, value) => {
     u32.write(view, at, value.kind);
     u32.write(view, at + 4, value.networkId);
+    IpAddress.write(view, at + 8, value.gateway);
   },
   (view, at) => ({
     kind: u32.read(view, at),
     networkId: u32.read(view, at + 4),
+    gateway: IpAddress.read(view, at + 8),
   }),
 );
 
@@ -565,7 +575,7 @@ export const ConntrackKey: Codec<ConntrackKey> = codec(
   }),
 );
 
-/** struct conntrack_entry, 88 bytes. */
+/** struct conntrack_entry, 112 bytes. */
 export interface ConntrackEntry {
   key: ConntrackKey; // struct conntrack_key
   flags: number; // __u32
@@ -573,11 +583,13 @@ export interface ConntrackEntry {
   endpointId: [number, number]; // __u32[2]
   ifindex: [number, number]; // __u32[2]
   rule: [number, number]; // __u32[2]
+  natAddress: Uint8Array; // struct ip_address
+  natPort: number; // __be16
   epoch: number; // __u32
   nonce: number; // __u32
 }
 export const ConntrackEntry: Codec<ConntrackEntry> = codec(
-  88,
+  112,
   (view, at, value) => {
     ConntrackKey.write(view, at, value.key);
     u32.write(view, at + 44, value.flags);
@@ -585,8 +597,10 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
     u32x2.write(view, at + 56, value.endpointId);
     u32x2.write(view, at + 64, value.ifindex);
     u32x2.write(view, at + 72, value.rule);
-    u32.write(view, at + 80, value.epoch);
-    u32.write(view, at + 84, value.nonce);
+    IpAddress.write(view, at + 80, value.natAddress);
+    be16.write(view, at + 96, value.natPort);
+    u32.write(view, at + 104, value.epoch);
+    u32.write(view, at + 108, value.nonce);
   },
   (view, at) => ({
     key: ConntrackKey.read(view, at),
@@ -595,8 +609,10 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
     endpointId: u32x2.read(view, at + 56),
     ifindex: u32x2.read(view, at + 64),
     rule: u32x2.read(view, at + 72),
-    epoch: u32.read(view, at + 80),
-    nonce: u32.read(view, at + 84),
+    natAddress: IpAddress.read(view, at + 80),
+    natPort: be16.read(view, at + 96),
+    epoch: u32.read(view, at + 104),
+    nonce: u32.read(view, at + 108),
   }),
 );
 
@@ -691,6 +707,78 @@ export const ConntrackSweep: Codec<ConntrackSweep> = codec(
     scanned: u32.read(view, at),
     expired: u32.read(view, at + 4),
     cut: u32.read(view, at + 8),
+  }),
+);
+
+/** struct nat_key, 40 bytes. */
+export interface NatKey {
+  remote: Uint8Array; // struct ip_address
+  local: Uint8Array; // struct ip_address
+  remotePort: number; // __be16
+  localPort: number; // __be16
+  protocol: number; // __u8
+}
+export const NatKey: Codec<NatKey> = codec(
+  40,
+  (view, at, value) => {
+    IpAddress.write(view, at, value.remote);
+    IpAddress.write(view, at + 16, value.local);
+    be16.write(view, at + 32, value.remotePort);
+    be16.write(view, at + 34, value.localPort);
+    u8.write(view, at + 36, value.protocol);
+  },
+  (view, at) => ({
+    remote: IpAddress.read(view, at),
+    local: IpAddress.read(view, at + 16),
+    remotePort: be16.read(view, at + 32),
+    localPort: be16.read(view, at + 34),
+    protocol: u8.read(view, at + 36),
+  }),
+);
+
+/** struct nat_alias, 88 bytes. */
+export interface NatAlias {
+  key: NatKey; // struct nat_key
+  flow: ConntrackKey; // struct conntrack_key
+  nonce: number; // __u32
+}
+export const NatAlias: Codec<NatAlias> = codec(
+  88,
+  (view, at, value) => {
+    NatKey.write(view, at, value.key);
+    ConntrackKey.write(view, at + 40, value.flow);
+    u32.write(view, at + 84, value.nonce);
+  },
+  (view, at) => ({
+    key: NatKey.read(view, at),
+    flow: ConntrackKey.read(view, at + 40),
+    nonce: u32.read(view, at + 84),
+  }),
+);
+
+/** struct uplink, 44 bytes. */
+export interface Uplink {
+  version: number; // __u32
+  ifindex: number; // __u32
+  ip4: Uint8Array; // struct ip_address
+  ip6: Uint8Array; // struct ip_address
+  versionEnd: number; // __u32
+}
+export const Uplink: Codec<Uplink> = codec(
+  44,
+  (view, at, value) => {
+    u32.write(view, at, value.version);
+    u32.write(view, at + 4, value.ifindex);
+    IpAddress.write(view, at + 8, value.ip4);
+    IpAddress.write(view, at + 24, value.ip6);
+    u32.write(view, at + 40, value.versionEnd);
+  },
+  (view, at) => ({
+    version: u32.read(view, at),
+    ifindex: u32.read(view, at + 4),
+    ip4: IpAddress.read(view, at + 8),
+    ip6: IpAddress.read(view, at + 24),
+    versionEnd: u32.read(view, at + 40),
   }),
 );
 
@@ -934,6 +1022,12 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 39, name: 'MAP_CORRUPT', text: 'a map that must have an entry has none' },
   { value: 40, name: 'CHECKSUM_OFFSET', text: 'the sender wants a checksum written where none belongs' },
   { value: 41, name: 'UNJUDGED', text: 'a frame marked so that it would have passed the programs by' },
+  { value: 42, name: 'NO_UPLINK', text: 'the packet is to be masqueraded and the node has no uplink' },
+  { value: 43, name: 'NO_UPLINK_ADDRESS', text: 'the packet is to be masqueraded and the uplink has no address of its family' },
+  { value: 44, name: 'NAT_PORTS', text: 'no port of the uplink\'s address is free towards this destination' },
+  { value: 45, name: 'NAT_PROTOCOL', text: 'a protocol that is not masqueraded: SCTP' },
+  { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; a container is told' },
+  { value: 47, name: 'TOO_BIG', text: 'larger than the uplink carries; the sender is told' },
 ];
 
 /** Every map, by name. */
@@ -968,7 +1062,7 @@ export const MAPS = {
     typeName: 'lpm_trie',
     perCpu: false,
     keySize: 20,
-    valueSize: 8,
+    valueSize: 24,
     maxEntries: 16384,
     flags: 1,
     key: PrefixKey,
@@ -1040,11 +1134,35 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 44,
-    valueSize: 88,
+    valueSize: 112,
     maxEntries: 262144,
     flags: 1,
     key: ConntrackKey,
     value: ConntrackEntry,
+  },
+  qn_nat: {
+    name: 'qn_nat',
+    type: 1,
+    typeName: 'hash',
+    perCpu: false,
+    keySize: 40,
+    valueSize: 88,
+    maxEntries: 262144,
+    flags: 1,
+    key: NatKey,
+    value: NatAlias,
+  },
+  qn_uplink: {
+    name: 'qn_uplink',
+    type: 2,
+    typeName: 'array',
+    perCpu: false,
+    keySize: 4,
+    valueSize: 44,
+    maxEntries: 1,
+    flags: 0,
+    key: u32,
+    value: Uplink,
   },
   qn_sweep: {
     name: 'qn_sweep',
@@ -1222,6 +1340,22 @@ export const CONFIG = {
     type: 'u32',
     default: 500,
     doc: 'events an endpoint may cause at once',
+    codec: u32,
+  },
+  nat_port_min: {
+    name: 'nat_port_min',
+    variable: 'config_nat_port_min',
+    type: 'u32',
+    default: 61000,
+    doc: 'first port of the node that masqueraded flows may take',
+    codec: u32,
+  },
+  nat_port_max: {
+    name: 'nat_port_max',
+    variable: 'config_nat_port_max',
+    type: 'u32',
+    default: 65535,
+    doc: 'last port of the node that masqueraded flows may take',
     codec: u32,
   },
   explain: {

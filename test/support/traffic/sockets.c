@@ -13,7 +13,8 @@
 
 static const char USAGE[] =
     "sockets serve tcp:PORT|udp:PORT...                 echo, both families; prints `ready`\n"
-    "sockets dial tcp|udp ADDRESS PORT TIMEOUT_MS BYTES sends BYTES, prints open (echoed), refused,\n"
+    "sockets dial tcp|udp ADDRESS PORT TIMEOUT_MS BYTES [SOURCE_PORT] sends BYTES, prints open (echoed), "
+    "refused,\n"
     "                                                   blocked (nothing came back) or the error\n"
     "sockets pipe ADDRESS PORT                          TCP to and from standard input and output\n";
 
@@ -143,7 +144,7 @@ static const char *exchange(int fd, bool tcp, int timeout_ms, size_t size)
 }
 
 static const char *dial(const char *protocol, const char *address, const char *port, int timeout_ms,
-			size_t size)
+			size_t size, const char *from)
 {
 	struct place place = place_of(address, port);
 	bool tcp = !strcmp(protocol, "tcp");
@@ -153,6 +154,12 @@ static const char *dial(const char *protocol, const char *address, const char *p
 
 	if (fd < 0)
 		fail("socket");
+	if (from) {
+		struct place own = place_of(place.address.ss_family == AF_INET ? "0.0.0.0" : "::", from);
+
+		if (bind(fd, (struct sockaddr *)&own.address, own.length))
+			fail("bind");
+	}
 	if (connect(fd, (struct sockaddr *)&place.address, place.length) && errno != EINPROGRESS)
 		return name_of(errno);
 	if (tcp) {
@@ -203,8 +210,9 @@ int main(int argc, char **argv)
 
 	if (!strcmp(verb, "serve") && argc > 2)
 		return serve(argc - 2, argv + 2);
-	if (!strcmp(verb, "dial") && argc == 7) {
-		say(dial(argv[2], argv[3], argv[4], atoi(argv[5]), (size_t)atoi(argv[6])));
+	if (!strcmp(verb, "dial") && (argc == 7 || argc == 8)) {
+		say(dial(argv[2], argv[3], argv[4], atoi(argv[5]), (size_t)atoi(argv[6]),
+			 argc == 8 ? argv[7] : NULL));
 		return 0;
 	}
 	if (!strcmp(verb, "pipe") && argc == 4)

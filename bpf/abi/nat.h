@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Flows that leave the node under an address of its own. */
+#pragma once
+
+#include "conntrack.h"
+#include "types.h"
+
+/* Key of qn_nat: a translated flow as the uplink carries it. */
+struct nat_key {
+	struct ip_address remote;
+	struct ip_address local; /* the node's address */
+	__be16 remote_port;	 /* as in struct conntrack_key */
+	__be16 local_port;	 /* in place of the container's port, or of its ICMP identifier */
+	__u8 protocol;		 /* IPPROTO_* */
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct nat_key) == 40, "layout of nat_key");
+
+/*
+ * Value of qn_nat: the alias of a flow. It counts only while the flow's record is there and has that nonce.
+ * Key and nonce tell whose alias was read, as in struct conntrack_entry.
+ */
+struct nat_alias {
+	struct nat_key key;
+	struct conntrack_key flow; /* key of the record */
+	__u32 nonce;		   /* of the record; 0: being removed, and nobody's */
+};
+_Static_assert(sizeof(struct nat_alias) == 88, "layout of nat_alias");
+
+/*
+ * The one value of qn_uplink. The daemon may replace it while a program reads: it is written front to back,
+ * so whoever reads version_end first, and finds the same in version afterwards, has read one version.
+ */
+struct uplink {
+	__u32 version;
+	__u32 ifindex;	       /* 0: the node has no uplink */
+	struct ip_address ip4; /* mapped form; zero: it has no IPv4 address */
+	struct ip_address ip6;
+	__u32 version_end;
+};
+_Static_assert(sizeof(struct uplink) == 44, "layout of uplink");

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The second name of a translated flow: what the uplink calls it. A record that is translated has its alias
+ * from when it can be found until it is gone, so there is never half a translation:
+ *  - It is claimed while the record has no nonce yet (conntrack_create()), and let go after the record is
+ *    deleted (conntrack_remove()).
+ *  - Of all who want to remove it one does so: whoever takes its nonce away. Nobody replaces one.
+ * What could not be removed, because its table was locked by what a program interrupted, is dead: no record
+ * has its nonce. conntrack_sweep collects it. Drops new flows when no port is free.
+ */
+#pragma once
+
+#include <linux/errno.h>
+
+#include "../maps/maps.h"
+#include "config.h"
+#include "packet.h"
+#include "passage.h"
+
+/* Ports that are tried, at random: of a range that is 90 % taken, one in a thousand flows finds none. */
+#define NAT_TRIES 64
+
+static __always_inline bool nat_key_equal(const struct nat_key *a, const struct nat_key *b)
+{
+	return address_equal(&a->remote, &b->remote) && address_equal(&a->local, &b->local) &&
+	       a->remote_port == b->remote_port && a->local_port == b->local_port &&
+	       a->protocol == b->protocol;
+}
+
+/* What the uplink calls a flow; only its opener is ever translated. */
+static __always_inline void nat_key_of(const struct conntrack_key *flow, const struct conntrack_entry *record,
+				       struct nat_key *key)
+{
+	bool from_b = record->flags & CONNTRACK_OPENER_IS_B;
+
+	key->remote = from_b ? flow->address_a : flow->address_b;
+	key->remote_port = from_b ? flow->port_a : flow->port_b;
+	key->local = record->nat_address;
+	key->local_port = record->nat_port;
+	key->protocol = flow->protocol;
+	__builtin_memset(key->pad, 0, sizeof(key->pad));
+}
+
+/* Copies an alias out of its place, as conntrack_copy() does a record. False: it is no alias of this key. */
+static __always_inline bool nat_copy(const struct nat_alias *place, const struct nat_key *key,
+				     struct nat_alias *alias)
+{
+	const volatile __u32 *nonce = &place->nonce;
+	__u32 before = *nonce;
+	bool own;
+
+	barrier();
+	*alias = *place;
+	own = nat_key_equal(&alias->key, key);
+	barrier();
+	return own && before && *nonce == before && alias->nonce == before;
+}
+
+/* Removes the alias that has this nonce, unless somebody else does. */
+static __always_inline void nat_release(struct nat_alias *place, const struct nat_key *key, __u32 nonce)
+{
+	long error;
+
+	if (__sync_val_compare_and_swap(&place->nonce, nonce, 0) != nonce)
+		return;
+	error = bpf_map_delete_elem(&qn_nat, key);
+	if (error && error != -ENOENT)
+		__sync_val_compare_and_swap(&place->nonce, 0, nonce);
+}
+
+/* Removes the alias of a record that is gone. A function of its own, for its stack. */
+static __attribute__((noinline)) int nat_release_of(const struct conntrack_key *flow,
+						    const struct conntrack_entry *record)
+{
+	struct nat_alias *place;
+	struct nat_key key;
+
+	nat_key_of(flow, record, &key);
+	place = bpf_map_lookup_elem(&qn_nat, &key);
+	if (place && nat_key_equal(&place->key, &key))
+		nat_release(place, &key, record->nonce);
+	return 0;
+}
+
+/*
+ * Has the node a socket that answers the remote end by this port? Then the port is the node's own. Echoes
+ * have no such socket to ask for.
+ */
+static __always_inline bool nat_port_is_host(struct __sk_buff *skb, const struct nat_key *key)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	__u32 length;
+
+	if (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP)
+		return false;
+	if (address_is_ip4_mapped(&key->local)) {
+		length = sizeof(tuple.ipv4);
+		tuple.ipv4.saddr = key->remote.word[3];
+		tuple.ipv4.daddr = key->local.word[3];
+		tuple.ipv4.sport = key->remote_port;
+		tuple.ipv4.dport = key->local_port;
+	} else {
+		length = sizeof(tuple.ipv6);
+		__builtin_memcpy(tuple.ipv6.saddr, &key->remote, sizeof(key->remote));
+		__builtin_memcpy(tuple.ipv6.daddr, &key->local, sizeof(key->local));
+		tuple.ipv6.sport = key->remote_port;
+		tuple.ipv6.dport = key->local_port;
+	}
+	if (key->protocol == IPPROTO_TCP)
+		socket = bpf_skc_lookup_tcp(skb, &tuple, length, BPF_F_CURRENT_NETNS, 0);
+	else
+		socket = bpf_sk_lookup_udp(skb, &tuple, length, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}
+
+/*
+ * Takes a port of passage->record's nat_address for the flow, and puts it there. Random, so that nobody
+ * outside can tell it from the ports before.
+ */
+static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct passage *passage)
+{
+	struct conntrack_entry *record = &passage->record;
+	struct nat_alias *alias = &passage->alias;
+	__u32 size = config_nat_port_max - config_nat_port_min + 1;
+	long error;
+
+	if (!size || config_nat_port_max < config_nat_port_min)
+		return DROP_NAT_PORTS;
+	nat_key_of(&passage->flow.key, record, &alias->key);
+	alias->flow = passage->flow.key;
+	alias->nonce = record->nonce;
+	for (int i = 0; i < NAT_TRIES; i++) {
+		__u32 port = config_nat_port_min + bpf_get_prandom_u32() % size;
+
+		alias->key.local_port = bpf_htons((__u16)port);
+		if (nat_port_is_host(skb, &alias->key))
+			continue;
+		error = bpf_map_update_elem(&qn_nat, &alias->key, alias, BPF_NOEXIST);
+		if (!error) {
+			record->nat_port = alias->key.local_port;
+			return DROP_NONE;
+		}
+		if (error != -EEXIST)
+			return DROP_CONNTRACK_FULL;
+	}
+	return DROP_NAT_PORTS;
+}

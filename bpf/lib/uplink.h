@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* The node's interface to the outside, as the daemon says. Drops what needs one where there is none. */
+#pragma once
+
+#include "../maps/maps.h"
+#include "packet.h"
+
+/* 0: there is none. */
+static __always_inline __u32 uplink_ifindex(void)
+{
+	struct uplink *uplink;
+	__u32 zero = 0;
+
+	uplink = bpf_map_lookup_elem(&qn_uplink, &zero);
+	return uplink ? *(const volatile __u32 *)&uplink->ifindex : 0;
+}
+
+/* The address that flows of the packet's family leave under. */
+static __always_inline enum drop_reason uplink_address(const struct packet *packet,
+						       struct ip_address *address)
+{
+	const volatile __u32 *version;
+	struct uplink *uplink;
+	__u32 zero = 0, end;
+
+	/* Its ports lie under a CRC of the whole packet (RFC 9260 §6.8), which no helper sets right. */
+	if (packet->protocol == IPPROTO_SCTP)
+		return DROP_NAT_PROTOCOL;
+	uplink = bpf_map_lookup_elem(&qn_uplink, &zero);
+	if (!uplink)
+		return DROP_MAP_CORRUPT;
+	end = *(const volatile __u32 *)&uplink->version_end;
+	barrier();
+	*address = packet->family == 4 ? uplink->ip4 : uplink->ip6;
+	if (!uplink->ifindex)
+		return DROP_NO_UPLINK;
+	barrier();
+	version = &uplink->version;
+	/* Being changed at this moment: there is none yet. */
+	return *version != end || address_is_zero(address) ? DROP_NO_UPLINK_ADDRESS : DROP_NONE;
+}

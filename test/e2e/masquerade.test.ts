@@ -1,0 +1,122 @@
+/** Containers reach the outside under the node's address, and the node itself notices nothing of it. */
+import { readFileSync } from 'node:fs';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type Container, FAMILIES, type Host, TCP_PORT, UDP_PORT, unlike } from '../support/containers.js';
+import type { Outside } from '../support/outside.js';
+import { addressBytes } from '../support/packet.js';
+import { useSite } from '../support/site.js';
+
+const site = useSite({ settings: { uplink: 'auto' } });
+
+let outside: Outside;
+let a: Container;
+let b: Container;
+
+const uplinkState = async () => (await site().rest.expect<{ uplink?: object }>('GET', '/readyz')).uplink;
+
+beforeEach(async () => {
+  outside = await site().outside({ isUplink: true });
+  await expect.poll(uplinkState).toEqual({
+    interface: 'uplink',
+    ip_address: outside.nodeAddress(4),
+    ip6_address: outside.nodeAddress(6),
+  });
+  await site().network('blue', { isolation_mode: 'none', options: { masquerade: true } });
+  [a, b] = [await site().container('a', 'blue'), await site().container('b', 'blue')];
+});
+
+describe.each(FAMILIES)('IPv%i:', (family) => {
+  it('TCP, UDP and echoes of two containers reach the outside, which sees the node alone', async () => {
+    const capture = await outside.capture();
+    expect(await unlike('open', family, [a, outside], [b, outside])).toEqual([]);
+    const received = (await capture.stop()).map(({ bytes }) => bytes.subarray(0, 54));
+    const seen = (address: string) =>
+      received.some((bytes) => bytes.includes(Buffer.from(addressBytes(address))));
+    expect([a.address(family), b.address(family)].filter(seen)).toEqual([]);
+    expect(seen(outside.nodeAddress(family))).toBe(true);
+    expect(forwarding()).toEqual(['0', '0']);
+  });
+
+  it('two containers with one source port to one place are two connections', async () => {
+    const dial = (from: Host) => from.dial(outside, { family, from: 40404 });
+    expect(await Promise.all([dial(a), dial(b)])).toEqual(['open', 'open']);
+  });
+
+  it("a connection goes on without a daemon, after the next one's start, and under its policy", async () => {
+    using stream = await a.stream(outside, family);
+    expect(await stream.echoes()).toBe(true);
+    await site().daemon.kill();
+    expect(await stream.echoes()).toBe(true);
+    expect(await unlike('open', family, [b, outside])).toEqual([]);
+    await site().daemon.start();
+    expect(await stream.echoes()).toBe(true);
+    expect(await unlike('open', family, [a, outside])).toEqual([]);
+
+    await site().rest.apply({ name: 'deny', spec: { podSelector: {}, policyTypes: ['Egress'], egress: [] } });
+    expect(await unlike('blocked', family, [a, outside], [b, outside])).toEqual([]);
+    expect(await stream.echoes(300)).toBe(false);
+    await site().rest.deletePolicy('deny');
+  });
+
+  it("the node's own connections to the same place go on, and so does who connects to the node", async () => {
+    await site().host.serve(`tcp:${TCP_PORT}`, `udp:${UDP_PORT}`);
+    using own = await site().host.stream(outside, family);
+    expect(await unlike('open', family, [a, outside], [site().host, outside])).toEqual([]);
+    expect(await unlike('open', family, [outside, outside.nodeAddress(family)])).toEqual([]);
+    expect(await own.echoes()).toBe(true);
+  });
+
+  it('a port where nobody listens is refused, as without translation', async () => {
+    expect(await a.dial(outside, { family, port: 81 })).toBe('refused');
+    expect(await a.dial(outside, { family, port: 81, protocol: 'udp' })).toBe('refused');
+  });
+
+  it('large transfers pass a narrow uplink, and larger datagrams find its size', async () => {
+    outside.narrow(1400);
+    using stream = await a.stream(outside, family);
+    expect(await stream.transfer(1 << 20)).toBe(true);
+    // The first is too large and is answered so; the next are cut by the sender.
+    await a.ping(outside, { family, bytes: 1440, expected: 'blocked' });
+    expect(await a.ping(outside, { family, bytes: 1440 })).toBe('open');
+    expect(await a.dial(outside, { family, protocol: 'udp', bytes: 1440 })).toBe('open');
+    expect(await site().packets({ container: a, reason: 'TOO_BIG' })).toBeGreaterThan(0);
+  });
+
+  it('the first hop that is traced is the gateway', async () => {
+    const text = await a.output('sh', '-c', `ping -n -c 1 -W 2 -t 1 ${outside.address(family)} || true`);
+    expect(text).toContain(a.gateway(family));
+    expect(text).toMatch(/[Tt]ime (to live )?exceeded/);
+  });
+});
+
+it('without an uplink the reason says so', async () => {
+  const { rtnl } = site().host.netns.net;
+  rtnl.deleteRoute({ destination: 'default4' });
+  rtnl.deleteRoute({ destination: 'default6' });
+  await expect.poll(uplinkState).toEqual({ message: 'the node has no default route' });
+  expect(await unlike('blocked', 4, [a, outside])).toEqual([]);
+  expect(await site().packets({ container: a, reason: 'NO_UPLINK' })).toBeGreaterThan(0);
+});
+
+it('when the node gets another address new connections leave under it, and open ones go on', async () => {
+  const { rtnl } = site().host.netns.net;
+  const index = rtnl.link('uplink')?.index ?? 0;
+  using stream = await a.stream(outside);
+  rtnl.addAddress({ index, address: '198.18.0.3/24' });
+  const via = outside.address(4);
+  rtnl.addRoute({ destination: 'default4', via, index, source: '198.18.0.3', replace: true });
+  await expect.poll(uplinkState).toMatchObject({ ip_address: '198.18.0.3' });
+  const capture = await outside.capture();
+  expect(await a.dial(outside)).toBe('open');
+  const sources = (await capture.stop()).map(({ bytes }) => bytes.subarray(26, 30));
+  expect(sources.some((source) => source.equals(Buffer.from(addressBytes('198.18.0.3'))))).toBe(true);
+  expect(await stream.echoes()).toBe(true);
+});
+
+function forwarding(): string[] {
+  return site().host.netns.net.run(() =>
+    ['/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv6/conf/all/forwarding'].map((path) =>
+      readFileSync(path, 'utf8').trim(),
+    ),
+  );
+}

@@ -1,0 +1,86 @@
+/** Packets to the outside that cannot leave under the node's address. */
+import type { Packet } from '../../support/packet.js';
+import type { Row } from '../../support/row.js';
+import { FAMILIES, type Family, NODE, outgoing, type Scenario, WORLD } from '../../support/scenario.js';
+
+const udp = (s: Scenario, family: Family, sourcePort = 40000): Packet =>
+  outgoing(s.a, WORLD[family]).udp({ sourcePort }).payload(8);
+
+/** All but that family. */
+const OTHER = { 4: { ip6: NODE[6] }, 6: { ip4: NODE[4] } } as const;
+
+export const masqueradeRows: Row[] = FAMILIES.flatMap((family): Row[] => {
+  const ip = `ip${family}`;
+  const before = (s: Scenario) => s.masquerade(s.a);
+  return [
+    { name: `${ip}-to_the_world-PASS`, before, frame: (s) => udp(s, family) },
+    { name: `${ip}-to_the_world_unmasqueraded-PASS`, action: 'PASS', frame: (s) => udp(s, family) },
+    {
+      name: `${ip}-without_an_uplink-NO_UPLINK`,
+      before: (s) => {
+        before(s);
+        s.uplink({});
+      },
+      frame: (s) => udp(s, family),
+    },
+    {
+      name: `${ip}-known_flow_without_an_uplink-NO_UPLINK`,
+      before: (s) => {
+        before(s);
+        s.send(s.a, udp(s, family));
+        s.uplink({});
+      },
+      frame: (s) => udp(s, family),
+    },
+    {
+      name: `${ip}-uplink_without_the_family-NO_UPLINK_ADDRESS`,
+      before: (s) => {
+        before(s);
+        s.uplink({ ifindex: s.outside, ...OTHER[family] });
+      },
+      frame: (s) => udp(s, family),
+    },
+    { name: `${ip}-sctp-NAT_PROTOCOL`, before, frame: (s) => outgoing(s.a, WORLD[family]).sctp() },
+    {
+      name: `${ip}-last_hop-HOP_LIMIT`,
+      before,
+      answered: true,
+      frame: (s) => outgoing(s.a, WORLD[family], { ttl: 1 }).udp().payload(8),
+    },
+    {
+      name: `${ip}-larger_than_the_uplink-TOO_BIG`,
+      before,
+      answered: true,
+      frame: (s) => outgoing(s.a, WORLD[family]).udp().payload(1500),
+    },
+    { name: `${ip}-as_large_as_the_uplink-PASS`, before, frame: (s) => fullSize(s, family) },
+  ];
+});
+
+function fullSize(s: Scenario, family: Family): Packet {
+  return outgoing(s.a, WORLD[family])
+    .udp()
+    .payload(1500 - (family === 4 ? 20 : 40) - 8);
+}
+
+/** Of programs that may take one port of the node. */
+export const onePortRows: Row[] = FAMILIES.flatMap((family): Row[] => {
+  const ip = `ip${family}`;
+  const first = (s: Scenario) => {
+    s.masquerade(s.a);
+    s.send(s.a, udp(s, family));
+  };
+  return [
+    { name: `${ip}-second_flow_to_one_place-NAT_PORTS`, before: first, frame: (s) => udp(s, family, 40001) },
+    {
+      name: `${ip}-second_flow_to_another_port-PASS`,
+      before: first,
+      frame: (s) => outgoing(s.a, WORLD[family]).udp({ sourcePort: 40001, destinationPort: 54 }).payload(8),
+    },
+    {
+      name: `${ip}-second_flow_of_another_protocol-PASS`,
+      before: first,
+      frame: (s) => outgoing(s.a, WORLD[family]).tcp({ sourcePort: 40001, destinationPort: 53 }),
+    },
+  ];
+});
