@@ -120,6 +120,7 @@ class TcxAttachments implements Attachments {
     }
     this.removePin(GUARD, interfaceName);
     const { netns, ifindex } = open();
+    using _ = expediteGracePeriods();
     netns.run(() => this.create(GUARD, { interface: interfaceName, ifindex }));
     return true;
   }
