@@ -12,6 +12,7 @@
 #include "abi/event.h"
 #include "abi/nat.h"
 #include "abi/policy.h"
+#include "abi/service.h"
 #include "abi/types.h"
 #include "maps/maps.h"
 #include "lib/config.h"
@@ -62,6 +63,12 @@ EXPORT(enum, flow_end);
 EXPORT(struct, nat_key);
 EXPORT(struct, nat_alias);
 EXPORT(struct, uplink);
+
+EXPORT(struct, frontend_key);
+EXPORT(struct, frontend);
+EXPORT(struct, backend);
+EXPORT(struct, affinity_key);
+EXPORT(struct, affinity);
 
 EXPORT(struct, drop_reason_texts);
 EXPORT(struct, metric_key);

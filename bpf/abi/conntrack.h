@@ -30,6 +30,7 @@ enum conntrack_flags {
 	CONNTRACK_RESET = 16,	       /* TCP RST seen */
 	CONNTRACK_OPENER_IS_HOST = 64, /* it was opened by a socket of the node */
 	CONNTRACK_ESTABLISHED = 32,    /* the opener has answered the answer */
+	CONNTRACK_NAMED_RESPONDER = 128, /* what is translated is the responder's end; else the opener's */
 };
 
 /* Which end of a flow: index of the arrays in conntrack_entry. */
@@ -49,7 +50,7 @@ struct conntrack_entry {
 	__u32 endpoint_id[2]; /* per enum flow_end; 0: that end is the host or outside */
 	__u32 ifindex[2];     /* per enum flow_end; of the endpoint, valid only while its id matches */
 	__u32 rule[2];	      /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
-	struct ip_address nat_address; /* zero: not translated; else the opener's, as the uplink carries it */
+	struct ip_address nat_address; /* zero: not translated; else of one end, as the other end knows it */
 	__be16 nat_port;	       /* the same of its port or ICMP identifier */
 	__u8 pad[6];
 	__u32 epoch; /* control.policy_epoch that the flow was last judged under */

@@ -53,6 +53,7 @@ struct prefix_key {
 enum prefix_kind {
 	PREFIX_HOST = 1,    /* addresses that the node takes for itself */
 	PREFIX_NETWORK = 2, /* the CIDR of a network; what is in it and no endpoint's address is nobody */
+	PREFIX_SERVICE = 3, /* the address of a service, or of several */
 };
 
 /* Value of qn_prefixes. */

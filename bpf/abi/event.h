@@ -60,7 +60,10 @@
 	X(NAT_PORTS, 44, "no port of the uplink's address is free towards this destination")                 \
 	X(NAT_PROTOCOL, 45, "a protocol that is not masqueraded: SCTP")                                      \
 	X(HOP_LIMIT, 46, "its time to live has run out at the node; a container is told")                    \
-	X(TOO_BIG, 47, "larger than the uplink carries; the sender is told")
+	X(TOO_BIG, 47, "larger than the uplink carries; the sender is told")                                 \
+	X(NO_SERVICE, 48, "no service at this address has the port; the sender is told")                     \
+	X(NO_BACKEND, 49, "the service or port mapping has no container that serves; the sender is told")    \
+	X(NAT_CONFLICT, 50, "another connection between the same addresses and ports is translated")
 
 #define DROP_REASON_ENUM(name, value, text) DROP_##name = value,
 enum drop_reason { DROP_REASONS(DROP_REASON_ENUM) DROP_REASON_COUNT };

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Flows that leave the node under an address of its own. */
+/* Flows of which one end is a container that the other end knows by another address. */
 #pragma once
 
 #include "conntrack.h"
 #include "types.h"
 
-/* Key of qn_nat: a translated flow as the uplink carries it. */
+/* Key of qn_nat: a translated flow as its other end knows it. */
 struct nat_key {
-	struct ip_address remote;
-	struct ip_address local; /* the node's address */
-	__be16 remote_port;	 /* as in struct conntrack_key */
-	__be16 local_port;	 /* in place of the container's port, or of its ICMP identifier */
+	struct ip_address remote; /* the other end */
+	struct ip_address local;  /* in place of the container's address: the node's, or a service's */
+	__be16 remote_port;	  /* as in struct conntrack_key */
+	__be16 local_port;	  /* in place of the container's port, or of its ICMP identifier */
 	__u8 protocol;		 /* IPPROTO_* */
 	__u8 pad[3];
 };

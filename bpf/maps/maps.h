@@ -13,6 +13,7 @@
 #include "../abi/event.h"
 #include "../abi/nat.h"
 #include "../abi/policy.h"
+#include "../abi/service.h"
 
 /* Written by the daemon, read once per packet. No entry: DROP_UNKNOWN_ENDPOINT. */
 struct {
@@ -125,6 +126,43 @@ struct {
 	__type(key, __u32);
 	__type(value, struct uplink);
 } qn_uplink SEC(".maps");
+
+/* Written by the daemon, read once per flow to the node or to an address of a service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 65536);
+	__type(key, struct frontend_key);
+	__type(value, struct frontend);
+} qn_frontends SEC(".maps");
+
+/* Value: index in qn_backends. Written by the daemon, a part for each frontend. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1048576);
+	__type(key, __u32);
+	__type(value, __u32);
+} qn_slots SEC(".maps");
+
+/* Written by the daemon, read once per flow to a frontend. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct backend);
+} qn_backends SEC(".maps");
+
+/* Written by the programs; which client goes where. The least recently used make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 65536);
+	__type(key, struct affinity_key);
+	__type(value, struct affinity);
+} qn_affinity SEC(".maps");
 
 /* Written by conntrack_sweep, read by the daemon after it ran it. */
 struct {

@@ -33,6 +33,7 @@ export type EndpointFlags = (typeof EndpointFlags)[keyof typeof EndpointFlags];
 export const PrefixKind = {
   HOST: 1,
   NETWORK: 2,
+  SERVICE: 3,
 } as const;
 export type PrefixKind = (typeof PrefixKind)[keyof typeof PrefixKind];
 
@@ -92,6 +93,7 @@ export const ConntrackFlags = {
   RESET: 16,
   OPENER_IS_HOST: 64,
   ESTABLISHED: 32,
+  NAMED_RESPONDER: 128,
 } as const;
 export type ConntrackFlags = (typeof ConntrackFlags)[keyof typeof ConntrackFlags];
 
@@ -160,7 +162,10 @@ export const DropReason = {
   NAT_PROTOCOL: 45,
   HOP_LIMIT: 46,
   TOO_BIG: 47,
-  COUNT: 48,
+  NO_SERVICE: 48,
+  NO_BACKEND: 49,
+  NAT_CONFLICT: 50,
+  COUNT: 51,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -782,6 +787,109 @@ export const Uplink: Codec<Uplink> = codec(
   }),
 );
 
+/** struct frontend_key, 20 bytes. */
+export interface FrontendKey {
+  address: Uint8Array; // struct ip_address
+  port: number; // __be16
+  protocol: number; // __u8
+}
+export const FrontendKey: Codec<FrontendKey> = codec(
+  20,
+  (view, at, value) => {
+    IpAddress.write(view, at, value.address);
+    be16.write(view, at + 16, value.port);
+    u8.write(view, at + 18, value.protocol);
+  },
+  (view, at) => ({
+    address: IpAddress.read(view, at),
+    port: be16.read(view, at + 16),
+    protocol: u8.read(view, at + 18),
+  }),
+);
+
+/** struct frontend, 32 bytes. */
+export interface Frontend {
+  version: bigint; // __u64
+  id: number; // __u32
+  first: number; // __u32
+  slots: number; // __u32
+  affinityS: number; // __u32
+  versionEnd: bigint; // __u64
+}
+export const Frontend: Codec<Frontend> = codec(
+  32,
+  (view, at, value) => {
+    u64.write(view, at, value.version);
+    u32.write(view, at + 8, value.id);
+    u32.write(view, at + 12, value.first);
+    u32.write(view, at + 16, value.slots);
+    u32.write(view, at + 20, value.affinityS);
+    u64.write(view, at + 24, value.versionEnd);
+  },
+  (view, at) => ({
+    version: u64.read(view, at),
+    id: u32.read(view, at + 8),
+    first: u32.read(view, at + 12),
+    slots: u32.read(view, at + 16),
+    affinityS: u32.read(view, at + 20),
+    versionEnd: u64.read(view, at + 24),
+  }),
+);
+
+/** struct backend, 24 bytes. */
+export interface Backend {
+  frontendId: number; // __u32
+  address: Uint8Array; // struct ip_address
+  port: number; // __be16
+}
+export const Backend: Codec<Backend> = codec(
+  24,
+  (view, at, value) => {
+    u32.write(view, at, value.frontendId);
+    IpAddress.write(view, at + 4, value.address);
+    be16.write(view, at + 20, value.port);
+  },
+  (view, at) => ({
+    frontendId: u32.read(view, at),
+    address: IpAddress.read(view, at + 4),
+    port: be16.read(view, at + 20),
+  }),
+);
+
+/** struct affinity_key, 20 bytes. */
+export interface AffinityKey {
+  frontendId: number; // __u32
+  client: Uint8Array; // struct ip_address
+}
+export const AffinityKey: Codec<AffinityKey> = codec(
+  20,
+  (view, at, value) => {
+    u32.write(view, at, value.frontendId);
+    IpAddress.write(view, at + 4, value.client);
+  },
+  (view, at) => ({
+    frontendId: u32.read(view, at),
+    client: IpAddress.read(view, at + 4),
+  }),
+);
+
+/** struct affinity, 16 bytes. */
+export interface Affinity {
+  expiresNs: bigint; // __u64
+  backend: number; // __u32
+}
+export const Affinity: Codec<Affinity> = codec(
+  16,
+  (view, at, value) => {
+    u64.write(view, at, value.expiresNs);
+    u32.write(view, at + 8, value.backend);
+  },
+  (view, at) => ({
+    expiresNs: u64.read(view, at),
+    backend: u32.read(view, at + 8),
+  }),
+);
+
 /** struct metric_key, 8 bytes. */
 export interface MetricKey {
   endpointId: number; // __u32
@@ -1028,6 +1136,9 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 45, name: 'NAT_PROTOCOL', text: 'a protocol that is not masqueraded: SCTP' },
   { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; a container is told' },
   { value: 47, name: 'TOO_BIG', text: 'larger than the uplink carries; the sender is told' },
+  { value: 48, name: 'NO_SERVICE', text: 'no service at this address has the port; the sender is told' },
+  { value: 49, name: 'NO_BACKEND', text: 'the service or port mapping has no container that serves; the sender is told' },
+  { value: 50, name: 'NAT_CONFLICT', text: 'another connection between the same addresses and ports is translated' },
 ];
 
 /** Every map, by name. */
@@ -1163,6 +1274,54 @@ export const MAPS = {
     flags: 0,
     key: u32,
     value: Uplink,
+  },
+  qn_frontends: {
+    name: 'qn_frontends',
+    type: 1,
+    typeName: 'hash',
+    perCpu: false,
+    keySize: 20,
+    valueSize: 32,
+    maxEntries: 65536,
+    flags: 1,
+    key: FrontendKey,
+    value: Frontend,
+  },
+  qn_slots: {
+    name: 'qn_slots',
+    type: 2,
+    typeName: 'array',
+    perCpu: false,
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 1048576,
+    flags: 0,
+    key: u32,
+    value: u32,
+  },
+  qn_backends: {
+    name: 'qn_backends',
+    type: 2,
+    typeName: 'array',
+    perCpu: false,
+    keySize: 4,
+    valueSize: 24,
+    maxEntries: 65536,
+    flags: 0,
+    key: u32,
+    value: Backend,
+  },
+  qn_affinity: {
+    name: 'qn_affinity',
+    type: 9,
+    typeName: 'lru_hash',
+    perCpu: false,
+    keySize: 20,
+    valueSize: 16,
+    maxEntries: 65536,
+    flags: 0,
+    key: AffinityKey,
+    value: Affinity,
   },
   qn_sweep: {
     name: 'qn_sweep',

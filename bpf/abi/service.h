@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Ports that lead to containers: port mappings and services. */
+#pragma once
+
+#include "types.h"
+
+/* Key of qn_frontends: where clients connect to. */
+struct frontend_key {
+	struct ip_address address; /* zero: every address of the node */
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 pad;
+};
+_Static_assert(sizeof(struct frontend_key) == 20, "layout of frontend_key");
+
+/*
+ * Value of qn_frontends. The daemon may replace it while a program reads: it is written front to back, so
+ * whoever reads version_end first, and finds the same in version afterwards, has read one version of this
+ * key's value.
+ */
+struct frontend {
+	__u64 version; /* of no other value, whatever its key, since the maps were made */
+	__u32 id;      /* of the port mapping or service: backend.frontend_id; never reused */
+	__u32 first;   /* its part of qn_slots starts here */
+	__u32 slots;   /* and has so many; 0: it has no backend */
+	__u32 affinity_s; /* a client keeps its backend for so many seconds after its last new flow; 0: no */
+	__u64 version_end;
+};
+_Static_assert(sizeof(struct frontend) == 32, "layout of frontend");
+
+/*
+ * Value of qn_backends. The daemon writes one only while no slot leads to it, and gives its place away only
+ * after every program that may have come upon it has ended; so it is never seen half written.
+ */
+struct backend {
+	__u32 frontend_id; /* 0: none is here */
+	struct ip_address address;
+	__be16 port;
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct backend) == 24, "layout of backend");
+
+/* Key of qn_affinity. */
+struct affinity_key {
+	__u32 frontend_id;
+	struct ip_address client;
+};
+
+/* Value of qn_affinity. */
+struct affinity {
+	__u64 expires_ns; /* CLOCK_MONOTONIC */
+	__u32 backend;	  /* index in qn_backends; counts while it is that frontend's */
+	__u32 pad;
+};
