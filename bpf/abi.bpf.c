@@ -69,6 +69,8 @@ EXPORT(struct, frontend);
 EXPORT(struct, backend);
 EXPORT(struct, affinity_key);
 EXPORT(struct, affinity);
+EXPORT(struct, node_peer_key);
+EXPORT(struct, node_peer);
 
 EXPORT(struct, drop_reason_texts);
 EXPORT(struct, metric_key);

@@ -52,3 +52,19 @@ struct affinity {
 	__u32 backend;	  /* index in qn_backends; counts while it is that frontend's */
 	__u32 pad;
 };
+
+/* Key of qn_node_peers: a socket of the node's own, and the backend that it talks to. */
+struct node_peer_key {
+	__u64 socket; /* the kernel's cookie of it, which no other one ever has */
+	struct ip_address address;
+	__be16 port;
+	__u8 pad[6];
+};
+
+/* Value of qn_node_peers: what the socket asked for. */
+struct node_peer {
+	struct node_peer_key key; /* first, as in struct endpoint: tells a reader whose entry it has read */
+	struct ip_address address;
+	__be16 port;
+	__u8 pad[6];
+};

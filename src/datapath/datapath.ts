@@ -5,6 +5,7 @@ import { RingBuffer } from '../native/bpf.js';
 import { waitForPrograms } from '../native/rcu.js';
 import { Event } from './abi/generated.js';
 import { type Attachments, openAttachments } from './attachments.js';
+import { type CgroupRoot, findCgroupRoot } from './cgroup-root.js';
 import { Claim } from './claim.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
@@ -12,6 +13,7 @@ import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
+import { SocketHooks } from './socket-hooks.js';
 import { UplinkHook } from './uplink-hook.js';
 
 /** Records that wait for the event loop; what comes beyond is dropped and counted. */
@@ -25,12 +27,14 @@ export class Datapath implements AsyncDisposable {
   readonly sweeper: ConntrackSweeper;
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
+  readonly socketHooks: SocketHooks;
   private ring: RingBuffer | undefined;
 
   private constructor(
     private readonly programs: Programs,
     private readonly place: Place,
     settings: Settings,
+    cgroup: CgroupRoot,
     readonly conntrackMax: number,
     /** Entries that the policy table has room for. */
     readonly policyMax: number,
@@ -42,6 +46,7 @@ export class Datapath implements AsyncDisposable {
     this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
     this.explainer = new Explainer(settings, place.pins);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
+    this.socketHooks = new SocketHooks(programs.sockets, cgroup, place.pins.links);
   }
 
   /**
@@ -51,12 +56,14 @@ export class Datapath implements AsyncDisposable {
   static async open(settings: Settings): Promise<Datapath> {
     const place = takePlace(settings.bpffs_dir);
     try {
-      const programs = await loadPrograms(settings, place.pins);
+      const cgroup = findCgroupRoot(settings.cgroup_root);
+      const programs = await loadPrograms(settings, place.pins, cgroup);
       const { conntrack, policy } = programs.maps;
       return new Datapath(
         programs,
         place,
         settings,
+        cgroup,
         conntrack.raw.info.maxEntries,
         policy.raw.info.maxEntries,
       );

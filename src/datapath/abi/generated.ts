@@ -890,6 +890,46 @@ export const Affinity: Codec<Affinity> = codec(
   }),
 );
 
+/** struct node_peer_key, 32 bytes. */
+export interface NodePeerKey {
+  socket: bigint; // __u64
+  address: Uint8Array; // struct ip_address
+  port: number; // __be16
+}
+export const NodePeerKey: Codec<NodePeerKey> = codec(
+  32,
+  (view, at, value) => {
+    u64.write(view, at, value.socket);
+    IpAddress.write(view, at + 8, value.address);
+    be16.write(view, at + 24, value.port);
+  },
+  (view, at) => ({
+    socket: u64.read(view, at),
+    address: IpAddress.read(view, at + 8),
+    port: be16.read(view, at + 24),
+  }),
+);
+
+/** struct node_peer, 56 bytes. */
+export interface NodePeer {
+  key: NodePeerKey; // struct node_peer_key
+  address: Uint8Array; // struct ip_address
+  port: number; // __be16
+}
+export const NodePeer: Codec<NodePeer> = codec(
+  56,
+  (view, at, value) => {
+    NodePeerKey.write(view, at, value.key);
+    IpAddress.write(view, at + 32, value.address);
+    be16.write(view, at + 48, value.port);
+  },
+  (view, at) => ({
+    key: NodePeerKey.read(view, at),
+    address: IpAddress.read(view, at + 32),
+    port: be16.read(view, at + 48),
+  }),
+);
+
 /** struct metric_key, 8 bytes. */
 export interface MetricKey {
   endpointId: number; // __u32
@@ -1322,6 +1362,18 @@ export const MAPS = {
     flags: 0,
     key: AffinityKey,
     value: Affinity,
+  },
+  qn_node_peers: {
+    name: 'qn_node_peers',
+    type: 9,
+    typeName: 'lru_hash',
+    perCpu: false,
+    keySize: 32,
+    valueSize: 56,
+    maxEntries: 32768,
+    flags: 0,
+    key: NodePeerKey,
+    value: NodePeer,
   },
   qn_sweep: {
     name: 'qn_sweep',
