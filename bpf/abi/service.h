@@ -6,7 +6,7 @@
 
 /* Key of qn_frontends: where clients connect to. */
 struct frontend_key {
-	struct ip_address address; /* zero: every address of the node */
+	struct ip_address address; /* 0.0.0.0 (mapped), ::: every address of the node of that family */
 	__be16 port;
 	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP */
 	__u8 pad;
