@@ -12,8 +12,8 @@ import {
   type Family,
   GATEWAY,
   NETWORK,
-  NODE,
   NOBODY,
+  NODE,
   Scenario,
   SERVICE,
   type TestEndpoint,
@@ -211,13 +211,13 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       it('is judged as a connection to the container', () => {
         s.newEpoch((slot) => {
           for (const subject of [s.a, s.b, s.c]) s.rule({ subject, direction: 'egress' }, slot);
-          s.rule({ subject: server(), direction: 'ingress', protocol, ports: [PORT, PORT] }, slot);
+          s.rule({ subject: server(), direction: 'ingress', protocol, port: PORT }, slot);
         });
         expect(pass(client(), sentBy(client(), request())).reason).toBe('POLICY_INGRESS');
         expectWhole(0);
         s.newEpoch((slot) => {
           for (const subject of [s.a, s.b, s.c]) s.rule({ subject, direction: 'egress' }, slot);
-          s.rule({ subject: server(), direction: 'ingress', protocol, ports: [TARGET, TARGET] }, slot);
+          s.rule({ subject: server(), direction: 'ingress', protocol, port: TARGET }, slot);
         });
         expect(pass(client(), sentBy(client(), request())).reason).toBe('NONE');
         expectWhole(1);
@@ -346,13 +346,17 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expectWhole(0);
     });
 
-    it('a container reaches itself by its service, whatever the policy says of it', () => {
+    it.each([
+      ['a service', SERVICE[family], SERVICE[family]],
+      ["the node's address", NODE[family], EVERY[family]],
+      ['the gateway', GATEWAY[family], EVERY[family]],
+    ])('a container reaches itself by %s, whatever the policy says of it', (_name, asked, listed) => {
       s.newEpoch(() => {});
-      serve(s.a);
+      serve(s.a, listed);
       const own: [string, number] = [addressOf(s.a, family), CLIENT_PORT];
-      const front: [string, number] = [SERVICE[family], PORT];
+      const front: [string, number] = [asked, PORT];
       const back: [string, number] = [addressOf(s.a, family), TARGET];
-      const caller: [string, number] = [SERVICE[family], CLIENT_PORT];
+      const caller: [string, number] = [asked, CLIENT_PORT];
       const there = s.send(s.a, sentBy(s.a, { kind, source: own, destination: front }));
       expect(there).toMatchObject({ reason: 'NONE', verdict: ACTION.REDIRECT });
       expect(there.frame).toEqual(handedTo(s.a, { kind, source: caller, destination: back }).bytes());
@@ -367,7 +371,9 @@ describe.each(FAMILIES)('IPv%i', (family) => {
         handedTo(s.a, { kind, source: caller, destination: back, flags: TCP.ACK }).bytes(),
       );
       s.newEpoch(() => {});
-      expect(s.send(s.a, sentBy(s.a, { kind, source: back, destination: caller, flags })).reason).toBe('NONE');
+      expect(s.send(s.a, sentBy(s.a, { kind, source: back, destination: caller, flags })).reason).toBe(
+        'NONE',
+      );
       expectWhole(1);
     });
 
@@ -537,18 +543,10 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(s.send(s.a, fragment(fromA, [a, front], 32).payload(40)).reason).toBe('FRAGMENT_WITHOUT_FIRST');
     expect(s.send(s.a, head(fragment(fromA, [a, front], 0), CLIENT_PORT, PORT)).reason).toBe('NONE');
     const late = s.send(s.a, fragment(fromA, [a, front], 32).payload(40));
-    expect(late.frame).toEqual(
-      fragment(toB, [a, b], 32)
-        .payload(40)
-        .bytes(),
-    );
+    expect(late.frame).toEqual(fragment(toB, [a, b], 32).payload(40).bytes());
     expect(s.send(s.b, head(fragment(fromB, [b, a], 0), TARGET, CLIENT_PORT)).reason).toBe('NONE');
     const answer = s.send(s.b, fragment(fromB, [b, a], 32).payload(40));
-    expect(answer.frame).toEqual(
-      fragment(toA, [front, a], 32)
-        .payload(40)
-        .bytes(),
-    );
+    expect(answer.frame).toEqual(fragment(toA, [front, a], 32).payload(40).bytes());
   });
 
   it('echoes to the address of a service are answered by nobody, and refused', () => {
