@@ -46,7 +46,10 @@ static __always_inline bool frontend_find(const struct ip_address *address, __be
 		return true;
 	if (!is_node)
 		return false;
-	key.address = (struct ip_address){};
+	if (address_is_ip4_mapped(address))
+		key.address.word[3] = 0;
+	else
+		key.address = (struct ip_address){};
 	return frontend_at(&key, frontend);
 }
 

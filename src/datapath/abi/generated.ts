@@ -94,6 +94,7 @@ export const ConntrackFlags = {
   OPENER_IS_HOST: 64,
   ESTABLISHED: 32,
   NAMED_RESPONDER: 128,
+  SELF: 256,
 } as const;
 export type ConntrackFlags = (typeof ConntrackFlags)[keyof typeof ConntrackFlags];
 
