@@ -2,21 +2,24 @@
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BpfLink } from '../../src/native/bpf.js';
-import { type Container, FAMILIES, type Family, Host } from '../support/containers.js';
+import { type Container, FAMILIES, type Family, Host, TCP_PORT } from '../support/containers.js';
 import { Daemon } from '../support/daemon.js';
-import { Frontends } from '../support/node-frontends.js';
+import { NodeFrontends } from '../support/node-frontends.js';
 import { useSite } from '../support/site.js';
+import { Stream } from '../support/stream.js';
 import { trafficProgram } from '../support/traffic.js';
 
 const PORT = 8080;
 const SERVED = 7;
 const WAYS = ['tcp', 'udp', 'datagram'] as const;
 type Way = (typeof WAYS)[number];
+/** Every address of the node, of the family. */
+const ANY = { 4: '0.0.0.0', 6: '::' } as const;
 const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const;
 const PATIENCE_MS = { blocked: 300, other: 5000 };
 
 const site = useSite({ settings: { uplink: 'auto' } });
-let frontends: Frontends;
+let frontends: NodeFrontends;
 let a: Container;
 
 /** What a program there sees, for each time that it asks. */
@@ -70,14 +73,15 @@ function links({ bpffs }: Daemon): Record<string, { id: number; programId: numbe
 }
 
 beforeEach(async () => {
-  frontends = new Frontends(site().daemon);
+  frontends = new NodeFrontends(site().daemon);
   await site().network('blue', { isolation_mode: 'none' });
   a = await named('a');
 });
 afterEach(() => frontends?.[Symbol.dispose]());
 
 describe.each(FAMILIES)('IPv%i:', (family) => {
-  beforeEach(() => frontends.publish({ port: PORT, backends: [backend(a, family)] }));
+  const port = { address: ANY[family], port: PORT };
+  beforeEach(() => frontends.publish({ ...port, backends: [backend(a, family)] }));
 
   it('a mapped port leads to the container at every address of the node, which is what programs see', async () => {
     const { host } = site();
@@ -103,6 +107,20 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     }
   });
 
+  it('a connection keeps its container when the port is given to another one', async () => {
+    const [b, c] = [await named('b'), await site().container('c', 'blue')];
+    const echo = { address: c.address(family), port: TCP_PORT };
+    frontends.publish({ ...port, backends: [echo] });
+    using stream = await Stream.open(site().host.netns, LOOPBACK[family], PORT);
+    expect(await stream.echoes()).toBe(true);
+    frontends.publish({ ...port, backends: [backend(b, family)] });
+    expect(await asked(site().host, LOOPBACK[family])).toEqual(from('b', LOOPBACK[family]));
+    expect(await stream.echoes()).toBe(true);
+    frontends.withdraw(port);
+    expect(await asked(site().host, LOOPBACK[family], { expected: 'blocked' })).toEqual(NOBODY);
+    expect(await stream.echoes()).toBe(true);
+  });
+
   it('the policy of the container decides', async () => {
     await site().rest.apply({ name: 'deny', spec: { podSelector: {}, ingress: [] } });
     expect(await asked(site().host, LOOPBACK[family], { expected: 'blocked' })).toEqual(all('blocked'));
@@ -112,9 +130,9 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
   });
 
   it('without a backend, or with one of the other family alone, a port is refused at once', async () => {
-    frontends.publish({ port: PORT, backends: [] });
+    frontends.publish({ ...port, backends: [] });
     expect(await asked(site().host, LOOPBACK[family])).toEqual(all('refused'));
-    frontends.publish({ port: PORT, backends: [backend(a, family === 4 ? 6 : 4)] });
+    frontends.publish({ ...port, backends: [backend(a, family === 4 ? 6 : 4)] });
     expect(await asked(site().host, LOOPBACK[family])).toEqual(all('refused'));
   });
 
@@ -145,14 +163,14 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
 
   it('connections are spread over the backends; a socket that is not connected stays with one', async () => {
     const b = await named('b');
-    frontends.publish({ port: PORT, backends: [backend(a, family), backend(b, family)] });
+    frontends.publish({ ...port, backends: [backend(a, family), backend(b, family)] });
     const answers = async (way: Way) =>
       new Set(await ask(site().host, way, LOOPBACK[family], { times: 40 })).size;
     expect(await answers('tcp')).toBe(2);
     expect(await answers('udp')).toBe(2);
     expect(await answers('datagram')).toBe(1);
     frontends.publish({
-      ...{ port: PORT, backends: [backend(a, family), backend(b, family)] },
+      ...{ ...port, backends: [backend(a, family), backend(b, family)] },
       affinityS: 60,
     });
     expect(await answers('tcp')).toBe(1);
@@ -160,9 +178,11 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
   });
 });
 
-it('hooks are in force without a daemon, and the next one takes the same links over', async () => {
+it('hooks are in force without a daemon, and the next one takes the same links over', {
+  timeout: 60_000,
+}, async () => {
   const { daemon, host } = site();
-  frontends.publish({ port: PORT, backends: [backend(a, 4)] });
+  frontends.publish({ address: ANY[4], port: PORT, backends: [backend(a, 4)] });
   const before = links(daemon);
   expect(Object.keys(before)).toHaveLength(8);
   await daemon.kill();
@@ -179,9 +199,11 @@ it('hooks are in force without a daemon, and the next one takes the same links o
   });
 });
 
-it('with cgroup_root none, or none there, nothing is attached, and /readyz says so', async () => {
+it('with cgroup_root none, or none there, nothing is attached, and /readyz says so', {
+  timeout: 120_000,
+}, async () => {
   const { daemon, host } = site();
-  frontends.publish({ port: PORT, backends: [backend(a, 4)] });
+  frontends.publish({ address: ANY[4], port: PORT, backends: [backend(a, 4)] });
   for (const [cgroup_root, message] of [
     ['none', 'the setting cgroup_root is none'],
     ['/tmp', '/tmp is no cgroup of version 2'],
@@ -204,14 +226,16 @@ it('a pin that is lost is attached again', async () => {
   await expect.poll(() => Object.keys(links(daemon)), { timeout: 20_000 }).toEqual(Object.keys(before));
 });
 
-it('daemons of two namespaces are independent, also of one that is gone but for its hooks', async () => {
+it('daemons of two namespaces are independent, also of one that is gone but for its hooks', {
+  timeout: 60_000,
+}, async () => {
   await using other = await Daemon.start();
   const host = new Host('other', other.netns);
-  using others = new Frontends(other);
-  frontends.publish({ port: PORT, backends: [backend(a, 4)] });
+  using others = new NodeFrontends(other);
+  frontends.publish({ address: ANY[4], port: PORT, backends: [backend(a, 4)] });
   expect(await asked(host, LOOPBACK[4], { expected: 'blocked' })).toEqual(NOBODY);
-  others.publish({ port: PORT, backends: [] });
-  others.publish({ port: PORT + 1, backends: [] });
+  others.publish({ address: ANY[4], port: PORT, backends: [] });
+  others.publish({ address: ANY[4], port: PORT + 1, backends: [] });
   await serveName(site().host, 'node', PORT + 1);
   const unharmed = async () => {
     expect(await asked(site().host, LOOPBACK[4])).toEqual(from('a', LOOPBACK[4]));

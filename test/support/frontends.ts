@@ -18,7 +18,10 @@ const PART = 16;
 let version = 0n;
 
 /** Each backend has one slot; they come in the order given. */
-export function writeFrontend(programs: Programs, frontend: TestFrontend): void {
+export function writeFrontend(
+  programs: Pick<Programs, 'frontends' | 'slots' | 'backends'>,
+  frontend: TestFrontend,
+): void {
   const { address, port, protocol, backends, affinityS = 0, id = 1 } = frontend;
   const first = id * PART;
   for (const [at, backend] of backends.entries()) {
