@@ -116,10 +116,15 @@ static __always_inline void remember(struct bpf_sock_addr *ctx, const struct tar
 				     const struct backend *backend)
 {
 	struct node_peer peer = {.address = asked->address, .port = asked->port};
+	struct node_peer *known;
 
 	peer.key.socket = bpf_get_socket_cookie(ctx);
 	peer.key.address = backend->address;
 	peer.key.port = backend->port;
+	known = bpf_map_lookup_elem(&qn_node_peers, &peer.key);
+	if (known && known->key.socket == peer.key.socket && known->port == peer.port &&
+	    address_equal(&known->address, &peer.address))
+		return;
 	bpf_map_update_elem(&qn_node_peers, &peer.key, &peer, BPF_ANY);
 }
 
