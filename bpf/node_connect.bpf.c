@@ -72,14 +72,21 @@ static __always_inline void set_ip6(struct bpf_sock_addr *ctx, const struct targ
 	ctx->user_port = target->port;
 }
 
-/* 127.0.0.0/8 and ::1; so are 0.0.0.0 and ::, which the kernel takes for them. */
+/* As the kernel does: 0.0.0.0 is 127.0.0.1 and :: is ::1. */
+static __always_inline void specify(struct ip_address *address)
+{
+	if (address_is_ip4_mapped(address) && !address->word[3])
+		address->word[3] = bpf_htonl(0x7f000001);
+	else if (address_is_zero(address))
+		address->word[3] = bpf_htonl(1);
+}
+
+/* 127.0.0.0/8 and ::1 */
 static __always_inline bool address_is_loopback(const struct ip_address *address)
 {
 	if (address_is_ip4_mapped(address))
-		return !address->word[3] ||
-		       (address->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-	return !(address->word[0] | address->word[1] | address->word[2]) &&
-	       (!address->word[3] || address->word[3] == bpf_htonl(1));
+		return (address->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !(address->word[0] | address->word[1] | address->word[2]) && address->word[3] == bpf_htonl(1);
 }
 
 /* enum prefix_kind of an address; 0: it is in no network of ours. */
@@ -138,6 +145,7 @@ static __always_inline enum route route(struct bpf_sock_addr *ctx, struct target
 
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
 		return ROUTE_ASKED;
+	specify(&target->address);
 	kind = prefix_kind_of(&target->address);
 	if (!frontend_find(&target->address, target->port, protocol, kind == PREFIX_HOST, &frontend))
 		return kind == PREFIX_SERVICE ? ROUTE_NOWHERE : ROUTE_ASKED;

@@ -90,6 +90,8 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     await expect.poll(() => asked(host, uplink)).toEqual(from('a', uplink));
     for (const address of [LOOPBACK[family], a.gateway(family)])
       expect(await asked(host, address)).toEqual(from('a', address));
+    for (const way of ['tcp', 'datagram'] as const)
+      expect(await ask(host, way, ANY[family])).toEqual([`a from ${LOOPBACK[family]} ${PORT}`]);
     if (family === 4) {
       expect(await asked(host, '127.1.2.3')).toEqual(from('a', '127.1.2.3'));
       for (const address of ['::ffff:127.0.0.1', `::ffff:${uplink}`])
