@@ -14,6 +14,7 @@ import { Explainer } from './explainer.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
 import { SocketHooks } from './socket-hooks.js';
+import { SourceAddresses } from './source-addresses.js';
 import { UplinkHook } from './uplink-hook.js';
 
 /** Records that wait for the event loop; what comes beyond is dropped and counted. */
@@ -28,6 +29,7 @@ export class Datapath implements AsyncDisposable {
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
   readonly socketHooks: SocketHooks;
+  readonly sources: SourceAddresses;
   private ring: RingBuffer | undefined;
 
   private constructor(
@@ -45,6 +47,7 @@ export class Datapath implements AsyncDisposable {
     this.counters = new Counters(programs.maps);
     this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
     this.explainer = new Explainer(settings, place.pins);
+    this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
     this.socketHooks = new SocketHooks(programs.sockets, cgroup, place.pins.links);
   }
