@@ -22,6 +22,8 @@ const DROPPED = 2;
 export const TIER = { networkPolicy: 1, default: 3 };
 export const ALLOW = { rule: 1, precedence: 0, verdict: 1 };
 
+const NO_RANGES = { ip4: [0, 0], ip6: [0, 0, 0, 0, 0] };
+
 /** An endpoint as the programs see it; `at` numbers it. */
 export function endpoint(at, ifindex, names = []) {
   return {
@@ -44,9 +46,9 @@ export function address4(at) {
   return `198.18.${(at + 2) >> 8}.${(at + 2) & 255}`;
 }
 
-/** What the subject has rules for; `forms` by tier: for each direction a set of port_bits. */
-export function subject(identity, { egress = [], ingress = [], tier, ranges = false }) {
-  const bits = (of) => of.reduce((all, bit) => all | (1 << bit), 0);
+/** What the subject has rules for: for each direction a set of port_bits, and lengths of IPv4 ranges that it sends to. */
+export function subject(identity, { egress = [], ingress = [], tier, ranges = [] }) {
+  const bits = (of) => of.reduce((all, bit) => (all | (1 << bit)) >>> 0, 0);
   const portBits = [0, 0, 0, 0, 0, 0, 0, 0];
   portBits[2 * tier] = bits(egress);
   portBits[2 * tier + 1] = bits(ingress);
@@ -55,7 +57,10 @@ export function subject(identity, { egress = [], ingress = [], tier, ranges = fa
     enforced: { portBits, isolated: 0 },
     audited: none,
     audits: 0,
-    cidrs: Number(ranges),
+    ranges: [
+      { ...NO_RANGES, ip4: [bits(ranges.filter((length) => length < 32)), Number(ranges.includes(32))] },
+      NO_RANGES,
+    ],
     present: 1,
   };
   return { identity, slot };

@@ -75,7 +75,7 @@ function toRanges(count, used) {
     }
     set.push(rule(CIDR_FLAG | (2 * at + 1), { portBits: 16, port: PORT }));
   }
-  const subjects = [subject(SENDER, { egress: [16], tier: TIER.networkPolicy, ranges: true })];
+  const subjects = [subject(SENDER, { egress: [16], tier: TIER.networkPolicy, ranges: [28, 30] })];
   const destination = (flow) => {
     const at = ((Math.imul(flow, 2654435761) >>> 0) % used) * Math.floor(count / used);
     return rangeBase(at, 4 + (flow % 12));

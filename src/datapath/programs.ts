@@ -11,7 +11,6 @@ import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '..
 import { KernelError } from '../native/errors.js';
 import { CONFIG, type MAPS } from './abi/generated.js';
 import { type DatapathMaps, openMaps } from './maps.js';
-import { SPARE_RANGES } from './policy-table.js';
 import { requirePrivate } from './private-directory.js';
 
 /** Where the build puts the object files. */
@@ -189,7 +188,7 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_fragments', settings.endpoints_max + 1], // the uplink's
     ['qn_prefixes', settings.prefixes_max],
     ['qn_policy', settings.policy_max],
-    ['qn_policy_cidrs', settings.policy_cidrs_max + SPARE_RANGES],
+    ['qn_policy_cidrs', settings.policy_cidrs_max],
     ['qn_named_ports', settings.port_names_max],
     ['qn_policy_subjects', settings.subjects_max],
     ['qn_conntrack', settings.conntrack_max],
