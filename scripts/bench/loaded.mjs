@@ -22,8 +22,6 @@ const DROPPED = 2;
 export const TIER = { networkPolicy: 1, default: 3 };
 export const ALLOW = { rule: 1, precedence: 0, verdict: 1 };
 
-const NO_RANGES = { ip4: [0, 0], ip6: [0, 0, 0, 0, 0] };
-
 /** An endpoint as the programs see it; `at` numbers it. */
 export function endpoint(at, ifindex, names = []) {
   return {
@@ -46,9 +44,11 @@ export function address4(at) {
   return `198.18.${(at + 2) >> 8}.${(at + 2) & 255}`;
 }
 
-/** What the subject has rules for: for each direction a set of port_bits, and lengths of IPv4 ranges that it sends to. */
-export function subject(identity, { egress = [], ingress = [], tier, ranges = [] }) {
+/** What the subject has rules for: port_bits by direction, and by family the lengths of ranges that it may send to. */
+export function subject(identity, { egress = [], ingress = [], tier, ranges = {} }) {
   const bits = (of) => of.reduce((all, bit) => (all | (1 << bit)) >>> 0, 0);
+  const lengths = (of, words) =>
+    Array.from({ length: words }, (_, word) => bits(of.filter((length) => length >> 5 === word)));
   const portBits = [0, 0, 0, 0, 0, 0, 0, 0];
   portBits[2 * tier] = bits(egress);
   portBits[2 * tier + 1] = bits(ingress);
@@ -58,8 +58,8 @@ export function subject(identity, { egress = [], ingress = [], tier, ranges = []
     audited: none,
     audits: 0,
     ranges: [
-      { ...NO_RANGES, ip4: [bits(ranges.filter((length) => length < 32)), Number(ranges.includes(32))] },
-      NO_RANGES,
+      { ip4: lengths(ranges[4] ?? [], 2), ip6: lengths(ranges[6] ?? [], 5) },
+      { ip4: lengths([], 2), ip6: lengths([], 5) },
     ],
     present: 1,
   };
