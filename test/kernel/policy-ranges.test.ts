@@ -1,9 +1,8 @@
 /** Ranges of addresses and names of ports: which of them a packet falls under. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Identity } from '../../src/datapath/abi/generated.js';
 import { addressBits, formatAddress, formatCidr, parseAddress, parseCidr } from '../../src/model/address.js';
 import { PROTOCOL } from '../support/packet.js';
-import { Programs } from '../support/programs.js';
 import { rangePeer } from '../support/rule-maps.js';
 import {
   addressOf,
@@ -13,17 +12,16 @@ import {
   incoming,
   NODE,
   outgoing,
-  Scenario,
+  type Scenario,
   UPLINK,
   WORLD,
 } from '../support/scenario.js';
+import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;
-beforeAll(async () => {
-  s = new Scenario(await Programs.load());
+useScenario((scenario) => {
+  s = scenario;
 });
-afterAll(() => s?.programs.close());
-beforeEach(() => s.reset());
 
 const send = (address: string) => {
   s.programs.conntrack.clear();
