@@ -76,7 +76,7 @@ struct {
 
 /* Written by the daemon, read once per flow and change. When full, the daemon refuses the change. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__uint(max_entries, 1048576);

@@ -14,7 +14,6 @@ import { u64 } from './abi/codec.js';
 import { CONFIG, type MAPS } from './abi/generated.js';
 import type { CgroupRoot } from './cgroup-root.js';
 import { type DatapathMaps, openMaps } from './maps.js';
-import { SPARE_RANGES } from './policy-table.js';
 import { requirePrivate } from './private-directory.js';
 import { SOCKET_PROGRAMS, type SocketPrograms } from './socket-hooks.js';
 
@@ -224,7 +223,7 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_fragments', settings.endpoints_max + 1], // the uplink's
     ['qn_prefixes', settings.prefixes_max],
     ['qn_policy', settings.policy_max],
-    ['qn_policy_cidrs', settings.policy_cidrs_max + SPARE_RANGES],
+    ['qn_policy_cidrs', settings.policy_cidrs_max],
     ['qn_named_ports', settings.port_names_max],
     ['qn_policy_subjects', settings.subjects_max],
     ['qn_conntrack', settings.conntrack_max],
