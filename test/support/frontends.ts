@@ -33,8 +33,14 @@ export function writeFrontend(
     programs.slots.set(first + at, first + at);
   }
   version += 1n;
-  programs.frontends.set(
-    { address: mappedAddress(address), port, protocol },
-    { version, id, first, slots: backends.length, affinityS, versionEnd: version },
-  );
+  const key = { address: mappedAddress(address), port, protocol };
+  programs.frontends.set(key, {
+    key,
+    id,
+    version,
+    first,
+    slots: backends.length,
+    affinityS,
+    versionEnd: version,
+  });
 }

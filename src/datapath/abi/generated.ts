@@ -846,32 +846,35 @@ export const FrontendKey: Codec<FrontendKey> = codec(
   }),
 );
 
-/** struct frontend, 32 bytes. */
+/** struct frontend, 56 bytes. */
 export interface Frontend {
-  version: bigint; // __u64
+  key: FrontendKey; // struct frontend_key
   id: number; // __u32
+  version: bigint; // __u64
   first: number; // __u32
   slots: number; // __u32
   affinityS: number; // __u32
   versionEnd: bigint; // __u64
 }
 export const Frontend: Codec<Frontend> = codec(
-  32,
+  56,
   (view, at, value) => {
-    u64.write(view, at, value.version);
-    u32.write(view, at + 8, value.id);
-    u32.write(view, at + 12, value.first);
-    u32.write(view, at + 16, value.slots);
-    u32.write(view, at + 20, value.affinityS);
-    u64.write(view, at + 24, value.versionEnd);
+    FrontendKey.write(view, at, value.key);
+    u32.write(view, at + 20, value.id);
+    u64.write(view, at + 24, value.version);
+    u32.write(view, at + 32, value.first);
+    u32.write(view, at + 36, value.slots);
+    u32.write(view, at + 40, value.affinityS);
+    u64.write(view, at + 48, value.versionEnd);
   },
   (view, at) => ({
-    version: u64.read(view, at),
-    id: u32.read(view, at + 8),
-    first: u32.read(view, at + 12),
-    slots: u32.read(view, at + 16),
-    affinityS: u32.read(view, at + 20),
-    versionEnd: u64.read(view, at + 24),
+    key: FrontendKey.read(view, at),
+    id: u32.read(view, at + 20),
+    version: u64.read(view, at + 24),
+    first: u32.read(view, at + 32),
+    slots: u32.read(view, at + 36),
+    affinityS: u32.read(view, at + 40),
+    versionEnd: u64.read(view, at + 48),
   }),
 );
 
@@ -1372,7 +1375,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 20,
-    valueSize: 32,
+    valueSize: 56,
     maxEntries: 65536,
     flags: 1,
     key: FrontendKey,
