@@ -107,7 +107,6 @@ export class Datapath implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.ring?.close();
     await this.sweeper.stop();
-    await this.policy.settled();
     this.explainer[Symbol.dispose]();
     this.programs[Symbol.dispose]();
     this.place.claim[Symbol.dispose]();

@@ -1,6 +1,6 @@
 /**
  * Entries of the policy maps as pairs of slots, one for each generation. A change is staged in the slot of the next
- * generation, and settled when no program reads the one before it any more. Every step can be repeated.
+ * generation, and settled before the change after it. Every step can be repeated.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { addressBits, type Cidr, toBytes16 } from '../model/address.js';
@@ -23,9 +23,9 @@ export interface Cell {
   stage(next: SlotIndex): void;
   /** Undoes stage() before the next generation counts. */
   unstage(next: SlotIndex): void;
-  /** Makes both slots what is wanted, or removes the entry; for what is staged, or what no program asks for. */
-  settle(): void;
-  /** settle() that restore() can undo. */
+  /** Makes the other slot like that of the generation in force, or removes the entry. */
+  settle(current: SlotIndex): void;
+  /** Makes both slots what is wanted, or removes the entry; for what no program asks for. */
   replace(): void;
   /** Puts back what replace() found. */
   restore(): void;
@@ -98,13 +98,16 @@ class SlottedCell<K, T> implements Cell {
     this.map.write(this.key, [current, current]);
   }
 
-  settle(): void {
-    this.map.write(this.key, [this.wanted, this.wanted]);
+  settle(current: SlotIndex): void {
+    const slots = this.map.read(this.key);
+    const value = slots[current];
+    const { isNothing, isSame } = this.map.content;
+    if (isNothing(value) || !isSame(slots[0], slots[1])) this.map.write(this.key, [value, value]);
   }
 
   replace(): void {
     this.found = this.map.read(this.key);
-    this.settle();
+    this.map.write(this.key, [this.wanted, this.wanted]);
   }
 
   restore(): void {

@@ -2,11 +2,16 @@
  * The compiled policy in the kernel. Every entry has two slots, and the low bit of the epoch says which one
  * counts. A change is written into the slots that do not count and takes effect with the one write that advances
  * the epoch: each packet is judged by the old set or by the new one. Each flow is then judged again once.
+ *
+ * To write an element of a hash map is to put another in its place, and a program that looks for it at that moment may
+ * find neither (htab_map_update_elem() of Linux). So nothing is written but before the epoch advances: whoever has missed
+ * a rule then is judged again right after. The slots of a change are made alike only with the next change.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatCidr } from '../model/address.js';
 import { AppError } from '../model/errors.js';
 import { KernelError } from '../native/errors.js';
+import { expediteGracePeriods } from '../native/rcu.js';
 import { Direction, type PolicyDecision, type PolicyKey, type SubjectSlot } from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
 import {
@@ -59,7 +64,8 @@ const FULL: ReadonlySet<string> = new Set(['E2BIG', 'ENOMEM', 'ENOSPC']);
 export class PolicyTable {
   /** Cells of the last change whose other slot still has the old value. */
   private unsettled: readonly Cell[] = [];
-  private settling: Promise<void> = Promise.resolve();
+  /** The epoch has advanced, and programs may still run that have read the one before. */
+  private isFresh = false;
   private readonly control;
   private readonly policy;
   private readonly subjects;
@@ -85,18 +91,21 @@ export class PolicyTable {
    * Resolves when it is in force. One change after the other.
    */
   async commit(change: PolicyChange): Promise<void> {
-    await this.settleAtLast();
-    const epoch = this.epoch;
-    const next: SlotIndex = (epoch & 1) === 0 ? 1 : 0;
+    await this.settle();
+    const next: SlotIndex = this.current === 0 ? 1 : 0;
     const cells = this.cells(change);
-    await this.attempt(
-      cells,
-      (cell) => cell.stage(next),
-      (cell) => cell.unstage(next),
-    );
-    this.control.set(0, { policyEpoch: (epoch + 1) >>> 0 });
-    this.unsettled = cells;
-    this.beginSettling();
+    try {
+      await this.attempt(
+        cells,
+        (cell) => cell.stage(next),
+        (cell) => cell.unstage(next),
+      );
+      this.unsettled = cells;
+    } finally {
+      // Also when it was taken back: what was judged meanwhile may have missed a rule.
+      this.isFresh = true;
+      this.control.set(0, { policyEpoch: (this.epoch + 1) >>> 0 });
+    }
   }
 
   /**
@@ -104,7 +113,6 @@ export class PolicyTable {
    * without a new epoch, so that no flow is judged again. The same guarantees as commit().
    */
   async applyUnobserved(change: PolicyChange): Promise<void> {
-    await this.settleAtLast();
     await this.attempt(
       this.cells(change),
       (cell) => cell.replace(),
@@ -122,18 +130,13 @@ export class PolicyTable {
     });
   }
 
-  /** Waits until the slots of the last change are alike; the daemon may end without it. */
-  async settled(): Promise<void> {
-    await this.settling.catch(() => undefined);
-  }
-
   /**
    * What is in force, and makes the other slots like it, in case a daemon ended between the epoch and the settling
    * of its last change. Once, before the first commit.
    */
   async load(): Promise<PolicyContents> {
     await this.waitForPrograms();
-    const slot: SlotIndex = (this.epoch & 1) === 0 ? 0 : 1;
+    const slot = this.current;
     const entries = await this.policy.settleOn(slot);
     const subjects = await this.subjects.settleOn(slot);
     const cidrs = await this.cidrs.settleOn(slot);
@@ -143,36 +146,32 @@ export class PolicyTable {
       cidrs: cidrs.flatMap(([key, cidrClass]) => {
         const range = cidrOfKey(key);
         if (range !== undefined) return { ...range, cidrClass };
-        this.cidrs.cell(key).settle();
+        this.cidrs.cell(key).replace();
         return [];
       }),
     };
   }
 
-  private beginSettling(): void {
-    this.settling = this.settle();
-    // Whoever makes the next change tries again, and is told.
-    this.settling.catch(() => undefined);
-  }
-
-  private async settleAtLast(): Promise<void> {
-    try {
-      await this.settling;
-    } catch {
-      this.beginSettling();
-      await this.settling;
-    }
+  /** The slot that counts. */
+  private get current(): SlotIndex {
+    return (this.epoch & 1) === 0 ? 0 : 1;
   }
 
   /**
    * Waits before, for programs that read the other slots, and after: one that began to read an element meanwhile must not
-   * find it given to another rule and back.
+   * find it given to another rule and back. When it fails, the next change does it.
    */
   private async settle(): Promise<void> {
+    if (!this.isFresh) return;
+    using _ = expediteGracePeriods();
     await this.waitForPrograms();
-    await inTurns(this.unsettled, (cell) => cell.settle());
-    this.unsettled = [];
-    await this.waitForPrograms();
+    if (this.unsettled.length > 0) {
+      const { current } = this;
+      await inTurns(this.unsettled, (cell) => cell.settle(current));
+      this.unsettled = [];
+      await this.waitForPrograms();
+    }
+    this.isFresh = false;
   }
 
   /** Changes every cell; when one does not fit, takes back what was done, last first, and throws. */
