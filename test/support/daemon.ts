@@ -179,6 +179,8 @@ export class Daemon implements AsyncDisposable {
       bpffs_dir: this.bpffs,
       cni_bin_dir: this.path('bin'),
       cni_conf_dir: this.path('conf'),
+      docker_plugin_dir: 'none',
+      docker_socket: 'none',
       uplink: 'none',
       ...settings,
     };
