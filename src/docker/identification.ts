@@ -43,7 +43,13 @@ export class Identification {
   start(): void {
     for (const { key, joined } of this.parts.staged.list()) if (joined) this.follow(key);
     this.collect();
+    clearInterval(this.timer);
     this.timer = setInterval(() => this.collect(), COLLECT_INTERVAL_MS).unref();
+  }
+
+  /** Whether no round is under way. */
+  get isIdle(): boolean {
+    return this.collecting === undefined;
   }
 
   async stop(): Promise<void> {

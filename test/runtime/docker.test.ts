@@ -206,20 +206,23 @@ describe('docker run', { timeout: 60_000 }, () => {
     ]);
   });
 
-  it.each([
-    ['an address that is taken', 'blue', ['--ip', '10.60.1.2'], '10.60.1.2 is in use'],
-    ['an address outside', 'blue', ['--ip', '10.99.0.1'], '10.99.0.1'],
-    ['ports, which nothing publishes yet', 'blue', ['--publish', '8080:80'], 'cannot be published'],
-    ['an unknown option', 'name=blue,driver-opt=quantum.lables=a=b', [], 'quantum.lables is not known'],
-    ['a label that is none', 'name=blue,driver-opt=quantum.labels=-', [], 'quantum.labels'],
-    ['a namespace that is none', 'name=blue,driver-opt=quantum.namespace=A!', [], 'quantum.namespace'],
-  ])('with %s is refused, and nothing of it stays', async (_, network, args, reason) => {
+  it('with what cannot be is refused, and nothing of it stays', async () => {
     await site().network('blue');
     await docker.existing('blue');
     await docker.container('holder', ['--network', 'blue', '--ip', '10.60.1.2'], ...IDLE);
     const before = await site().state();
-    const said = await docker.refused('run', '--network', network, ...args, IMAGE, ...IDLE);
-    expect(said).toContain(reason);
+    const option = (text: string) => ['--network', `name=blue,driver-opt=${text}`];
+    const rows: [reason: string, args: string[]][] = [
+      ['10.60.1.2 is in use', ['--network', 'blue', '--ip', '10.60.1.2']],
+      ['10.99.0.1', ['--network', 'blue', '--ip', '10.99.0.1']],
+      ['cannot be published', ['--network', 'blue', '--publish', '8080:80']],
+      ['quantum.lables is not known', option('quantum.lables=a=b')],
+      ['quantum.labels', option('quantum.labels=-')],
+      ['quantum.namespace', option('quantum.namespace=A!')],
+    ];
+    for (const [reason, args] of rows) {
+      expect(await docker.refused('run', ...args, IMAGE, ...IDLE)).toContain(reason);
+    }
     expect(await site().state()).toEqual(before);
   });
 
