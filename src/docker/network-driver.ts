@@ -179,7 +179,7 @@ function single(family: string, data: IpamData[] = []): IpamData | undefined {
   if (second !== undefined) {
     throw new AppError('INVALID_REQUEST', `a network has at most one ${family} subnet`);
   }
-  if (Object.keys(first?.AuxAddresses ?? {}).some((name) => name !== 'DefaultGatewayIPv4')) {
+  if (Object.keys(first?.AuxAddresses ?? {}).length > 0) {
     throw new AppError('INVALID_REQUEST', '--aux-address is not supported');
   }
   return first;

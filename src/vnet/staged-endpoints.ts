@@ -53,8 +53,9 @@ export class StagedEndpoints implements StagedEndpointService {
     const { serial, maker } = this.parts;
     return serial.run(async () => {
       const earlier = this.find(key);
+      if (earlier?.joined === true) throw new AppError('ENDPOINT_EXISTS', `endpoint ${key} exists`);
       // Asked for again: whether the runtime has heard of the first time is not known here.
-      if (earlier?.joined === false) await maker.remove(earlier.endpoint);
+      if (earlier !== undefined) await maker.remove(earlier.endpoint);
       const asked = { ...request, container_id: key, netns_path: NO_NETNS };
       const staged = { key, runtimeNetwork };
       return maker.stage(network, asked, { origin: 'docker', routes: [], staged });
