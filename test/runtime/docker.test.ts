@@ -33,7 +33,7 @@ function dial(container: string, address: string, protocol: 'tcp' | 'udp', wait 
   return docker.ok('exec', container, 'sockets', 'dial', protocol, address, port, wait, '5');
 }
 
-describe('docker network create', { timeout: 60_000 }, () => {
+describe('docker network create', { timeout: 120_000 }, () => {
   it('makes a network that REST shows, as the options say, and docker network rm removes it', async () => {
     await docker.network(
       'front',
@@ -98,7 +98,7 @@ describe('docker network create', { timeout: 60_000 }, () => {
   });
 });
 
-describe('a network that REST has made', { timeout: 60_000 }, () => {
+describe('a network that REST has made', { timeout: 120_000 }, () => {
   it('is shared: its containers are those of Docker and others, its addresses go to each once', async () => {
     await site().network('blue', { isolation_mode: 'peer' });
     await docker.existing('blue');
@@ -143,7 +143,7 @@ describe('a network that REST has made', { timeout: 60_000 }, () => {
   });
 });
 
-describe('docker run', { timeout: 60_000 }, () => {
+describe('docker run', { timeout: 120_000 }, () => {
   it('makes an endpoint that REST shows with the container, its namespace, interface and labels', async () => {
     await site().network('blue');
     await docker.existing('blue');
