@@ -104,6 +104,7 @@ async function startDaemon(node, directory, bpffs) {
     'state-dir': join(directory, 'state'),
     'run-dir': join(directory, 'run'),
     'cni-bin-dir': join(directory, 'bin'),
+    'docker-plugin-dir': 'none',
     'cni-conf-dir': join(directory, 'conf'),
     'bpffs-dir': bpffs,
     listen: 'none',

@@ -17,6 +17,7 @@ import { installPlugin } from './cni/install.js';
 import { NodeCniPorts } from './cni/node-ports.js';
 import { CniServer } from './cni/server.js';
 import { Claim, OWN_NETNS } from './datapath/claim.js';
+import { DockerPlugin } from './docker/plugin.js';
 import { createMetrics } from './metrics/metrics.js';
 import { cniAnswer, cniCall } from './model/cni.js';
 import { AppError } from './model/errors.js';
@@ -100,6 +101,15 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
     }
     const cni = await CniServer.start({ socketPath: cniSocket, handler, log: cniLog });
     stopping.push(() => cni.close());
+    const docker = await DockerPlugin.start({
+      settings,
+      networks: node.networks,
+      runtimeNetworks: node.runtimeNetworks,
+      staged: node.endpoints.staged,
+      reservations: node.reservations,
+      log: log.child({ component: 'docker' }),
+    });
+    stopping.push(() => docker.close());
 
     stopping.push(async () => notifyServiceManager(notifySocket, 'STOPPING=1'));
     const url = urlOf(server.tcp);

@@ -37,6 +37,7 @@ export class Node {
       'state-dir': join(this.directory, 'state'),
       'run-dir': run,
       'cni-bin-dir': join(this.directory, 'bin'),
+      'docker-plugin-dir': 'none',
       'cni-conf-dir': join(this.directory, 'conf'),
       'bpffs-dir': this.bpffs,
       'grpc-listen': 'none',

@@ -44,6 +44,12 @@ interface Leg {
   anywhere: '0.0.0.0/0' | '::/0';
 }
 
+/** Where the container's side of a pair is made, and what it is called there. */
+export interface ContainerEnd {
+  netns: NetnsHandle;
+  name: string;
+}
+
 /**
  * Creates both ends, down. INTERFACE_EXISTS when the container has that name.
  *
@@ -51,26 +57,20 @@ interface Leg {
  * a frame to another address for somebody else's, and the program says otherwise of those that may pass. So a frame that
  * gets past the program (the kernel lets a container mark frames as classified, by an ifb device of its own) ends here.
  */
-export function createPair(
-  host: Rtnl,
-  netns: NetnsHandle,
-  endpoint: Endpoint,
-  network: Network,
-): VethIndexes {
+export function createPair(host: Rtnl, end: ContainerEnd, endpoint: Endpoint, network: Network): VethIndexes {
   try {
     return host.createVeth({
       name: endpoint.host_interface,
       alias: endpointAlias(endpoint.id),
       mtu: networkMtu(network),
-      peerName: endpoint.interface_name,
-      peerNetns: netns,
+      peerName: end.name,
+      peerNetns: end.netns,
       peerMac: endpoint.mac_address,
       addrGenMode: 'none',
       ipv4Conf: GUARD_IPV4,
     });
   } catch (error) {
-    if (error instanceof KernelError && error.code === 'EEXIST')
-      throw interfaceExists(endpoint.interface_name, error);
+    if (error instanceof KernelError && error.code === 'EEXIST') throw interfaceExists(end.name, error);
     throw error;
   }
 }
@@ -197,6 +197,17 @@ export async function removePair(host: Rtnl, endpoint: Endpoint): Promise<{ free
 export function isOwn(link: LinkInfo | undefined, endpoint: Endpoint): link is LinkInfo {
   const owner = link && ownerOf(link);
   return owner?.kind === 'endpoint' && owner.id === endpoint.id;
+}
+
+/** What the other end of the pair is called in that namespace; undefined: it is not there. */
+export function containerInterface(host: Rtnl, inside: Rtnl, endpoint: Endpoint): string | undefined {
+  const outer = host.link(endpoint.host_interface);
+  if (!isOwn(outer, endpoint) || outer.peerIndex === undefined) return undefined;
+  const inner = inside.link(outer.peerIndex);
+  // Indexes are of a namespace: in another one that number is another interface.
+  const isPeer =
+    inner?.kind === 'veth' && inner.peerIndex === outer.index && inner.mac === endpoint.mac_address;
+  return isPeer ? inner.name : undefined;
 }
 
 /** What of an endpoint's interfaces, addresses and routes is not as it was made; a sentence each. */

@@ -148,3 +148,8 @@ export type EndpointList = z.infer<typeof endpointList>;
 export function hostInterface(id: number): string {
   return `qn${id.toString(16).padStart(8, '0')}`;
 }
+
+/** Name of the container's side while it has not gone into the container yet. */
+export function stagedInterface(id: number): string {
+  return `qp${id.toString(16).padStart(8, '0')}`;
+}

@@ -12,6 +12,9 @@ import { HOSTNAME_LABEL, parseNodeLabels } from './node-labels.js';
 /** sun_path has 108 bytes, one of them for the end, and the longest socket name is "/api.sock". */
 const RUN_DIR_MAX = 107 - '/api.sock'.length;
 
+/** The same of "/quantum.sock". */
+const PLUGIN_DIR_MAX = 107 - '/quantum.sock'.length;
+
 const WEEK_S = 7 * 24 * 3600;
 
 /** Directories cannot be made there; Node tries for ever (mkdir in /proc fails as if the parent were missing). */
@@ -28,6 +31,22 @@ function path(text: string, fallback: string, max = 1024) {
     )
     .default(fallback)
     .describe(text);
+}
+
+/** Value of a path for "not at all". */
+export const NO_PATH = 'none';
+
+function pathOrNone(text: string, fallback: string, max = 1024) {
+  return z
+    .string()
+    .max(max, `must have at most ${max} characters`)
+    .regex(/^(\/[^\0]*|none)$/, 'must be an absolute path, or "none"')
+    .refine(
+      (text) => !KERNEL_OWNED.test(text),
+      'must have no "..", and not be in /proc, or in /sys beside /sys/fs/bpf',
+    )
+    .default(fallback)
+    .describe(`${text}; \`none\`: not used`);
 }
 
 function integer(text: string, fallback: number, min: number, max: number) {
@@ -116,6 +135,15 @@ export const settingsSchema = z
     ),
     cni_bin_dir: path('Directory of CNI plugins', '/opt/cni/bin'),
     cni_conf_dir: path('Directory of CNI network configurations', '/etc/cni/net.d'),
+    docker_plugin_dir: pathOrNone(
+      'Directory in which Docker looks for plugins: the socket quantum.sock there serves its networks',
+      '/run/docker/plugins',
+      PLUGIN_DIR_MAX,
+    ),
+    docker_socket: pathOrNone(
+      'Socket of the Docker Engine API, which tells whose an endpoint is, and the labels of that container',
+      '/var/run/docker.sock',
+    ),
     uplink: interfaceName
       .default(UPLINK_AUTO)
       .describe(

@@ -35,14 +35,51 @@ const containerRoute = z.strictObject({ dst: z.string().max(64), gw: ipAddress.o
 const attachment = z.strictObject({
   endpoint_id: endpointId,
   /** Who asked for it: only what CNI made is CNI's to collect. */
-  origin: z.enum(['rest', 'cni']),
+  origin: z.enum(['rest', 'cni', 'docker']),
   /** The routes that the container was given. */
   routes: z.array(containerRoute).max(256),
+  /** Its key in `stagedEndpoints`, if it is one of those. */
+  staged_key: containerId.optional(),
 });
 export type AttachmentRecord = z.infer<typeof attachment>;
 
 /** How an endpoint came about, beside its record in `endpoints`. */
 export const attachments = defineTable<[id: number], AttachmentRecord>('attachments', 1, attachment);
+
+const stagedEndpoint = z.strictObject({
+  /** What the container runtime calls the endpoint. */
+  key: containerId,
+  endpoint_id: endpointId,
+  /** What the container runtime calls the network. */
+  runtime_network: containerId,
+  /** Whether a container is to have it, and its network namespace is known. */
+  joined: z.boolean(),
+});
+export type StagedEndpointRecord = z.infer<typeof stagedEndpoint>;
+
+/** Endpoints that are made before their container is there, by what its runtime calls them. */
+export const stagedEndpoints = defineTable<[key: string], StagedEndpointRecord>(
+  'staged_endpoints',
+  1,
+  stagedEndpoint,
+);
+
+const runtimeNetwork = z.strictObject({
+  /** What the container runtime calls it. */
+  key: containerId,
+  network: dnsLabel,
+  network_id: networkId,
+  /** Whether it was made for the runtime, and goes with it. */
+  owned: z.boolean(),
+});
+export type RuntimeNetworkRecord = z.infer<typeof runtimeNetwork>;
+
+/** Networks that a container runtime has a name of its own for, by that name. */
+export const runtimeNetworks = defineTable<[key: string], RuntimeNetworkRecord>(
+  'runtime_networks',
+  1,
+  runtimeNetwork,
+);
 
 /** Namespaces by name. */
 export const namespaces = defineTable<[name: string], Namespace>('namespaces', 1, namespace);
@@ -182,6 +219,8 @@ export const TABLES: ReadonlyMap<string, AnyTable> = new Map(
     endpoints,
     endpointKeys,
     attachments,
+    stagedEndpoints,
+    runtimeNetworks,
     namespaces,
     policies,
     identities,

@@ -1,6 +1,6 @@
 /** Makes endpoints and takes them off, in the order that leaves no window. */
 import {
-  type ContainerRoute,
+  type ContainerEnd,
   configureContainer,
   configureHostSide,
   createPair,
@@ -9,9 +9,10 @@ import {
   removePair,
 } from '../bridge/endpoint-device.js';
 import type { Datapath } from '../datapath/datapath.js';
-import type { Endpoint, EndpointRequest } from '../model/endpoint.js';
+import { type Endpoint, type EndpointRequest, stagedInterface } from '../model/endpoint.js';
+import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
-import { type NetnsHandle, Rtnl } from '../native/net.js';
+import { NetnsHandle, Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
 import type { AttachmentRecord } from '../store/tables.js';
 import { openContainerNetns } from './container-netns.js';
@@ -19,7 +20,7 @@ import {
   completeEndpoint,
   condemnEndpoint,
   eraseEndpoint,
-  type Origin,
+  type RecordOptions,
   recordEndpoint,
 } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
@@ -38,11 +39,7 @@ export interface EndpointMakerParts {
   onGone(endpoint: Endpoint): void;
 }
 
-export interface ConnectOptions {
-  origin: Origin;
-  /** Routes beside the default ones. */
-  routes: readonly ContainerRoute[];
-}
+export type ConnectOptions = Omit<RecordOptions, 'staged'>;
 
 /** Only under the serial. */
 export class EndpointMaker {
@@ -61,24 +58,17 @@ export class EndpointMaker {
 
   /** In the order that leaves no window. Takes back what was done when a step fails. */
   async make(networkName: string, request: EndpointRequest, options: ConnectOptions): Promise<Endpoint> {
-    const { store } = this.parts;
     using netns = openContainerNetns(request.netns_path);
     using inside = Rtnl.open(netns);
     if (inside.link(request.interface_name) !== undefined) throw interfaceExists(request.interface_name);
     const rollback = new Rollback();
     try {
-      const { result, durable } = await store.stage((transaction) => {
-        const made = recordEndpoint(transaction, networkName, request, options);
-        this.enlistment.requireRoom(transaction, made.endpoint);
-        return made;
-      });
-      const { endpoint, network } = result;
-      rollback.add(async () => {
-        // As long as an interface has the addresses nobody else may get them.
-        if (!isOwn(this.parts.host.link(endpoint.host_interface), endpoint)) await this.forget(endpoint);
-      });
+      const { endpoint, network, durable } = await this.record(networkName, request, options, rollback);
       // Meanwhile: what a daemon that starts anew finds without a record, it removes.
-      const containerIndex = await this.prepare(endpoint, network, netns, rollback);
+      const end = { netns, name: endpoint.interface_name };
+      const containerIndex = await this.prepare(endpoint, network, end, rollback, (index) =>
+        this.tellOf(endpoint, network, index),
+      );
       await durable;
       const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
       if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
@@ -87,6 +77,46 @@ export class EndpointMaker {
       await rollback.run();
       throw capacityError(error);
     }
+  }
+
+  /**
+   * Makes an endpoint whose container is not there yet: all but that the programs know it. They let nothing of it pass
+   * until they are told (tell()), wherever its container's side goes meanwhile. That side waits in the node's namespace,
+   * down and without an address, and takes the program on it along when it goes.
+   */
+  async stage(networkName: string, request: EndpointRequest, options: RecordOptions): Promise<Endpoint> {
+    using netns = NetnsHandle.current();
+    const rollback = new Rollback();
+    try {
+      const { endpoint, network, durable } = await this.record(networkName, request, options, rollback);
+      const end = { netns, name: stagedInterface(endpoint.id) };
+      await this.prepare(endpoint, network, end, rollback, () => undefined);
+      await durable;
+      return endpoint;
+    } catch (error) {
+      await rollback.run();
+      throw capacityError(error);
+    }
+  }
+
+  /** Tells the programs who an endpoint is that has its interface; from here on they let pass what they judge so. */
+  tell(endpoint: Endpoint, network: Network): void {
+    const link = this.parts.host.link(endpoint.host_interface);
+    if (!isOwn(link, endpoint)) throw new AppError('INTERNAL', `${endpoint.host_interface} is not there`);
+    this.tellOf(endpoint, network, link.index);
+  }
+
+  private tellOf(endpoint: Endpoint, network: Network, index: number): void {
+    const { store, datapath } = this.parts;
+    datapath.endpoints.put(endpointState(store, endpoint, network, index));
+  }
+
+  /** Takes back what tell() told. */
+  untell(endpoint: Endpoint): void {
+    const { store, host, datapath } = this.parts;
+    const network = requireNetwork(store, endpoint.network);
+    const index = host.link(endpoint.host_interface)?.index;
+    datapath.endpoints.remove(endpointState(store, endpoint, network, index ?? 0), index);
   }
 
   /** Takes an endpoint off, however much of it exists. */
@@ -112,26 +142,47 @@ export class EndpointMaker {
     return { ...endpoint, state: 'ready' };
   }
 
+  /** The endpoint's records, which are on disk when `durable` resolves. */
+  private async record(
+    networkName: string,
+    request: EndpointRequest,
+    options: RecordOptions,
+    rollback: Rollback,
+  ): Promise<{ endpoint: Endpoint; network: Network; durable: Promise<void> }> {
+    const { result, durable } = await this.parts.store.stage((transaction) => {
+      const made = recordEndpoint(transaction, networkName, request, options);
+      this.enlistment.requireRoom(transaction, made.endpoint);
+      return made;
+    });
+    const { endpoint } = result;
+    rollback.add(async () => {
+      // As long as an interface has the addresses nobody else may get them.
+      if (!isOwn(this.parts.host.link(endpoint.host_interface), endpoint)) await this.forget(endpoint);
+    });
+    return { ...result, durable };
+  }
+
   /**
    * Everything but the container's side, which has neither an address nor is it up. Each step can be taken back.
-   * Returns the index of the container's side.
+   * `tell` tells the programs of the endpoint. Returns the index of the container's side.
    */
   private async prepare(
     endpoint: Endpoint,
     network: Network,
-    netns: NetnsHandle,
+    end: ContainerEnd,
     rollback: Rollback,
+    tell: (index: number) => void,
   ): Promise<number> {
-    const { store, host, datapath } = this.parts;
+    const { host, datapath } = this.parts;
     await this.enlistment.enlist(endpoint);
     rollback.add(() => this.enlistment.dismiss(endpoint));
     // Taken back before the rules are: a packet that finds some of them gone may pass by what is left.
-    const { index, peerIndex } = createPair(host, netns, endpoint, network);
+    const { index, peerIndex } = createPair(host, end, endpoint, network);
     rollback.add(() => this.unmake(endpoint, network, index));
-    datapath.endpoints.put(endpointState(store, endpoint, network, index));
+    tell(index);
     datapath.attachments.attach(
       { interface: endpoint.host_interface, ifindex: index },
-      { netns, ifindex: peerIndex },
+      { netns: end.netns, ifindex: peerIndex },
     );
     configureHostSide(host, index, endpoint, network);
     return peerIndex;

@@ -12,20 +12,30 @@ import {
   endpoints,
   nextNumber,
   portNames,
+  stagedEndpoints,
 } from '../store/tables.js';
 import { claimIdentity } from './identities.js';
 import { allocateAddress, releaseAddress } from './ipam.js';
 import { requireNetwork } from './networks.js';
+import { releaseReservation } from './reservations.js';
 import { claimNumber } from './stored-numbers.js';
 
 export type Origin = AttachmentRecord['origin'];
+
+export interface RecordOptions {
+  origin: Origin;
+  /** Routes beside the default ones. */
+  routes: readonly ContainerRoute[];
+  /** The endpoint is made before its container is there. */
+  staged?: { key: string; runtimeNetwork: string };
+}
 
 /** Records an endpoint that is about to be made: numbers, addresses, identity. All or nothing, as transactions are. */
 export function recordEndpoint(
   transaction: Transaction,
   networkName: string,
   request: EndpointRequest,
-  { origin, routes }: { origin: Origin; routes: readonly ContainerRoute[] },
+  { origin, routes, staged }: RecordOptions,
 ): { endpoint: Endpoint; network: Network } {
   const network = requireNetwork(transaction, networkName);
   const { container_id, interface_name, namespace, labels } = request;
@@ -51,8 +61,8 @@ export function recordEndpoint(
     netns_path: request.netns_path,
     namespace,
     labels,
-    ...address(transaction, network, 4, id, request.ip_address),
-    ...address(transaction, network, 6, id, request.ip6_address),
+    ...address(transaction, network, 4, id, request.ip_address, staged !== undefined),
+    ...address(transaction, network, 6, id, request.ip6_address, staged !== undefined),
     mac_address: request.mac_address ?? randomMac(),
     ...(network.gateway === undefined ? {} : { gateway: network.gateway }),
     ...(network.gateway6 === undefined ? {} : { gateway6: network.gateway6 }),
@@ -70,7 +80,17 @@ export function recordEndpoint(
     interface_name,
     endpoint_id: id,
   });
-  transaction.put(attachments, [id], { endpoint_id: id, origin, routes: [...routes] });
+  transaction.put(attachments, [id], {
+    endpoint_id: id,
+    origin,
+    routes: [...routes],
+    ...(staged === undefined ? {} : { staged_key: staged.key }),
+  });
+  if (staged !== undefined) {
+    const { key, runtimeNetwork } = staged;
+    const record = { key, endpoint_id: id, runtime_network: runtimeNetwork, joined: false };
+    transaction.put(stagedEndpoints, [key], record);
+  }
   return { endpoint, network };
 }
 
@@ -104,6 +124,32 @@ export function relabelEndpoint(
   return changed;
 }
 
+/** Gives an endpoint the names of its container, once they are known. Throws ENDPOINT_EXISTS. */
+export function renameEndpoint(
+  transaction: Transaction,
+  endpoint: Endpoint,
+  change: Partial<Pick<Endpoint, 'container_id' | 'interface_name' | 'netns_path'>>,
+): Endpoint {
+  const renamed: Endpoint = { ...endpoint, ...change };
+  const { network_id, container_id, interface_name } = renamed;
+  const holder = transaction.get(endpointKeys, [network_id, container_id, interface_name]);
+  if (holder !== undefined && holder.endpoint_id !== endpoint.id) {
+    throw new AppError(
+      'ENDPOINT_EXISTS',
+      `container ${container_id} has the interface ${interface_name} on network ${endpoint.network} already`,
+    );
+  }
+  transaction.delete(endpointKeys, [network_id, endpoint.container_id, endpoint.interface_name]);
+  transaction.put(endpointKeys, [network_id, container_id, interface_name], {
+    network_id,
+    container_id,
+    interface_name,
+    endpoint_id: endpoint.id,
+  });
+  transaction.put(endpoints, [endpoint.id], renamed);
+  return renamed;
+}
+
 /** Forgets an endpoint: its records and its addresses. */
 export function eraseEndpoint(transaction: Transaction, endpoint: Endpoint): void {
   const network = requireNetwork(transaction, endpoint.network);
@@ -112,6 +158,8 @@ export function eraseEndpoint(transaction: Transaction, endpoint: Endpoint): voi
   }
   transaction.delete(endpoints, [endpoint.id]);
   transaction.delete(endpointKeys, [network.id, endpoint.container_id, endpoint.interface_name]);
+  const staged = transaction.get(attachments, [endpoint.id])?.staged_key;
+  if (staged !== undefined) transaction.delete(stagedEndpoints, [staged]);
   transaction.delete(attachments, [endpoint.id]);
 }
 
@@ -137,9 +185,13 @@ function address(
   family: 4 | 6,
   endpointId: number,
   wanted: string | undefined,
+  takesReserved: boolean,
 ): { ip_address?: string; ip6_address?: string } {
   const range = family === 4 ? network.cidr : network.cidr6;
   if (range === undefined && wanted === undefined) return {};
+  if (takesReserved && range !== undefined && wanted !== undefined) {
+    releaseReservation(transaction, network, wanted);
+  }
   const ip = allocateAddress(transaction, network, family, endpointId, wanted);
   return family === 4 ? { ip_address: ip } : { ip6_address: ip };
 }

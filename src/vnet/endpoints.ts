@@ -16,6 +16,7 @@ import { requireNetwork } from './networks.js';
 import { Relabelling, type RelabellingParts } from './relabelling.js';
 import type { Serial } from './serial.js';
 import type { EndpointService } from './services.js';
+import { StagedEndpoints } from './staged-endpoints.js';
 
 export interface EndpointsParts extends EndpointMakerParts, RelabellingParts {
   serial: Serial;
@@ -23,6 +24,7 @@ export interface EndpointsParts extends EndpointMakerParts, RelabellingParts {
 }
 
 export class Endpoints implements EndpointService {
+  readonly staged: StagedEndpoints;
   private readonly maker: EndpointMaker;
   private readonly relabelling: Relabelling;
 
@@ -30,6 +32,8 @@ export class Endpoints implements EndpointService {
     const enlistment = new Enlistment(parts.store, parts.policy, parts.identityUse);
     this.maker = new EndpointMaker(parts, enlistment);
     this.relabelling = new Relabelling(parts, enlistment);
+    const { store, host, serial } = parts;
+    this.staged = new StagedEndpoints({ store, host, serial, maker: this.maker, enlistment });
   }
 
   /** Waits for what the kernel still does for endpoints that are gone. */

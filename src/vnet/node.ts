@@ -23,6 +23,8 @@ import { Policies, storedPolicies } from './policies.js';
 import { previewPolicies } from './policy-preview.js';
 import { PolicySync } from './policy-sync.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
+import { Reservations } from './reservations.js';
+import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
 import type { Node } from './services.js';
 import { Uplink } from './uplink.js';
@@ -47,6 +49,8 @@ export interface NodeOptions {
 export class LocalNode implements Node, AsyncDisposable {
   readonly networks: Networks;
   readonly endpoints: Endpoints;
+  readonly runtimeNetworks: RuntimeNetworks;
+  readonly reservations: Reservations;
   readonly namespaces: Namespaces;
   readonly policies: Policies;
   readonly observation: NodeObservation;
@@ -130,6 +134,8 @@ export class LocalNode implements Node, AsyncDisposable {
         ),
       onGone: (endpoint) => this.observation.retire(endpoint),
     });
+    this.runtimeNetworks = new RuntimeNetworks(store);
+    this.reservations = new Reservations({ store, serial });
     this.namespaces = new Namespaces({ store, serial, policy });
     const previewed = { store, engine, policy, host, flows: this.flows };
     this.policies = new Policies({

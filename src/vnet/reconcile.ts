@@ -27,6 +27,7 @@ import { endpointState } from './endpoint-state.js';
 import type { Endpoints } from './endpoints.js';
 import { dropIdentity, type IdentityUse } from './identities.js';
 import { requireNetwork } from './networks.js';
+import { NO_NETNS } from './staged-endpoints.js';
 
 export interface ReconcileParts {
   store: Store;
@@ -57,6 +58,8 @@ interface Kept {
   state: EndpointState;
   /** The maps had it just so. */
   wasKnown: boolean;
+  /** Its container is not there yet, or not known: the programs are not to know it. */
+  isStaged: boolean;
   /** What the container got, when nobody has recorded it yet: the daemon ended just after the last step. */
   unrecordedRoutes: ContainerRoute[] | undefined;
 }
@@ -77,16 +80,19 @@ export function survey({ store, host, datapath }: ReconcileParts): Survey {
   for (const endpoint of store.list(endpoints)) {
     const network = requireNetwork(store, endpoint.network);
     const link = ownLink(host, endpoint);
+    const isStaged = endpoint.state === 'creating' && isRuntimes(store, endpoint);
     const unrecordedRoutes =
-      endpoint.state === 'creating' ? routesIfComplete(store, host, endpoint, network) : undefined;
-    const isWanted = endpoint.state === 'ready' || unrecordedRoutes !== undefined;
+      endpoint.state === 'creating' && !isStaged
+        ? routesIfComplete(store, host, endpoint, network)
+        : undefined;
+    const isWanted = endpoint.state === 'ready' || isStaged || unrecordedRoutes !== undefined;
     if (link === undefined || !isWanted) {
       found.doomed.push(endpoint);
       continue;
     }
     const state = endpointState(store, endpoint, network, link.index);
-    const wasKnown = datapath.endpoints.matches(state);
-    found.kept.push({ endpoint, network, link, state, wasKnown, unrecordedRoutes });
+    const wasKnown = isStaged || datapath.endpoints.matches(state);
+    found.kept.push({ endpoint, network, link, state, wasKnown, isStaged, unrecordedRoutes });
   }
   for (const { state, wasKnown } of found.kept) if (!wasKnown) datapath.endpoints.put(state);
   return found;
@@ -106,6 +112,7 @@ export async function reconcile(parts: ReconcileParts, { kept, doomed }: Survey)
   }
 
   const states: EndpointState[] = [];
+  const ids = new Set<number>();
   // After the bridges: with the address of one go the routes that speak from it.
   const paths = new HostPaths(host);
   for (const candidate of kept) {
@@ -116,7 +123,8 @@ export async function reconcile(parts: ReconcileParts, { kept, doomed }: Survey)
       continue;
     }
     report[outcome]++;
-    states.push(state);
+    ids.add(endpoint.id);
+    if (!candidate.isStaged) states.push(state);
     if (unrecordedRoutes !== undefined) await complete(store, endpoint, unrecordedRoutes);
   }
 
@@ -125,12 +133,16 @@ export async function reconcile(parts: ReconcileParts, { kept, doomed }: Survey)
     await parts.endpoints.remove(endpoint);
     report.removed++;
   }
-  const ids = new Set(states.map(({ id }) => id));
   await datapath.endpoints.retain(states);
   await datapath.counters.retain(ids);
   report.swept = sweep(parts, ids);
   await dropUnusedIdentities(parts);
   return report;
+}
+
+/** Whether it is made for a container that its runtime makes later. */
+function isRuntimes(store: Store, { id }: Endpoint): boolean {
+  return store.get(attachments, [id])?.staged_key !== undefined;
 }
 
 /** The host's side of the endpoint, if it is there and is that endpoint's. */
@@ -179,7 +191,8 @@ function adopt(
   let netns: NetnsHandle | undefined;
   try {
     const guarded = datapath.attachments.guard(link.name, () => {
-      netns = NetnsHandle.open(endpoint.netns_path);
+      netns =
+        endpoint.netns_path === NO_NETNS ? NetnsHandle.current() : NetnsHandle.open(endpoint.netns_path);
       return { netns, ifindex: link.peerIndex ?? 0 };
     });
     attached ||= guarded;

@@ -1,6 +1,7 @@
 /** Makes running containers somebody else: their identity changes, their interfaces stay. */
 import type { Datapath } from '../datapath/datapath.js';
 import type { Endpoint, EndpointPatch } from '../model/endpoint.js';
+import { AppError } from '../model/errors.js';
 import type { Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
 import { endpoints } from '../store/tables.js';
@@ -30,6 +31,10 @@ export class Relabelling {
     [first, ...others]: readonly [Endpoint, ...Endpoint[]],
     patch: EndpointPatch,
   ): Promise<Endpoint> {
+    const unfinished = [first, ...others].find(({ state }) => state !== 'ready');
+    if (unfinished !== undefined) {
+      throw new AppError('NOT_READY', `the endpoint is ${unfinished.state}: who it is cannot be changed yet`);
+    }
     const rollback = new Rollback();
     const relabel = async (before: Endpoint) => {
       const after = await this.relabel(before, patch);

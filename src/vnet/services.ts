@@ -3,10 +3,12 @@
  * model/ did), everything about state, and throws AppError. A promise that resolves means: durable in the store
  * and in force in the kernel. A promise that is rejected means: nothing has changed.
  */
+import type { Family } from '../model/address.js';
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
 import type { ExplainRequest, Explanation } from '../model/explanation.js';
 import type { Readiness } from '../model/health.js';
 import type { Identity } from '../model/identity.js';
+import type { Labels } from '../model/names.js';
 import type { Namespace, NamespaceRequest } from '../model/namespace.js';
 import type { Network, NetworkRequest } from '../model/network.js';
 import type { Policy } from '../model/policy.js';
@@ -153,6 +155,75 @@ export interface ExplanationService {
    * NETWORK_NOT_FOUND, INVALID_REQUEST (what is meant is ambiguous, or cannot be), KERNEL_ERROR.
    */
   explain(request: ExplainRequest): Promise<Explanation>;
+}
+
+/** An endpoint that is made before its container is there. */
+export interface StagedEndpoint {
+  /** What the container runtime calls it. */
+  key: string;
+  /** What the container runtime calls its network. */
+  runtime_network: string;
+  /** Whether a container is to have it, and its network namespace is known. */
+  joined: boolean;
+  endpoint: Endpoint;
+}
+
+/** Who a container turned out to be. */
+export interface ContainerIdentity {
+  container_id: string;
+  namespace: string;
+  labels: Labels;
+}
+
+/** Endpoints of a runtime that makes its containers later, and moves the interfaces into them itself. */
+export interface StagedEndpointService {
+  find(key: string): StagedEndpoint | undefined;
+  list(): StagedEndpoint[];
+  /** Makes the interface and all that guards it; nothing passes yet. Errors as of EndpointService.connect(). */
+  stage(
+    network: string,
+    key: string,
+    runtimeNetwork: string,
+    request: Omit<EndpointRequest, 'container_id' | 'netns_path'>,
+  ): Promise<Endpoint>;
+  /** The container will have this network namespace. CONTAINER_NOT_FOUND: there is no such endpoint; ENDPOINT_EXISTS. */
+  join(key: string, netnsPath: string): Promise<Endpoint>;
+  /** Lets pass what policies allow to that container. Undefined: it is gone, or has left. ENDPOINT_EXISTS, INSUFFICIENT_CAPACITY. */
+  identify(key: string, who: ContainerIdentity): Promise<Endpoint | undefined>;
+  /** Lets nothing pass any more; what is not there is fine. */
+  leave(key: string): Promise<void>;
+  /** Takes it off; what is not there is fine. */
+  remove(key: string): Promise<void>;
+  /** Looks for the interface in the container, and records its name there. False: it is not there. */
+  locate(key: string): Promise<boolean>;
+  /** Whether its interface is still there, wherever the container's side is. */
+  hasInterface(key: string): Promise<boolean>;
+}
+
+/** A network that a container runtime has a name of its own for. */
+export interface RuntimeNetwork {
+  network: Network;
+  /** Whether it was made for the runtime, and goes with it. */
+  owned: boolean;
+}
+
+export interface RuntimeNetworkService {
+  find(key: string): RuntimeNetwork | undefined;
+  /** NETWORK_NOT_FOUND. */
+  bind(key: string, network: Network, owned: boolean): Promise<void>;
+  /** Whether it was made for any runtime. */
+  isOwned(network: Network): boolean;
+  forget(key: string): Promise<void>;
+}
+
+/** Addresses for endpoints that are about to be made. */
+export interface ReservationService {
+  /** NETWORK_NOT_FOUND, INVALID_REQUEST, ADDRESS_IN_USE, POOL_EXHAUSTED. */
+  reserve(network: string, family: Family, wanted?: string): Promise<string>;
+  /** An address that an endpoint has stays its own; what is not reserved is fine. */
+  release(network: string, address: string): Promise<void>;
+  /** Releases those that nobody came for. */
+  collect(): Promise<void>;
 }
 
 /** The node, as its edges see it. */

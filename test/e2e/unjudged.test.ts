@@ -5,22 +5,13 @@
 import { rmSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import type { Container } from '../support/containers.js';
+import { passBy } from '../support/pass-by.js';
 import { useSite } from '../support/site.js';
 
 const site = useSite();
 
 const PORT = '5000';
 const EVERYONE = '255.255.255.255';
-
-/** Sends everything that leaves eth0 through an ifb device, which sends it out by eth0 again. */
-async function passBy(container: Container): Promise<void> {
-  await container.output('ip', 'link', 'add', 'ifb0', 'type', 'ifb');
-  await container.output('ip', 'link', 'set', 'ifb0', 'up');
-  await container.output('tc', 'qdisc', 'add', 'dev', 'eth0', 'clsact');
-  const all = ['protocol', 'all', 'u32', 'match', 'u32', '0', '0'];
-  const redirect = ['action', 'mirred', 'egress', 'redirect', 'dev', 'ifb0'];
-  await container.output('tc', 'filter', 'add', 'dev', 'eth0', 'egress', ...all, ...redirect);
-}
 
 async function scene(): Promise<Container> {
   await site().network('blue', { isolation_mode: 'none' });

@@ -92,7 +92,7 @@ export class Daemon implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  path(kind: 'state' | 'run' | 'bin' | 'conf'): string {
+  path(kind: 'state' | 'run' | 'bin' | 'conf' | 'plugins' | 'docker.sock'): string {
     return join(this.directory, kind);
   }
 
@@ -179,6 +179,8 @@ export class Daemon implements AsyncDisposable {
       bpffs_dir: this.bpffs,
       cni_bin_dir: this.path('bin'),
       cni_conf_dir: this.path('conf'),
+      docker_plugin_dir: this.path('plugins'),
+      docker_socket: this.path('docker.sock'),
       uplink: 'none',
       ...settings,
     };

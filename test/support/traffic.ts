@@ -10,16 +10,17 @@ const FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror'];
 
 export type Program = 'sockets' | 'groups' | 'frames' | 'hostile' | 'streams' | 'probes' | 'calls' | 'names';
 
-/** Path of the executable. */
-export function trafficProgram(program: Program): string {
+/** Path of the executable; a static one runs in any root directory. */
+export function trafficProgram(program: Program, linked: 'dynamic' | 'static' = 'dynamic'): string {
   const hash = createHash('sha256');
   for (const name of readdirSync(SOURCES).sort()) hash.update(readFileSync(join(SOURCES, name)));
   const folder = join(tmpdir(), `quantum-traffic-${hash.digest('hex').slice(0, 16)}`);
-  const path = join(folder, program);
+  const path = join(folder, linked === 'static' ? `${program}-static` : program);
   if (existsSync(path)) return path;
   mkdirSync(folder, { recursive: true });
   const draft = `${path}.${process.pid}`;
-  execFileSync('clang', [...FLAGS, '-o', draft, join(SOURCES, `${program}.c`)]);
+  const flags = linked === 'static' ? [...FLAGS, '-static'] : FLAGS;
+  execFileSync('clang', [...flags, '-o', draft, join(SOURCES, `${program}.c`)]);
   renameSync(draft, path);
   return path;
 }

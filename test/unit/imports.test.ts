@@ -17,6 +17,7 @@ const RULES: { from: string; may: string[]; because: string }[] = [
     may: [
       'api',
       'cni',
+      'docker',
       'metrics',
       'vnet',
       'firewall',
@@ -32,6 +33,7 @@ const RULES: { from: string; may: string[]; because: string }[] = [
   { from: 'cli', may: ['model'], because: 'it speaks to the daemon over HTTP, like anybody else' },
   { from: 'api', may: ['vnet', 'model'], because: 'an edge translates; it decides nothing' },
   { from: 'cni', may: ['vnet', 'model'], because: 'an edge translates; it decides nothing' },
+  { from: 'docker', may: ['vnet', 'model'], because: 'an edge translates; it decides nothing' },
   { from: 'metrics', may: ['vnet', 'datapath', 'model'], because: 'it reads counters and changes nothing' },
   {
     from: 'vnet',

@@ -67,6 +67,8 @@ describe('settings', () => {
       bpffs_dir: '/sys/fs/bpf/quantum',
       cni_bin_dir: '/opt/cni/bin',
       cni_conf_dir: '/etc/cni/net.d',
+      docker_plugin_dir: '/run/docker/plugins',
+      docker_socket: '/var/run/docker.sock',
       uplink: 'auto',
       cgroup_root: 'auto',
       store: 'embedded',

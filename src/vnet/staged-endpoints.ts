@@ -1,0 +1,195 @@
+/**
+ * Endpoints for a runtime that makes its containers later, and takes the interface into them itself. Each goes through
+ * three steps, in each of which a daemon may end and the next one goes on:
+ *
+ *   staged      everything is made; the programs do not know it, and drop whatever it sends and whatever is for it
+ *   joined      the runtime has named the network namespace, which it may make later
+ *   identified  whose it is is known, and told to the programs: ready
+ */
+import { containerInterface, isOwn } from '../bridge/endpoint-device.js';
+import type { Endpoint, EndpointRequest } from '../model/endpoint.js';
+import { AppError } from '../model/errors.js';
+import { KernelError } from '../native/errors.js';
+import { NetnsHandle, Rtnl } from '../native/net.js';
+import type { Store } from '../store/store.js';
+import { attachments, endpoints, type StagedEndpointRecord, stagedEndpoints } from '../store/tables.js';
+import type { EndpointMaker } from './endpoint-maker.js';
+import { completeEndpoint, relabelEndpoint, renameEndpoint } from './endpoint-records.js';
+import { capacityError, type Enlistment } from './enlistment.js';
+import { requireNetwork } from './networks.js';
+import { Rollback } from './rollback.js';
+import type { Serial } from './serial.js';
+import type { ContainerIdentity, StagedEndpoint, StagedEndpointService } from './services.js';
+
+/** Instead of the path of a network namespace that is not known yet; it can never become one. */
+export const NO_NETNS = '/dev/null';
+
+export interface StagedEndpointsParts {
+  store: Store;
+  host: Rtnl;
+  serial: Serial;
+  maker: EndpointMaker;
+  enlistment: Enlistment;
+}
+
+export class StagedEndpoints implements StagedEndpointService {
+  constructor(private readonly parts: StagedEndpointsParts) {}
+
+  find(key: string): StagedEndpoint | undefined {
+    const staged = this.parts.store.get(stagedEndpoints, [key]);
+    return staged && this.describe(staged);
+  }
+
+  list(): StagedEndpoint[] {
+    return this.parts.store.list(stagedEndpoints).flatMap((staged) => this.describe(staged) ?? []);
+  }
+
+  stage(
+    network: string,
+    key: string,
+    runtimeNetwork: string,
+    request: Omit<EndpointRequest, 'container_id' | 'netns_path'>,
+  ): Promise<Endpoint> {
+    const { serial, maker } = this.parts;
+    return serial.run(async () => {
+      const earlier = this.find(key);
+      if (earlier?.joined === true) throw new AppError('ENDPOINT_EXISTS', `endpoint ${key} exists`);
+      // Asked for again: whether the runtime has heard of the first time is not known here.
+      if (earlier !== undefined) await maker.remove(earlier.endpoint);
+      const asked = { ...request, container_id: key, netns_path: NO_NETNS };
+      const staged = { key, runtimeNetwork };
+      return maker.stage(network, asked, { origin: 'docker', routes: [], staged });
+    });
+  }
+
+  join(key: string, netnsPath: string): Promise<Endpoint> {
+    const { store, serial } = this.parts;
+    return serial.run(() =>
+      store.transaction((transaction) => {
+        const { endpoint, ...staged } = requireStaged(this.find(key), key);
+        if (staged.joined && endpoint.netns_path !== netnsPath) {
+          throw new AppError('ENDPOINT_EXISTS', `endpoint ${key} has joined another sandbox`);
+        }
+        const record = transaction.get(stagedEndpoints, [key]);
+        if (record !== undefined) transaction.put(stagedEndpoints, [key], { ...record, joined: true });
+        return renameEndpoint(transaction, endpoint, { netns_path: netnsPath });
+      }),
+    );
+  }
+
+  identify(key: string, who: ContainerIdentity): Promise<Endpoint | undefined> {
+    return this.parts.serial.run(async () => {
+      const staged = this.find(key);
+      // It may have left meanwhile.
+      if (staged?.joined !== true) return undefined;
+      if (staged.endpoint.state === 'ready') return staged.endpoint;
+      return this.finish(staged.endpoint, who);
+    });
+  }
+
+  leave(key: string): Promise<void> {
+    const { store, serial, maker } = this.parts;
+    return serial.run(async () => {
+      const staged = this.find(key);
+      if (staged?.joined !== true) return;
+      await store.transaction((transaction) => {
+        const record = transaction.get(stagedEndpoints, [key]);
+        if (record !== undefined) transaction.put(stagedEndpoints, [key], { ...record, joined: false });
+        const gone: Endpoint = { ...staged.endpoint, state: 'creating', netns_path: NO_NETNS };
+        transaction.put(endpoints, [gone.id], gone);
+      });
+      maker.untell(staged.endpoint);
+    });
+  }
+
+  remove(key: string): Promise<void> {
+    return this.parts.serial.run(async () => {
+      const staged = this.find(key);
+      if (staged !== undefined) await this.parts.maker.remove(staged.endpoint);
+    });
+  }
+
+  /** Looks for the interface in its container, and records what it is called there. False: it is not there (yet). */
+  locate(key: string): Promise<boolean> {
+    const { store, serial } = this.parts;
+    return serial.run(async () => {
+      const staged = this.find(key);
+      if (staged === undefined) return false;
+      const { endpoint } = staged;
+      const name = this.nameInside(endpoint);
+      if (name === undefined || name === endpoint.interface_name) return name !== undefined;
+      await store.transaction((transaction) =>
+        renameEndpoint(transaction, endpoint, { interface_name: name }),
+      );
+      return true;
+    });
+  }
+
+  /** Under the serial: the record of one that is being made comes before its interface. */
+  hasInterface(key: string): Promise<boolean> {
+    return this.parts.serial.run(async () => {
+      const endpoint = this.find(key)?.endpoint;
+      return endpoint !== undefined && isOwn(this.parts.host.link(endpoint.host_interface), endpoint);
+    });
+  }
+
+  private describe({ endpoint_id, ...staged }: StagedEndpointRecord): StagedEndpoint | undefined {
+    const endpoint = this.parts.store.get(endpoints, [endpoint_id]);
+    return endpoint && { ...staged, endpoint };
+  }
+
+  private nameInside(endpoint: Endpoint): string | undefined {
+    try {
+      using netns = NetnsHandle.open(endpoint.netns_path);
+      using inside = Rtnl.open(netns);
+      return containerInterface(this.parts.host, inside, endpoint);
+    } catch (error) {
+      // It is made a moment before the interface goes there, and ends with the container.
+      if (error instanceof KernelError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Records first, rules second, the programs last. When it fails, nothing has changed. */
+  private async finish(before: Endpoint, who: ContainerIdentity): Promise<Endpoint> {
+    const { store, maker, enlistment } = this.parts;
+    const network = requireNetwork(store, before.network);
+    const after = await store.transaction((transaction) => {
+      const named = renameEndpoint(transaction, before, { container_id: who.container_id });
+      const changed = relabelEndpoint(transaction, named, who);
+      enlistment.requireRoom(transaction, changed);
+      return changed;
+    });
+    const isNew = after.identity !== before.identity;
+    const rollback = new Rollback();
+    rollback.add(() =>
+      store.transaction((transaction) => {
+        renameEndpoint(transaction, after, { container_id: before.container_id });
+        transaction.put(endpoints, [before.id], before);
+        enlistment.drop(transaction, after.identity);
+      }),
+    );
+    try {
+      if (isNew) {
+        await enlistment.enlist(after);
+        rollback.add(() => enlistment.dismiss(after));
+      }
+      maker.tell(after, network);
+    } catch (error) {
+      await rollback.run();
+      throw capacityError(error);
+    }
+    if (isNew) await enlistment.dismiss(before);
+    return store.transaction((transaction) => {
+      if (isNew) enlistment.drop(transaction, before.identity);
+      const record = transaction.get(attachments, [after.id]);
+      const attachment = record ?? { endpoint_id: after.id, origin: 'docker' as const, routes: [] };
+      return completeEndpoint(transaction, after, attachment);
+    });
+  }
+}
+
+function requireStaged(staged: StagedEndpoint | undefined, key: string): StagedEndpoint {
+  if (staged !== undefined) return staged;
+  throw new AppError('CONTAINER_NOT_FOUND', `there is no endpoint ${key}`);
+}
