@@ -62,7 +62,12 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
     stopping.push(async () => claim[Symbol.dispose]());
 
     const cniSocket = join(settings.run_dir, 'cni.sock');
-    const place = { directory: settings.cni_conf_dir, socket: cniSocket };
+    const place = {
+      directory: settings.cni_conf_dir,
+      socket: cniSocket,
+      prefix: settings.cni_conf_prefix,
+      version: settings.cni_version,
+    };
     const files = {
       write: (network: Network) => writeConflist(place, network),
       remove: async (network: Network) => void (await removeConflist(place, network.name)),

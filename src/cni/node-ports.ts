@@ -19,8 +19,8 @@ export class NodeCniPorts implements CniPorts {
     return this.node.networks.create(request);
   }
 
-  async attach({ network, routes, ...request }: AttachRequest): Promise<Attachment> {
-    const endpoint = await this.node.endpoints.connect(network, request, { origin: 'cni', routes });
+  async attach({ network, routes, spans, ...request }: AttachRequest): Promise<Attachment> {
+    const endpoint = await this.node.endpoints.connect(network, request, { origin: 'cni', routes, spans });
     return this.node.endpoints.describe(endpoint);
   }
 

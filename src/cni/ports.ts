@@ -19,8 +19,19 @@ export interface Route {
   gw?: string | undefined;
 }
 
+/** Addresses from the first to the last. */
+export interface AddressSpan {
+  family: 4 | 6;
+  first: string;
+  last: string;
+  /** The gateway that whoever asks takes for granted. */
+  gateway?: string;
+}
+
 export interface AttachRequest extends EndpointRequest {
   network: string;
+  /** Where an address that is not given by name is to be taken from; none of a family: the network's whole range. */
+  spans: AddressSpan[];
   /** Routes that the container gets beside its default routes. */
   routes: Route[];
 }

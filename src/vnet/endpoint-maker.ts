@@ -24,6 +24,7 @@ import {
 } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
+import type { AddressSpan } from './ipam.js';
 import { requireNetwork } from './networks.js';
 import { Rollback } from './rollback.js';
 
@@ -42,6 +43,8 @@ export interface ConnectOptions {
   origin: Origin;
   /** Routes beside the default ones. */
   routes: readonly ContainerRoute[];
+  /** Where an address that is not asked for by name is to be taken from; none of a family: the whole range. */
+  spans?: readonly AddressSpan[];
 }
 
 /** Only under the serial. */

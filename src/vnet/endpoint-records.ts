@@ -14,7 +14,7 @@ import {
   portNames,
 } from '../store/tables.js';
 import { claimIdentity } from './identities.js';
-import { allocateAddress, releaseAddress } from './ipam.js';
+import { type AddressSpan, allocateAddress, allocateWithin, releaseAddress } from './ipam.js';
 import { requireNetwork } from './networks.js';
 import { claimNumber } from './stored-numbers.js';
 
@@ -25,7 +25,11 @@ export function recordEndpoint(
   transaction: Transaction,
   networkName: string,
   request: EndpointRequest,
-  { origin, routes }: { origin: Origin; routes: readonly ContainerRoute[] },
+  {
+    origin,
+    routes,
+    spans = [],
+  }: { origin: Origin; routes: readonly ContainerRoute[]; spans?: readonly AddressSpan[] },
 ): { endpoint: Endpoint; network: Network } {
   const network = requireNetwork(transaction, networkName);
   const { container_id, interface_name, namespace, labels } = request;
@@ -51,8 +55,8 @@ export function recordEndpoint(
     netns_path: request.netns_path,
     namespace,
     labels,
-    ...address(transaction, network, 4, id, request.ip_address),
-    ...address(transaction, network, 6, id, request.ip6_address),
+    ...address(transaction, network, 4, id, request.ip_address, spans),
+    ...address(transaction, network, 6, id, request.ip6_address, spans),
     mac_address: request.mac_address ?? randomMac(),
     ...(network.gateway === undefined ? {} : { gateway: network.gateway }),
     ...(network.gateway6 === undefined ? {} : { gateway6: network.gateway6 }),
@@ -137,9 +141,14 @@ function address(
   family: 4 | 6,
   endpointId: number,
   wanted: string | undefined,
+  spans: readonly AddressSpan[],
 ): { ip_address?: string; ip6_address?: string } {
   const range = family === 4 ? network.cidr : network.cidr6;
-  if (range === undefined && wanted === undefined) return {};
-  const ip = allocateAddress(transaction, network, family, endpointId, wanted);
+  const ofFamily = spans.filter((span) => span.family === family);
+  if (range === undefined && wanted === undefined && ofFamily.length === 0) return {};
+  const ip =
+    wanted === undefined && ofFamily.length > 0
+      ? allocateWithin(transaction, network, family, endpointId, ofFamily)
+      : allocateAddress(transaction, network, family, endpointId, wanted);
   return family === 4 ? { ip_address: ip } : { ip6_address: ip };
 }

@@ -25,6 +25,7 @@ describe('what container runtimes send becomes an endpoint', () => {
       labels: {},
       ports: [],
       routes: [],
+      spans: [],
     });
   });
 
@@ -89,8 +90,35 @@ describe('what container runtimes send becomes an endpoint', () => {
     ]);
   });
 
+  it('fields of the structs of Go are known by any capitals, as containerd writes them', () => {
+    const runtimeConfig = {
+      portMappings: [
+        { HostPort: 8080, ContainerPort: 80, Protocol: 'tcp', HostIP: '127.0.0.1' },
+        { HOSTPORT: 5353, containerport: 53, protocol: '', hostip: '' },
+      ],
+      dns: { Servers: ['198.18.0.1'], Searches: null },
+      bandwidth: { IngressRate: 0, IngressBurst: 0, EgressRate: 0, EgressBurst: 0 },
+      ipRanges: [
+        [{ Subnet: '198.18.0.0/24', RangeStart: '198.18.0.8', RangeEnd: '', Gateway: '198.18.0.1' }],
+      ],
+    };
+    const { ports, spans } = requestOf({ runtimeConfig });
+    expect(ports).toEqual([
+      { container_port: 80, protocol: 'TCP', host_port: 8080, host_ip: '127.0.0.1' },
+      { container_port: 53, protocol: 'TCP', host_port: 5353 },
+    ]);
+    expect(spans).toEqual([{ family: 4, first: '198.18.0.8', last: '198.18.0.255', gateway: '198.18.0.1' }]);
+  });
+
   it('what Go writes for nothing is nothing', () => {
-    const runtimeConfig = { ips: null, mac: '', portMappings: null, dns: { servers: null }, bandwidth: null };
+    const runtimeConfig = {
+      ips: null,
+      mac: '',
+      portMappings: null,
+      dns: { servers: null },
+      bandwidth: null,
+      ipRanges: null,
+    };
     expect(requestOf({ runtimeConfig })).toMatchObject({ labels: {}, ports: [] });
   });
 });
