@@ -13,6 +13,7 @@ import { dnsLabel, labelOf } from '../model/names.js';
 import type { Network } from '../model/network.js';
 import { removeAbandoned, syncDirectory, writeFileAtomically } from './atomic-file.js';
 import { MADE_BY_CNI, MADE_BY_LABEL } from './network.js';
+import { ANNOTATIONS_CAPABILITY } from './runtime-config.js';
 
 /** Executable that the configuration lists name. */
 export const PLUGIN_TYPE = 'quantum-cni';
@@ -28,6 +29,7 @@ const CAPABILITIES = {
   portMappings: true,
   dns: true,
   bandwidth: true,
+  [ANNOTATIONS_CAPABILITY]: true,
 };
 
 /** Larger files are not ours. */

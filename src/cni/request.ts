@@ -10,14 +10,23 @@ import {
 } from '../model/cni.js';
 import { type EndpointRequest, endpointRequest } from '../model/endpoint.js';
 import { AppError, parseWith } from '../model/errors.js';
-import { type Labels, labelValue } from '../model/names.js';
+import { type Labels, labelPairs, labels, labelValue } from '../model/names.js';
 import type { Delegated } from './delegated.js';
 import { badVariable, requireVariable } from './input.js';
 import type { AddressSpan, AttachRequest } from './ports.js';
-import { type IpRange, parseRuntimeConfig, plainAddress, type RuntimeConfig } from './runtime-config.js';
+import {
+  ANNOTATIONS_CAPABILITY,
+  type IpRange,
+  parseRuntimeConfig,
+  plainAddress,
+  type RuntimeConfig,
+} from './runtime-config.js';
 
 /** Label that an endpoint gets from K8S_POD_NAME. The key is the one that kubelet gives to containers. */
 export const POD_NAME_LABEL = 'io.kubernetes.pod.name';
+
+/** Annotation of a pod that gives its endpoint labels, as `a=b,c=d`. */
+export const LABELS_ANNOTATION = 'quantum.network/labels';
 
 const listedAddresses = z.array(plainAddress).max(16).optional();
 
@@ -47,7 +56,7 @@ export function attachRequest(
     ),
     mac_address: runtime.mac ?? cniArguments.mac,
     namespace: cniArguments.namespace ?? cniArguments.pod_namespace,
-    labels: requestedLabels(configuration, cniArguments),
+    labels: requestedLabels(configuration, cniArguments, runtime),
     ports: requestedPorts(runtime),
   };
   const parsed = parseWith(endpointRequest, request, 'INVALID_CNI_CONFIG', 'network configuration');
@@ -117,17 +126,32 @@ function requestedSpans(
   return spans;
 }
 
-/** On one key, "args" wins over QUANTUM_LABELS, and both over what is made of the pod's name. */
-function requestedLabels(configuration: CniConfiguration, cniArguments: CniArguments): Labels {
+/** On one key, "args" wins over QUANTUM_LABELS, that over the pod's annotation, and all over what is made of its name. */
+function requestedLabels(
+  configuration: CniConfiguration,
+  cniArguments: CniArguments,
+  runtime: RuntimeConfig,
+): Labels {
   const { pod_name } = cniArguments;
   // The name of a pod may be longer than the value of a label. Such a pod goes without: no policy that allows
   // something to a pod of that name then applies to it.
   const named = pod_name !== undefined && labelValue.safeParse(pod_name).success;
   return {
     ...(named ? { [POD_NAME_LABEL]: pod_name } : {}),
+    ...annotatedLabels(runtime),
     ...cniArguments.labels,
     ...configurationLabels(configuration),
   };
+}
+
+function annotatedLabels({ [ANNOTATIONS_CAPABILITY]: annotations }: RuntimeConfig): Labels {
+  const text = annotations?.[LABELS_ANNOTATION];
+  if (text === undefined || text === '') return {};
+  const pairs = labelPairs(text);
+  if (pairs !== undefined)
+    return parseWith(labels, Object.fromEntries(pairs), 'INVALID_CNI_CONFIG', LABELS_ANNOTATION);
+  const message = `annotation ${LABELS_ANNOTATION} must have the form key=value,key=value`;
+  throw new AppError('INVALID_CNI_CONFIG', message);
 }
 
 /** Runtimes list ports without a host port too; those ask for nothing. */

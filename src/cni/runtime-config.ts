@@ -19,6 +19,9 @@ import { dnsSettings } from '../model/network.js';
 /** Capabilities whose arguments ask nothing of us. */
 const IGNORED_CAPABILITIES = new Set(['aliases', 'cgroupPath']);
 
+/** Capability by which containerd hands over the annotations of a pod. */
+export const ANNOTATIONS_CAPABILITY = 'io.kubernetes.cri.pod-annotations';
+
 /** Longest value that a message shows. */
 const SHOWN_MAX = 128;
 
@@ -110,6 +113,7 @@ const runtimeConfig = z.looseObject({
     searches: dnsSettings.shape.search.nullish(),
     options: dnsSettings.shape.options.nullish(),
   }).nullish(),
+  [ANNOTATIONS_CAPABILITY]: z.record(z.string(), z.string()).nullish(),
 });
 export type RuntimeConfig = z.output<typeof runtimeConfig>;
 const withRuntimeConfig = z.looseObject({ runtimeConfig: runtimeConfig.optional() });

@@ -63,6 +63,20 @@ describe('what container runtimes send becomes an endpoint', () => {
     expect(requestOf({}, `K8S_POD_NAME=${'x'.repeat(64)}`).labels).toEqual({});
   });
 
+  it('the annotation of a pod gives labels; what was said of this container alone comes before', () => {
+    const annotations = { 'quantum.network/labels': 'app=web,tier=front', other: '{"a": 1}' };
+    const runtimeConfig = { 'io.kubernetes.cri.pod-annotations': annotations };
+    expect(requestOf({ runtimeConfig }).labels).toEqual({ app: 'web', tier: 'front' });
+    expect(requestOf({ runtimeConfig }, 'QUANTUM_LABELS=app=db').labels).toEqual({
+      app: 'db',
+      tier: 'front',
+    });
+    for (const text of ['app', 'a b=c', `app=${'x'.repeat(64)}`]) {
+      const bad = { 'io.kubernetes.cri.pod-annotations': { 'quantum.network/labels': text } };
+      expect(() => requestOf({ runtimeConfig: bad })).toThrow('quantum.network/labels');
+    }
+  });
+
   it('the conventions decide which address counts: capability, args, CNI_ARGS', () => {
     const args = { cni: { ips: ['198.18.0.6/24', 'fd00::6'] } };
     expect(requestOf({}, 'IP=198.18.0.5').ip_address).toBe('198.18.0.5');
