@@ -7,11 +7,11 @@ import { constants } from 'node:fs';
 import { access, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { removeAbandoned, syncDirectory, writeFileAtomically } from '../install/atomic-file.js';
 import type { CniVersion } from '../model/cni.js';
 import { AppError, asAppError } from '../model/errors.js';
 import { dnsLabel, labelOf } from '../model/names.js';
 import type { Network } from '../model/network.js';
-import { removeAbandoned, syncDirectory, writeFileAtomically } from './atomic-file.js';
 import { MADE_BY_CNI, MADE_BY_LABEL } from './network.js';
 import { ANNOTATIONS_CAPABILITY } from './runtime-config.js';
 

@@ -7,6 +7,7 @@ export {
   type Direction,
   LinkType,
   type TcxOptions,
+  tcxPrograms,
   tcxSupported,
   type XdpOptions,
 } from './bpf/link.js';

@@ -21,7 +21,7 @@ import {
   syncConflists,
   writeConflist,
 } from '../../src/cni/conflist.js';
-import { installPlugin } from '../../src/cni/install.js';
+import { installPlugin } from '../../src/install/plugin.js';
 import { MADE_BY_CNI, MADE_BY_LABEL } from '../../src/cni/network.js';
 import { parseCniConfiguration } from '../../src/model/cni.js';
 
