@@ -1,6 +1,7 @@
 /** A client of the Container Runtime Interface, as kubelet is one. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import {
   type Client,
@@ -30,7 +31,6 @@ type Method = (request: object, options: object, done: (error: Error | null, ans
 
 export class Cri implements AsyncDisposable {
   readonly #client: Client & Record<string, Method>;
-  readonly #pods = new Set<string>();
 
   private constructor(readonly containerd: Containerd) {
     const client = new runtime.v1.RuntimeService(`unix:${containerd.socket}`, credentials.createInsecure());
@@ -44,11 +44,31 @@ export class Cri implements AsyncDisposable {
     const cri = new Cri(containerd);
     try {
       const { archive } = node.image;
+      await cri.#ready();
       await containerd.ctr('--namespace', 'k8s.io', 'images', 'import', '--snapshotter', 'native', archive);
       return cri;
     } catch (error) {
       await cri[Symbol.asyncDispose]();
       throw error;
+    }
+  }
+
+  /** Starts containerd again; resolves when it serves pods, which it does later than it answers. */
+  async restart(): Promise<void> {
+    await this.containerd.start();
+    await this.#ready();
+  }
+
+  async #ready(): Promise<void> {
+    const deadline = performance.now() + CALL_MS;
+    for (;;) {
+      try {
+        await this.call('Status');
+        return;
+      } catch (error) {
+        if (performance.now() > deadline) throw error;
+        await delay(50);
+      }
     }
   }
 
@@ -77,7 +97,6 @@ export class Cri implements AsyncDisposable {
       ...options,
     };
     const { pod_sandbox_id } = await this.call<{ pod_sandbox_id: string }>('RunPodSandbox', { config });
-    this.#pods.add(pod_sandbox_id);
     return new Pod(this, pod_sandbox_id, config);
   }
 
@@ -85,12 +104,17 @@ export class Cri implements AsyncDisposable {
   async remove(pod_sandbox_id: string): Promise<void> {
     await this.call('StopPodSandbox', { pod_sandbox_id });
     await this.call('RemovePodSandbox', { pod_sandbox_id });
-    this.#pods.delete(pod_sandbox_id);
+  }
+
+  /** Ends every pod that containerd knows of. */
+  async removeAll(): Promise<void> {
+    const { items } = await this.call<{ items: { id: string }[] }>('ListPodSandbox');
+    for (const { id } of items) await this.remove(id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      for (const id of this.#pods) await this.remove(id).catch(() => undefined);
+      await this.removeAll().catch(() => undefined);
       this.#client.close();
     } finally {
       await this.containerd[Symbol.asyncDispose]();
