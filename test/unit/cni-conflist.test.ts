@@ -21,8 +21,8 @@ import {
   syncConflists,
   writeConflist,
 } from '../../src/cni/conflist.js';
-import { installPlugin } from '../../src/install/plugin.js';
 import { MADE_BY_CNI, MADE_BY_LABEL } from '../../src/cni/network.js';
+import { installPlugin } from '../../src/install/plugin.js';
 import { parseCniConfiguration } from '../../src/model/cni.js';
 
 let root: string;
