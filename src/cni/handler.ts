@@ -147,7 +147,8 @@ export class CniHandler {
     const request = attachRequest(call, configuration);
     const previous = requirePrevious(configuration);
     return await this.#queue.run(queueKey(request), async () => {
-      const inspection = await this.#ports.inspect(request);
+      const routesTo = new Set((previous.routes ?? []).map(({ dst }) => dst));
+      const inspection = await this.#ports.inspect(request, routesTo);
       const problems = [...resultProblems(inspection, previous, request.netns_path), ...inspection.problems];
       if (problems.length === 0) return '';
       const shown = problems.slice(0, PROBLEMS_SHOWN).join('; ');

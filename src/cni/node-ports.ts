@@ -29,11 +29,14 @@ export class NodeCniPorts implements CniPorts {
     return true;
   }
 
-  async inspect({ network, container_id, interface_name }: AttachmentKey): Promise<Inspection> {
+  async inspect(
+    { network, container_id, interface_name }: AttachmentKey,
+    routesTo: ReadonlySet<string>,
+  ): Promise<Inspection> {
     const endpoint = this.node.endpoints.get(network, container_id, interface_name);
     return {
       ...this.node.endpoints.describe(endpoint),
-      problems: await this.node.endpoints.inspect(endpoint),
+      problems: await this.node.endpoints.inspect(endpoint, routesTo),
     };
   }
 

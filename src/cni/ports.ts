@@ -80,8 +80,11 @@ export interface CniEndpoints {
    * False: there was nothing. May throw NETWORK_NOT_FOUND and CONTAINER_NOT_FOUND, which mean the same.
    */
   detach(key: AttachmentKey): Promise<boolean>;
-  /** Compares an attachment with the kernel. Throws CONTAINER_NOT_FOUND, NETWORK_NOT_FOUND. */
-  inspect(key: AttachmentKey): Promise<Inspection>;
+  /**
+   * Compares an attachment with the kernel; of its routes only those to the given destinations, because later plugins of
+   * a chain may have changed the others. Throws CONTAINER_NOT_FOUND, NETWORK_NOT_FOUND.
+   */
+  inspect(key: AttachmentKey, routesTo: ReadonlySet<string>): Promise<Inspection>;
   /** The attachments of a network that were made by `attach` above, and by no other interface of the daemon. */
   attachments(network: string): Promise<AttachmentKey[]>;
   /** Whether ADD can be served, for all networks or for one (a full address pool, for example). */

@@ -69,6 +69,13 @@ describe('§2 CHECK on a node', () => {
     await chain([], version).check(container, result);
   });
 
+  it('lets a later plugin have taken a route away, and says so in its result', async () => {
+    const { container, result } = await added(chain());
+    await container.netns.exec('ip', ['-4', 'route', 'delete', 'default']);
+    const { routes } = result as { routes: { dst: string }[] };
+    await chain().check(container, { ...result, routes: routes.filter(({ dst }) => dst !== '0.0.0.0/0') });
+  });
+
   const ip =
     (...args: string[]) =>
     async ({ netns }: Container) =>
@@ -126,7 +133,8 @@ describe('§2 CHECK on a node', () => {
       'maps',
       () => {
         using map = BpfMap.fromPin(join(site().daemon.bpffs, 'maps/qn_addresses'));
-        for (const key of [...map.keys()]) map.delete(key);
+        const [key] = [...map.keys()];
+        expect(key && map.delete(key)).toBe(true);
       },
     ],
   ];
@@ -137,6 +145,43 @@ describe('§2 CHECK on a node', () => {
       code: 130,
       details: expect.stringContaining(told),
     });
+  });
+});
+
+describe('§3 Deriving runtimeConfig', () => {
+  it('capabilities reach the endpoint: ranges, ports and name servers', async () => {
+    const capabilities = { ipRanges: true, portMappings: true, dns: true };
+    const only = new Chain(site().daemon, 'blue', [ours(site().daemon, { capabilities })]);
+    await site().network('blue');
+    const container = site().bare('c1');
+    const result = await only.add(container, {
+      ipRanges: [[{ subnet: '10.60.1.0/24', rangeStart: '10.60.1.200', rangeEnd: '10.60.1.201' }]],
+      portMappings: [{ HostPort: 8080, ContainerPort: 80, Protocol: 'tcp', HostIP: '' }],
+      dns: { Servers: ['10.60.1.1'], Searches: ['a.test'] },
+    });
+    expect(result).toMatchObject({ dns: { nameservers: ['10.60.1.1'], search: ['a.test'] } });
+    expect(await endpoint()).toMatchObject({
+      ip_address: '10.60.1.200',
+      ports: [{ container_port: 80, host_port: 8080, protocol: 'TCP' }],
+    });
+    const [second, third] = ['c2', 'c3'].map((id) => site().bare(id));
+    const ranges = {
+      ipRanges: [[{ subnet: '10.60.1.0/24', rangeStart: '10.60.1.200', rangeEnd: '10.60.1.201' }]],
+    };
+    await only.add(second as Container, ranges);
+    expect(await refusal(only.add(third as Container, ranges))).toMatchObject({ code: 113 });
+    for (const each of [container, second as Container]) await only.del(each);
+  });
+
+  it('a limit that nobody enforces is refused (2), and nothing stays', async () => {
+    const only = new Chain(site().daemon, 'blue', [
+      ours(site().daemon, { capabilities: { bandwidth: true } }),
+    ]);
+    await site().network('blue');
+    const container = site().bare('c1');
+    const limit = { bandwidth: { ingressRate: 8_000_000, ingressBurst: 800_000 } };
+    expect(await refusal(only.add(container, limit))).toMatchObject({ code: 2 });
+    expect(container.netns.net.rtnl.links().map(({ name }) => name)).toEqual(['lo']);
   });
 });
 
