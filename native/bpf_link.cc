@@ -42,6 +42,31 @@ Napi::Value tcx_supported_value(const Napi::CallbackInfo &info)
 	return Napi::Boolean::New(info.Env(), tcx_supported());
 }
 
+/* arguments: ifindex, ingress. An array of {id, name}, in the order in which they run; empty without TCX. */
+Napi::Value tcx_programs(const Napi::CallbackInfo &info)
+{
+	/* As many as the kernel lets stand at one place (BPF_MPROG_MAX). */
+	uint32_t ids[64], count = 64;
+	uint32_t ifindex = to_u32(info[0], "ifindex");
+	bpf_attach_type type = info[1].ToBoolean() ? TCX_INGRESS : TCX_EGRESS;
+	auto programs = Napi::Array::New(info.Env());
+	int result = bpf_prog_query(static_cast<int>(ifindex), type, 0, nullptr, ids, &count);
+	/* ENOENT: nothing was ever attached there. */
+	if (result == -ENOENT || (result == -EINVAL && !tcx_supported()))
+		return programs;
+	check(result, "query TCX at", "ifindex " + std::to_string(ifindex));
+	for (uint32_t at = 0; at < count; at++) {
+		UniqueFd fd(bpf_prog_get_fd_by_id(ids[at]));
+		if (fd.get() < 0)
+			continue; /* it has gone meanwhile */
+		auto program = Napi::Object::New(info.Env());
+		program.Set("id", ids[at]);
+		program.Set("name", info_of<bpf_prog_info>(fd.get(), "program").name);
+		programs.Set(programs.Length(), program);
+	}
+	return programs;
+}
+
 UniqueFd attach(const Program &program, uint32_t ifindex, bpf_attach_type type, uint32_t flags,
 		const char *operation)
 {
@@ -134,6 +159,7 @@ Napi::Value link_detach(const Napi::CallbackInfo &info)
 void init_bpf_link(Napi::Env env, Napi::Object exports)
 {
 	define<tcx_supported_value>(env, exports, "tcxSupported");
+	define<tcx_programs>(env, exports, "tcxPrograms");
 	define<link_attach_tcx>(env, exports, "linkAttachTcx");
 	define<link_attach_xdp>(env, exports, "linkAttachXdp");
 	define<link_attach_cgroup>(env, exports, "linkAttachCgroup");

@@ -13,11 +13,11 @@ import { serveApi } from './api/server.js';
 import { removeConflist, syncConflists, writeConflist } from './cni/conflist.js';
 import { DeferredCalls } from './cni/deferred.js';
 import { CniHandler } from './cni/handler.js';
-import { installPlugin } from './cni/install.js';
 import { NodeCniPorts } from './cni/node-ports.js';
 import { CniServer } from './cni/server.js';
 import { Claim, OWN_NETNS } from './datapath/claim.js';
 import { DockerPlugin } from './docker/plugin.js';
+import { installPlugin } from './install/plugin.js';
 import { createMetrics } from './metrics/metrics.js';
 import { cniAnswer, cniCall } from './model/cni.js';
 import { AppError } from './model/errors.js';
@@ -63,7 +63,12 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
     stopping.push(async () => claim[Symbol.dispose]());
 
     const cniSocket = join(settings.run_dir, 'cni.sock');
-    const place = { directory: settings.cni_conf_dir, socket: cniSocket };
+    const place = {
+      directory: settings.cni_conf_dir,
+      socket: cniSocket,
+      prefix: settings.cni_conf_prefix,
+      version: settings.cni_version,
+    };
     const files = {
       write: (network: Network) => writeConflist(place, network),
       remove: async (network: Network) => void (await removeConflist(place, network.name)),

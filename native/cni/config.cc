@@ -73,6 +73,22 @@ double timeout_seconds(const json_t *root)
 	return seconds;
 }
 
+// The name of an executable, and not our own: that would call itself without end.
+std::string ipam_type(const json_t *root)
+{
+	const json_t *value = json_object_get(json_object_get(root, "ipam"), "type");
+	if (value == nullptr)
+		return std::string();
+	std::string type = json_bytes(value);
+	const bool is_own = type == "quantum-cni" || type == "quantum";
+	if (!json_is_string(value) || is_own || type == "." || type == ".." ||
+	    type.find_first_of(std::string("/\0", 2)) != std::string::npos)
+		throw Failure{INVALID_CONFIG,
+			      "\"ipam.type\" of the network configuration must name an IPAM plugin",
+			      printable(type)};
+	return type;
+}
+
 } // namespace
 
 double default_timeout()
@@ -158,6 +174,7 @@ Config parse_config(std::string text)
 	config.type = json_bytes(json_object_get(root.get(), "type"));
 	config.socket = socket_path(root.get());
 	config.timeout = timeout_seconds(root.get());
+	config.ipam_type = ipam_type(root.get());
 	config.text = std::move(text);
 	return config;
 }

@@ -25,6 +25,7 @@ struct Config {
 	std::string name;		  // "name", whatever it says
 	std::string type;		  // "type", whatever it says
 	std::string socket;		  // path of the daemon's socket
+	std::string ipam_type;		  // "ipam.type": the plugin that gives addresses, empty for ours
 	double timeout = TIMEOUT_SECONDS; // for everything, in seconds
 };
 
@@ -45,8 +46,8 @@ std::string read_stdin(const Deadline &deadline);
 // throw.
 std::string version_of(const std::string &text);
 
-// Throws Failure: DECODING_FAILURE when the text is not a JSON object, INVALID_CONFIG for a bad "socket" or
-// "timeout".
+// Throws Failure: DECODING_FAILURE when the text is not a JSON object, INVALID_CONFIG for a bad "socket",
+// "timeout" or "ipam.type".
 Config parse_config(std::string text);
 
 } // namespace cni

@@ -7,7 +7,8 @@
 namespace cni
 {
 
-// The codes of the specification that the plugin itself gives; the daemon has the rest.
+// The codes that the plugin itself gives, those of the specification and one of ours; the daemon has the
+// rest.
 enum Code {
 	INCOMPATIBLE_VERSION = 1,
 	INVALID_ENVIRONMENT = 4,
@@ -16,6 +17,7 @@ enum Code {
 	INVALID_CONFIG = 7,
 	TRY_AGAIN_LATER = 11,
 	NOT_AVAILABLE = 50,
+	INTERNAL = 999,
 };
 
 // Thrown by any step; main prints it.

@@ -183,6 +183,12 @@ Reply receive_answer(int fd, const Deadline &deadline)
 
 } // namespace
 
+std::optional<Reply> unreachable(const std::string &socket_path, const Deadline &deadline)
+{
+	UniqueFd connection;
+	return connect_to(socket_path, deadline, connection);
+}
+
 Reply post(const std::string &socket_path, const std::string &body, const Deadline &deadline)
 {
 	UniqueFd connection;

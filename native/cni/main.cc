@@ -11,6 +11,7 @@
 #include "attachment.h"
 #include "config.h"
 #include "deadline.h"
+#include "delegate.h"
 #include "environment.h"
 #include "failure.h"
 #include "http.h"
@@ -47,13 +48,16 @@ int answer_version(const std::string &version)
 	return print(json_line(result.get()) + "\n", 0);
 }
 
-std::string request_body(const Config &config)
+// `ipam`: what the delegated IPAM plugin printed, empty when there is none.
+std::string request_body(const Config &config, const std::string &ipam = std::string())
 {
 	const Json request(json_object());
 	const Json environment = forwarded_environment();
 	json_object_set(request.get(), "env", environment.get());
 	if (json_object_set_new(request.get(), "stdin", json_text(config.text)) != 0)
 		throw Failure{DECODING_FAILURE, "the network configuration is not UTF-8", ""};
+	if (!ipam.empty() && json_object_set_new(request.get(), "ipam", json_text(ipam)) != 0)
+		throw Failure{DECODING_FAILURE, "the answer of the IPAM plugin is not UTF-8", ""};
 	return json_line(request.get());
 }
 
@@ -101,6 +105,51 @@ int pass_on(const std::string &command, const Reply &reply)
 	return print(json_bytes(text), static_cast<int>(code));
 }
 
+// Throws Failure when there is no answer.
+int ask(const std::string &command, const Config &config, const std::string &body, const Deadline &deadline)
+{
+	const Reply reply = post(config.socket, body, deadline);
+	if (reply.reach != Reach::ANSWERED)
+		throw no_answer(command, reply);
+	return pass_on(command, reply);
+}
+
+// What the IPAM plugin gave is taken back when it is sure that nobody uses it. Where the daemon may yet carry
+// the ADD out, that is left to the DEL which the runtime must send after every ADD that failed.
+int run_add(const Config &config, const Delegate &ipam, const Deadline &deadline)
+{
+	if (!ipam.exists())
+		return ask("ADD", config, request_body(config), deadline);
+	// Without a daemon an address would be asked for in vain.
+	if (const std::optional<Reply> absent = unreachable(config.socket, deadline))
+		throw no_answer("ADD", *absent);
+	std::string given;
+	try {
+		given = ipam.run("ADD");
+	} catch (...) {
+		ipam.run_quietly("DEL");
+		throw;
+	}
+	std::string body;
+	try {
+		body = request_body(config, given);
+	} catch (...) {
+		ipam.run_quietly("DEL");
+		throw;
+	}
+	const Reply reply = post(config.socket, body, deadline);
+	const bool refused = reply.reach == Reach::ABSENT || reply.reach == Reach::DENIED ||
+			     (reply.reach == Reach::ANSWERED && reply.status != 200);
+	if (refused)
+		ipam.run_quietly("DEL");
+	if (reply.reach != Reach::ANSWERED)
+		throw no_answer("ADD", reply);
+	const int exit_code = pass_on("ADD", reply);
+	if (exit_code != 0)
+		ipam.run_quietly("DEL");
+	return exit_code;
+}
+
 // DEL must succeed without the daemon, and must not be lost.
 int run_del(const Config &config, const std::string &body, const Deadline &deadline)
 {
@@ -136,13 +185,21 @@ int run_command(const std::string &command, std::string &version)
 	version = version_of(text);
 	const Config config = parse_config(std::move(text));
 	deadline.set(config.timeout);
+	const Delegate ipam(config, deadline);
+	if (command == "ADD")
+		return run_add(config, ipam, deadline);
 	const std::string body = request_body(config);
-	if (command == "DEL")
-		return run_del(config, body, deadline);
-	const Reply reply = post(config.socket, body, deadline);
-	if (reply.reach != Reach::ANSWERED)
-		throw no_answer(command, reply);
-	return pass_on(command, reply);
+	if (command == "CHECK") {
+		ipam.run("CHECK");
+		return ask(command, config, body, deadline);
+	}
+	// In this order an address is free only when no interface has it any more; a DEL that is kept for the
+	// daemon is carried out before anybody can ask for the address again.
+	const int exit_code =
+	    command == "DEL" ? run_del(config, body, deadline) : ask(command, config, body, deadline);
+	if (exit_code == 0)
+		ipam.run(command.c_str());
+	return exit_code;
 }
 
 int run()
@@ -158,6 +215,8 @@ int run()
 		return run_command(command, version);
 	} catch (const Failure &failure) {
 		return report(failure, version);
+	} catch (const Refusal &refusal) {
+		return print(refusal.text, 1);
 	} catch (const std::bad_alloc &) {
 		return report({IO_FAILURE, "out of memory", ""}, version);
 	}

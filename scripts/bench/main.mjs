@@ -2,6 +2,7 @@
  * npm run bench [-- options]. The exit code says whether everything could be measured, not whether it is fast.
  */
 import { parseArgs } from 'node:util';
+import { chain } from './chain.mjs';
 import { change } from './change.mjs';
 import { cni } from './cni.mjs';
 import { datapath } from './datapath.mjs';
@@ -15,7 +16,7 @@ import { scale } from './scale.mjs';
 import { start } from './start.mjs';
 import { verdict } from './verdict.mjs';
 
-const PARTS = { datapath, nat, programs, verdict, nftables, policy, change, cni, scale, start };
+const PARTS = { datapath, nat, programs, verdict, nftables, policy, change, cni, chain, scale, start };
 
 const HELP = `npm run bench [-- options]
   --only part,…   of ${Object.keys(PARTS).join(', ')}; all of them by default
@@ -23,6 +24,7 @@ const HELP = `npm run bench [-- options]
   --seconds n     of each measurement of the data path (default 1)
   --calls n       CNI calls of each kind, and plugin (default 100)
   --endpoints n   endpoints of the scale (default 1000)
+  --present n     endpoints on the full node of the chain (default 2000)
   --json          the result as JSON
   --markdown      the result as a table for docs/benchmarks.md`;
 
@@ -34,6 +36,7 @@ function options() {
       seconds: { type: 'string', default: '1' },
       calls: { type: 'string', default: '100' },
       endpoints: { type: 'string', default: '1000' },
+      present: { type: 'string', default: '2000' },
       json: { type: 'boolean', default: false },
       markdown: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -48,7 +51,7 @@ function options() {
   const unknown = parts.find((part) => !Object.hasOwn(PARTS, part));
   if (unknown !== undefined) throw new Error(`--only: there is no part ${unknown}`);
   const numbers = Object.fromEntries(
-    ['rounds', 'seconds', 'calls', 'endpoints'].map((name) => [name, number(name)]),
+    ['rounds', 'seconds', 'calls', 'endpoints', 'present'].map((name) => [name, number(name)]),
   );
   return { ...values, ...numbers, parts };
 }

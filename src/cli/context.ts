@@ -7,6 +7,7 @@ export interface Context {
   readonly api: ApiClient;
   readonly format: Format;
   readonly stdin: Readable;
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Writes to standard output; waits while its reader does not keep up. */
   print(text: string): Promise<void>;
   /** Writes to standard error. */

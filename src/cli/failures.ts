@@ -38,7 +38,10 @@ export function failureOf(error: unknown): Failure {
     return { exit, text: [`${error.code}: ${error.message}`, ...detailLines(error)].map(line).join('') };
   }
   if (error instanceof AppError) {
-    return { exit: EXIT.usage, text: [error.message, ...detailLines(error)].map(line).join('') };
+    // What is not the caller's doing has failed; settings are.
+    const isOurs = error.httpStatus >= 500 && error.code !== 'INVALID_SETTINGS';
+    const exit = isOurs ? EXIT.failed : EXIT.usage;
+    return { exit, text: [error.message, ...detailLines(error)].map(line).join('') };
   }
   const message = error instanceof Error ? error.message : String(error);
   const exit = error instanceof Unreachable ? EXIT.unreachable : EXIT.usage;

@@ -30,6 +30,12 @@ const COMMANDS: readonly { name: string; text: string; load: () => Promise<Comma
   { name: 'identity', text: 'identities', load: () => import('./commands/identity.js') },
   { name: 'flows', text: 'verdicts about packets', load: () => import('./commands/flows.js') },
   { name: 'explain', text: 'what would become of a packet', load: () => import('./commands/explain.js') },
+  { name: 'cni', text: 'the CNI plugin on this node', load: () => import('./commands/cni.js') },
+  {
+    name: 'doctor',
+    text: 'whether this node is fit, and what to do',
+    load: () => import('./commands/doctor.js'),
+  },
   { name: 'status', text: 'how the daemon is', load: () => import('./commands/status.js') },
 ];
 
@@ -60,6 +66,7 @@ export async function runQuantumctl(options: CliOptions): Promise<number> {
       api: new ApiClient(target),
       format: output,
       stdin,
+      env,
       print: async (text: string) => {
         if (!stdout.write(text)) await once(stdout, 'drain');
       },

@@ -1,23 +1,36 @@
 /**
  * The CNI network configuration list of each network, by which container runtimes find the network:
- * `<cni_conf_dir>/<network>.conflist`. The directory belongs to everybody, so only files that carry our mark
+ * `<cni_conf_dir>/<prefix><network>.conflist`. The directory belongs to everybody, so only files that carry our mark
  * are ever replaced or removed.
  */
 import { constants } from 'node:fs';
 import { access, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { removeAbandoned, syncDirectory, writeFileAtomically } from '../install/atomic-file.js';
+import type { CniVersion } from '../model/cni.js';
 import { AppError, asAppError } from '../model/errors.js';
 import { dnsLabel, labelOf } from '../model/names.js';
 import type { Network } from '../model/network.js';
-import { removeAbandoned, syncDirectory, writeFileAtomically } from './atomic-file.js';
 import { MADE_BY_CNI, MADE_BY_LABEL } from './network.js';
+import { ANNOTATIONS_CAPABILITY } from './runtime-config.js';
 
 /** Executable that the configuration lists name. */
 export const PLUGIN_TYPE = 'quantum-cni';
 
-/** Version that the lists are written in: the newest that runtimes of the last years all read. */
-const CONFLIST_VERSION = '1.0.0';
+/**
+ * What a runtime may ask for one container. `bandwidth` is in it because it is refused: a runtime that is not told of a
+ * capability drops what was asked for, and the limit would be taken for granted.
+ */
+const CAPABILITIES = {
+  ips: true,
+  mac: true,
+  ipRanges: true,
+  portMappings: true,
+  dns: true,
+  bandwidth: true,
+  [ANNOTATIONS_CAPABILITY]: true,
+};
 
 /** Larger files are not ours. */
 const CONFLIST_BYTES_MAX = 64 * 1024;
@@ -37,6 +50,10 @@ export interface ConflistPlace {
   directory: string;
   /** Path of the daemon's cni.sock. */
   socket: string;
+  /** Setting `cni_conf_prefix`. */
+  prefix: string;
+  /** Setting `cni_version`. */
+  version: CniVersion;
 }
 
 /** A network, as far as its list is concerned. */
@@ -48,12 +65,15 @@ export function hasConflist({ labels }: Pick<Network, 'labels'>): boolean {
 }
 
 /** Text of a network's list. */
-export function conflistText(network: string, socket: string): string {
+export function conflistText(
+  network: string,
+  { socket, version }: Pick<ConflistPlace, 'socket' | 'version'>,
+): string {
   const list = {
-    cniVersion: CONFLIST_VERSION,
+    cniVersion: version,
     name: network,
     quantum: { managed: true },
-    plugins: [{ type: PLUGIN_TYPE, socket, capabilities: { ips: true, mac: true } }],
+    plugins: [{ type: PLUGIN_TYPE, socket, capabilities: CAPABILITIES }],
   };
   return `${JSON.stringify(list, null, 2)}\n`;
 }
@@ -65,7 +85,7 @@ export function conflistText(network: string, socket: string): string {
 export async function writeConflist(place: ConflistPlace, network: ListedNetwork): Promise<void> {
   if (!hasConflist(network)) return;
   const path = conflistPath(place, network.name);
-  const text = conflistText(network.name, place.socket);
+  const text = conflistText(network.name, place);
   await storing(path, async () => {
     await mkdir(place.directory, { recursive: true, mode: 0o755 });
     const found = await readConflist(path);
@@ -86,10 +106,14 @@ export async function removeConflist(place: ConflistPlace, network: string): Pro
   return await storing(path, async () => {
     const found = await readConflist(path);
     if (found.kind === 'none' || !(await isOurs(place, found))) return false;
-    await rm(path, { force: true });
-    await syncDirectory(place.directory);
+    await removeDurably(place, path);
     return true;
   });
+}
+
+async function removeDurably(place: ConflistPlace, path: string): Promise<void> {
+  await rm(path, { force: true });
+  await syncDirectory(place.directory);
 }
 
 /**
@@ -102,7 +126,7 @@ export async function syncConflists(
 ): Promise<AppError[]> {
   const errors: AppError[] = [];
   const listed = [...networks].filter(hasConflist);
-  const wanted = new Set(listed.map(({ name }) => name));
+  const wanted = new Set(listed.map(({ name }) => conflistPath(place, name)));
   const attempt = async (task: () => Promise<unknown>) => {
     try {
       await task();
@@ -113,17 +137,20 @@ export async function syncConflists(
   for (const network of listed) await attempt(() => writeConflist(place, network));
   await attempt(() => storing(place.directory, () => removeAbandoned(place.directory)));
   await attempt(async () => {
-    for (const network of await listedNetworks(place.directory)) {
-      if (wanted.has(network)) continue;
-      const found = await readConflist(conflistPath(place, network));
-      if (found.kind === 'marked' && found.socket === place.socket) await removeConflist(place, network);
+    for (const path of await conflistsIn(place.directory)) {
+      if (wanted.has(path)) continue;
+      // Of a network that is gone, or under the name that another prefix gave it.
+      const found = await readConflist(path);
+      if (found.kind === 'marked' && found.socket === place.socket) {
+        await storing(path, () => removeDurably(place, path));
+      }
     }
   });
   return errors;
 }
 
-/** Names of networks for which a file may be there. */
-async function listedNetworks(directory: string): Promise<string[]> {
+/** Files that may be ours. */
+async function conflistsIn(directory: string): Promise<string[]> {
   const names = await storing(directory, async () => {
     try {
       return await readdir(directory);
@@ -132,18 +159,15 @@ async function listedNetworks(directory: string): Promise<string[]> {
       throw error;
     }
   });
-  return names
-    .filter((name) => name.endsWith(SUFFIX))
-    .map((name) => name.slice(0, -SUFFIX.length))
-    .filter((name) => dnsLabel.safeParse(name).success);
+  return names.filter((name) => name.endsWith(SUFFIX)).map((name) => join(directory, name));
 }
 
 /** The name is checked here again, whatever the caller did, because it becomes part of a path. */
-function conflistPath({ directory }: ConflistPlace, network: string): string {
+function conflistPath({ directory, prefix }: ConflistPlace, network: string): string {
   if (!dnsLabel.safeParse(network).success) {
     throw new AppError('INVALID_REQUEST', `${JSON.stringify(network.slice(0, 64))} is no name of a network`);
   }
-  return join(directory, `${network}${SUFFIX}`);
+  return join(directory, `${prefix}${network}${SUFFIX}`);
 }
 
 type Found = { kind: 'none' } | { kind: 'foreign' } | { kind: 'marked'; text: string; socket: string };

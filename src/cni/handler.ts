@@ -10,6 +10,7 @@ import {
 import { resultText, versionText } from '../model/cni-result.js';
 import { AppError, asAppError } from '../model/errors.js';
 import type { DeferredCalls } from './deferred.js';
+import { type Delegated, delegatedOf } from './delegated.js';
 import { CNI_CODES, CniFailure, errorObject } from './failure.js';
 import {
   attachmentKey,
@@ -20,10 +21,11 @@ import {
   validAttachments,
 } from './input.js';
 import { KeyedQueue } from './keyed-queue.js';
-import { ensureNetwork } from './network.js';
+import { ensureNetwork, requireGateway } from './network.js';
 import type { Attachment, AttachmentKey, CniPorts, Log } from './ports.js';
-import { attachRequest, parseRuntimeConfig } from './request.js';
+import { attachRequest } from './request.js';
 import { addResult, resultProblems } from './result.js';
+import { parseRuntimeConfig } from './runtime-config.js';
 
 /** Errors that say that there is nothing to delete. */
 const ABSENT = new Set(['NETWORK_NOT_FOUND', 'CONTAINER_NOT_FOUND']);
@@ -103,11 +105,11 @@ export class CniHandler {
   }
 
   async #add(call: CniCall): Promise<string> {
-    const { configuration, request, runtime } = readAttach(call, 'ADD');
+    const { configuration, request, runtime, delegated } = readAdd(call);
     return await this.#queue.run(queueKey(request), async () => {
       // A DEL that was kept is of an earlier attachment: it must not come after this one.
       for (const earlier of await this.#deferred.list(request)) await this.#settle(earlier);
-      await ensureNetwork(this.#ports, configuration);
+      requireGateway(await ensureNetwork(this.#ports, configuration, delegated), request.spans);
       const attachment = await this.#ports.attach(request);
       return await this.#resultOrUndo(attachment, () =>
         resultText(configuration.cniVersion, addResult(attachment, configuration, runtime)),
@@ -141,10 +143,12 @@ export class CniHandler {
   }
 
   async #check(call: CniCall): Promise<string> {
-    const { configuration, request } = readAttach(call, 'CHECK');
+    const configuration = readConfiguration(call, 'CHECK');
+    const request = attachRequest(call, configuration);
     const previous = requirePrevious(configuration);
     return await this.#queue.run(queueKey(request), async () => {
-      const inspection = await this.#ports.inspect(request);
+      const routesTo = new Set((previous.routes ?? []).map(({ dst }) => dst));
+      const inspection = await this.#ports.inspect(request, routesTo);
       const problems = [...resultProblems(inspection, previous, request.netns_path), ...inspection.problems];
       if (problems.length === 0) return '';
       const shown = problems.slice(0, PROBLEMS_SHOWN).join('; ');
@@ -155,8 +159,11 @@ export class CniHandler {
   async #gc(call: CniCall): Promise<string> {
     const configuration = parseNamed(call.stdin);
     requireCommand(configuration.cniVersion, 'GC');
+    const listed = validAttachments(configuration);
+    // Who does not say what is valid has said nothing: that all is stale would be a guess.
+    if (listed === undefined) return '';
     const valid = new Set(
-      validAttachments(configuration).map(({ containerID, ifname }) =>
+      listed.map(({ containerID, ifname }) =>
         queueKey({ container_id: containerID, interface_name: ifname }),
       ),
     );
@@ -216,12 +223,27 @@ export class CniHandler {
   }
 }
 
-/** Input of ADD and CHECK. */
-function readAttach(call: CniCall, command: 'ADD' | 'CHECK') {
+function readConfiguration(call: CniCall, command: 'ADD' | 'CHECK'): CniConfiguration {
   requireCommand(parseNamed(call.stdin).cniVersion, command);
-  const configuration = parseCniConfiguration(call.stdin);
-  const runtime = parseRuntimeConfig(configuration);
-  return { configuration, runtime, request: attachRequest(call, configuration) };
+  return parseCniConfiguration(call.stdin);
+}
+
+function readAdd(call: CniCall) {
+  const given = readConfiguration(call, 'ADD');
+  const runtime = parseRuntimeConfig(given);
+  const delegated = delegatedOf(call, given);
+  const configuration = delegated === undefined ? given : withDelegated(given, delegated);
+  return { configuration, runtime, delegated, request: attachRequest(call, configuration, delegated) };
+}
+
+/** The configuration with the routes of the IPAM plugin, and with its DNS where it has none itself. */
+function withDelegated(configuration: CniConfiguration, { routes, dns }: Delegated): CniConfiguration {
+  const hasDns = Object.keys(configuration.dns ?? {}).length > 0;
+  return {
+    ...configuration,
+    routes: [...configuration.routes, ...routes],
+    dns: hasDns ? configuration.dns : dns,
+  };
 }
 
 function readDel(call: CniCall): AttachmentKey | undefined {

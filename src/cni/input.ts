@@ -30,12 +30,17 @@ const named = z.looseObject({
 });
 export type NamedConfiguration = z.output<typeof named>;
 
+/** What an empty list of Go is in JSON. A list that is missing is another thing: it says nothing. */
 const attachments = z
   .array(z.looseObject({ containerID: z.string(), ifname: z.string() }))
   .max(65536)
-  // What an empty list of Go is in JSON. A list that is missing is another thing: it says nothing.
-  .nullable();
-const withAttachments = z.looseObject({ 'cni.dev/valid-attachments': attachments });
+  .nullable()
+  .optional();
+const withAttachments = z.looseObject({
+  'cni.dev/valid-attachments': attachments,
+  // The name that the first text of the specification had by mistake; runtimes send one, the other or both.
+  'cni.dev/attachments': attachments,
+});
 
 /**
  * The configuration, as far as to know the version and the network.
@@ -61,12 +66,18 @@ export function parseNamed(stdin: string): NamedConfiguration {
   return parseWith(named, value, 'INVALID_CNI_CONFIG', 'network configuration');
 }
 
-/** The attachments that GC must keep. Throws INVALID_CNI_CONFIG. */
+/**
+ * The attachments that GC must keep, under whichever name. Undefined: the runtime did not say, as libcni does not when
+ * its caller does not. Throws INVALID_CNI_CONFIG.
+ */
 export function validAttachments(
   configuration: NamedConfiguration,
-): { containerID: string; ifname: string }[] {
+): { containerID: string; ifname: string }[] | undefined {
   const parsed = parseWith(withAttachments, configuration, 'INVALID_CNI_CONFIG', 'network configuration');
-  return parsed['cni.dev/valid-attachments'] ?? [];
+  const lists = [parsed['cni.dev/valid-attachments'], parsed['cni.dev/attachments']].filter(
+    (list) => list !== undefined,
+  );
+  return lists.length === 0 ? undefined : lists.flatMap((list) => list ?? []);
 }
 
 /** Throws INCOMPATIBLE_CNI_VERSION when the version of the configuration does not have the command. */

@@ -11,24 +11,39 @@ import {
   networkRequest,
   requireDriver,
 } from '../model/network.js';
-import type { CniNetworks } from './ports.js';
+import { type Delegated, delegatedNetwork, requireOfNetwork } from './delegated.js';
+import type { AddressSpan, CniNetworks } from './ports.js';
 
 /** Label of networks that a CNI configuration made: that configuration is theirs, no other is written for them. */
 export const MADE_BY_LABEL = 'quantum.network/made-by';
 export const MADE_BY_CNI = 'cni';
 
 /**
- * Finds the network or makes it; calls that race for it get the same one.
+ * Finds the network or makes it; calls that race for it get the same one. `delegated`: what an IPAM plugin gave; it
+ * describes a network that nobody else does.
  * Throws NETWORK_NOT_FOUND when there is none and the configuration describes none, INVALID_CNI_CONFIG when the one
  * that exists is not as described, UNSUPPORTED_CNI_FIELD, UNSUPPORTED_DRIVER, and what createNetwork throws.
  */
 export async function ensureNetwork(
   networks: CniNetworks,
   configuration: CniConfiguration,
+  delegated?: Delegated,
 ): Promise<Network> {
-  const wanted = describedNetwork(configuration);
+  const network = await findOrMake(networks, configuration, delegated);
+  if (delegated !== undefined) requireOfNetwork(network, delegated);
+  return network;
+}
+
+async function findOrMake(
+  networks: CniNetworks,
+  configuration: CniConfiguration,
+  delegated: Delegated | undefined,
+): Promise<Network> {
+  const described = describedNetwork(configuration);
   const existing = await networks.findNetwork(configuration.name);
-  if (existing !== undefined) return matching(existing, wanted, configuration);
+  if (existing !== undefined) return matching(existing, described, configuration);
+  const wanted =
+    described ?? (delegated && describedNetwork({ ...configuration, ...delegatedNetwork(delegated) }));
   if (wanted === undefined) {
     throw new AppError('NETWORK_NOT_FOUND', `there is no network ${configuration.name}`, {
       hint: 'create it, or describe it with "subnet" in the network configuration',
@@ -106,6 +121,14 @@ function checkRoutes(network: Network, { routes }: CniConfiguration): void {
     throw new AppError('UNSUPPORTED_CNI_FIELD', `routes[${index}].gw is not supported: "${gw}"`, {
       hint: 'the next hop must be the gateway of the network',
     });
+  }
+}
+
+/** Throws INVALID_CNI_CONFIG when whoever gave the spans thinks of another gateway. */
+export function requireGateway(network: Network, spans: readonly AddressSpan[]): void {
+  for (const { gateway } of spans) {
+    if (gateway === undefined || gateway === network.gateway || gateway === network.gateway6) continue;
+    throw invalid('runtimeConfig.ipRanges', `${gateway} is not the gateway of network ${network.name}`);
   }
 }
 

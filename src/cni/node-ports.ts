@@ -19,8 +19,8 @@ export class NodeCniPorts implements CniPorts {
     return this.node.networks.create(request);
   }
 
-  async attach({ network, routes, ...request }: AttachRequest): Promise<Attachment> {
-    const endpoint = await this.node.endpoints.connect(network, request, { origin: 'cni', routes });
+  async attach({ network, routes, spans, ...request }: AttachRequest): Promise<Attachment> {
+    const endpoint = await this.node.endpoints.connect(network, request, { origin: 'cni', routes, spans });
     return this.node.endpoints.describe(endpoint);
   }
 
@@ -29,11 +29,14 @@ export class NodeCniPorts implements CniPorts {
     return true;
   }
 
-  async inspect({ network, container_id, interface_name }: AttachmentKey): Promise<Inspection> {
+  async inspect(
+    { network, container_id, interface_name }: AttachmentKey,
+    routesTo: ReadonlySet<string>,
+  ): Promise<Inspection> {
     const endpoint = this.node.endpoints.get(network, container_id, interface_name);
     return {
       ...this.node.endpoints.describe(endpoint),
-      problems: await this.node.endpoints.inspect(endpoint),
+      problems: await this.node.endpoints.inspect(endpoint, routesTo),
     };
   }
 

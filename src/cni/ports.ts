@@ -19,8 +19,19 @@ export interface Route {
   gw?: string | undefined;
 }
 
+/** Addresses from the first to the last. */
+export interface AddressSpan {
+  family: 4 | 6;
+  first: string;
+  last: string;
+  /** The gateway that whoever asks takes for granted. */
+  gateway?: string;
+}
+
 export interface AttachRequest extends EndpointRequest {
   network: string;
+  /** Where an address that is not given by name is to be taken from; none of a family: the network's whole range. */
+  spans: AddressSpan[];
   /** Routes that the container gets beside its default routes. */
   routes: Route[];
 }
@@ -69,8 +80,11 @@ export interface CniEndpoints {
    * False: there was nothing. May throw NETWORK_NOT_FOUND and CONTAINER_NOT_FOUND, which mean the same.
    */
   detach(key: AttachmentKey): Promise<boolean>;
-  /** Compares an attachment with the kernel. Throws CONTAINER_NOT_FOUND, NETWORK_NOT_FOUND. */
-  inspect(key: AttachmentKey): Promise<Inspection>;
+  /**
+   * Compares an attachment with the kernel; of its routes only those to the given destinations, because later plugins of
+   * a chain may have changed the others. Throws CONTAINER_NOT_FOUND, NETWORK_NOT_FOUND.
+   */
+  inspect(key: AttachmentKey, routesTo: ReadonlySet<string>): Promise<Inspection>;
   /** The attachments of a network that were made by `attach` above, and by no other interface of the daemon. */
   attachments(network: string): Promise<AttachmentKey[]>;
   /** Whether ADD can be served, for all networks or for one (a full address pool, for example). */

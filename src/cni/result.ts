@@ -4,7 +4,7 @@ import type { CniConfiguration, CniResult } from '../model/cni.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { networkRanges } from '../model/network.js';
 import type { Attachment, Inspection } from './ports.js';
-import type { RuntimeConfig } from './request.js';
+import type { RuntimeConfig } from './runtime-config.js';
 
 /** What ADD gave: the result of earlier plugins of the chain, with ours behind it. */
 export function addResult(

@@ -28,7 +28,9 @@ function resultFor(version: CniVersion, { interfaces, ips, routes, dns }: CniRes
         : interfaces,
     }),
     ...(ips && {
-      ips: version.startsWith('0.') ? ips.map((ip) => ({ version: ipVersion(ip.address), ...ip })) : ips,
+      ips: version.startsWith('0.')
+        ? ips.map((ip) => ({ version: ipVersion(ip.address), ...ip }))
+        : ips.map(({ version: _, ...ip }) => ip),
     }),
     ...(routes && { routes: isOlder ? routes.map(({ dst, gw }) => present({ dst, gw })) : routes }),
     dns: dns ?? {},

@@ -27,6 +27,9 @@ export type CniCommand = (typeof CNI_COMMANDS)[number];
 /** Most bytes of a network configuration; with prevResult it is seldom more than a few thousand. */
 const STDIN_MAX = 1024 * 1024;
 
+/** Most bytes of an IPAM plugin's result: OUTPUT_BYTES_MAX of the plugin. */
+const IPAM_MAX = 256 * 1024;
+
 /** Body of POST /cni. */
 export const cniCall = z
   .strictObject({
@@ -35,6 +38,11 @@ export const cniCall = z
       .refine((env) => Object.keys(env).length <= 16, 'at most 16 variables')
       .describe('The CNI_* variables of the environment'),
     stdin: z.string().max(STDIN_MAX).describe('The network configuration as it was read'),
+    ipam: z
+      .string()
+      .max(IPAM_MAX)
+      .optional()
+      .describe('What the IPAM plugin of the configuration printed; ADD needs it when there is one'),
   })
   .meta({ id: 'CniCall', description: 'A call of the CNI plugin' });
 export type CniCall = z.infer<typeof cniCall>;
@@ -90,6 +98,31 @@ const result = z.looseObject({
 export type CniResult = z.infer<typeof result>;
 
 /**
+ * What an IPAM plugin gives (sections 4 and 5): no interfaces, and of everything else only what it has. Go writes
+ * null for a list that is empty.
+ */
+const ipamResult = z.looseObject({
+  ips: z
+    .array(z.looseObject({ address: z.string().max(64), gateway: z.string().max(64).nullish() }))
+    .min(1)
+    .max(64),
+  routes: z.array(route).max(64).nullish(),
+  dns: dnsSettings.nullish(),
+});
+export type IpamResult = z.output<typeof ipamResult>;
+
+/** The result of the IPAM plugin. Throws AppError INVALID_CNI_CONFIG. */
+export function parseIpamResult(text: string): IpamResult {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new AppError('INVALID_CNI_CONFIG', 'the result of the IPAM plugin is not JSON', { cause });
+  }
+  return parseWith(ipamResult, value, 'INVALID_CNI_CONFIG', 'result of the IPAM plugin');
+}
+
+/**
  * A network configuration as a plugin gets it. Loose, because runtimes and other plugins of the list put
  * keys of their own beside ours; what we do read is checked.
  */
@@ -105,6 +138,8 @@ const configuration = z.looseObject({
   isolation_mode: isolationModeInput.optional(),
   routes: z.array(route).max(64).default([]),
   dns: dnsSettings.optional(),
+  // An empty type is the convention's way of saying that there is no IPAM plugin.
+  ipam: z.looseObject({ type: z.string().max(255).optional() }).nullish(),
   args: z
     .looseObject({
       cni: z
@@ -121,17 +156,11 @@ const configuration = z.looseObject({
   capabilities: z.record(z.string(), z.boolean()).optional(),
   runtimeConfig: z.looseObject({}).optional(),
   prevResult: result.optional(),
-  // GC: what the runtime still knows of. Nothing else may be removed on its word.
-  'cni.dev/valid-attachments': z
-    .array(z.looseObject({ containerID: z.string().max(128), ifname: z.string().max(15) }))
-    .max(65536)
-    .optional(),
 });
 export type CniConfiguration = z.infer<typeof configuration>;
 
 /**
- * The network configuration of a call. Throws AppError INVALID_JSON, INCOMPATIBLE_CNI_VERSION,
- * UNSUPPORTED_CNI_FIELD (an `ipam` plugin: addresses are ours to give), INVALID_CNI_CONFIG.
+ * The network configuration of a call. Throws AppError INVALID_JSON, INCOMPATIBLE_CNI_VERSION, INVALID_CNI_CONFIG.
  */
 export function parseCniConfiguration(text: string): CniConfiguration {
   const value = parseJson(text);
@@ -145,20 +174,7 @@ export function parseCniConfiguration(text: string): CniConfiguration {
       },
     );
   }
-  const parsed = parseWith(configuration, value, 'INVALID_CNI_CONFIG', 'network configuration');
-  const { ipam } = parsed as { ipam?: unknown };
-  // An empty type is the CNI convention's way of saying that there is no IPAM plugin.
-  if (typeof ipam === 'object' && ipam !== null && 'type' in ipam && ipam.type !== '') {
-    const value = JSON.stringify(ipam.type)?.slice(0, 64);
-    throw new AppError(
-      'UNSUPPORTED_CNI_FIELD',
-      `ipam.type ${value}: addresses are given by the plugin itself`,
-      {
-        details: [{ path: 'ipam.type', message: 'use `subnet` and `gateway` instead' }],
-      },
-    );
-  }
-  return parsed;
+  return parseWith(configuration, value, 'INVALID_CNI_CONFIG', 'network configuration');
 }
 
 function parseJson(text: string): unknown {

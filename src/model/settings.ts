@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { parseAddress } from './address.js';
+import { CNI_VERSIONS } from './cni.js';
 import { AppError } from './errors.js';
 import { interfaceName } from './names.js';
 import { HOSTNAME_LABEL, parseNodeLabels } from './node-labels.js';
@@ -144,6 +145,22 @@ export const settingsSchema = z
       'Socket of the Docker Engine API, which tells whose an endpoint is, and the labels of that container',
       '/var/run/docker.sock',
     ),
+    cni_conf_prefix: z
+      .string()
+      .regex(
+        /^([A-Za-z0-9][A-Za-z0-9_-]{0,31})?$/,
+        'must be at most 32 letters, digits, "-" and "_", and start with a letter or digit',
+      )
+      .default('')
+      .describe(
+        'What the names of CNI network configurations start with, such as `10-`: runtimes that take one network take the first by name',
+      ),
+    cni_version: z
+      .enum(CNI_VERSIONS, `must be one of ${CNI_VERSIONS.join(', ')}`)
+      .default('1.0.0')
+      .describe(
+        `Version of the specification that CNI network configurations are written in: ${CNI_VERSIONS.join(', ')}; runtimes that read 1.1.0 send STATUS and GC too`,
+      ),
     uplink: interfaceName
       .default(UPLINK_AUTO)
       .describe(

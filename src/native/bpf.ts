@@ -8,6 +8,7 @@ export {
   type Direction,
   LinkType,
   type TcxOptions,
+  tcxPrograms,
   tcxSupported,
   type XdpOptions,
 } from './bpf/link.js';

@@ -47,8 +47,12 @@ export function describeEndpoint(parts: EndpointInspectionParts, endpoint: Endpo
   };
 }
 
-/** What of the endpoint's state in the kernel is not as it should be; a sentence each. */
-export function inspectEndpoint(parts: EndpointInspectionParts, endpoint: Endpoint): string[] {
+/** What of the endpoint's state in the kernel is not as it should be; a sentence each. `routesTo`: of its routes these. */
+export function inspectEndpoint(
+  parts: EndpointInspectionParts,
+  endpoint: Endpoint,
+  routesTo?: ReadonlySet<string>,
+): string[] {
   const { store, host, datapath } = parts;
   const network = requireNetwork(store, endpoint.network);
   const link = host.link(endpoint.host_interface);
@@ -56,7 +60,8 @@ export function inspectEndpoint(parts: EndpointInspectionParts, endpoint: Endpoi
   try {
     using netns = openContainerNetns(endpoint.netns_path);
     using inside = Rtnl.open(netns);
-    const routes = store.get(attachments, [endpoint.id])?.routes ?? [];
+    const made = store.get(attachments, [endpoint.id])?.routes ?? [];
+    const routes = routesTo === undefined ? made : made.filter(({ dst }) => routesTo.has(dst));
     problems.push(...inspectEndpointDevice(host, inside, endpoint, network, routes));
   } catch (error) {
     if (!(error instanceof AppError)) throw error;

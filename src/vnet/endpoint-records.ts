@@ -15,7 +15,7 @@ import {
   stagedEndpoints,
 } from '../store/tables.js';
 import { claimIdentity } from './identities.js';
-import { allocateAddress, releaseAddress } from './ipam.js';
+import { type AddressSpan, allocateAddress, allocateWithin, releaseAddress } from './ipam.js';
 import { requireNetwork } from './networks.js';
 import { releaseReservation } from './reservations.js';
 import { claimNumber } from './stored-numbers.js';
@@ -28,6 +28,8 @@ export interface RecordOptions {
   routes: readonly ContainerRoute[];
   /** The endpoint is made before its container is there. */
   staged?: { key: string; runtimeNetwork: string };
+  /** Where an address that is not asked for by name is to be taken from; none of a family: the whole range. */
+  spans?: readonly AddressSpan[];
 }
 
 /** Records an endpoint that is about to be made: numbers, addresses, identity. All or nothing, as transactions are. */
@@ -35,8 +37,9 @@ export function recordEndpoint(
   transaction: Transaction,
   networkName: string,
   request: EndpointRequest,
-  { origin, routes, staged }: RecordOptions,
+  options: RecordOptions,
 ): { endpoint: Endpoint; network: Network } {
+  const { origin, routes, staged } = options;
   const network = requireNetwork(transaction, networkName);
   const { container_id, interface_name, namespace, labels } = request;
   if (transaction.get(endpointKeys, [network.id, container_id, interface_name]) !== undefined) {
@@ -61,8 +64,8 @@ export function recordEndpoint(
     netns_path: request.netns_path,
     namespace,
     labels,
-    ...address(transaction, network, 4, id, request.ip_address, staged !== undefined),
-    ...address(transaction, network, 6, id, request.ip6_address, staged !== undefined),
+    ...address(transaction, network, 4, id, request.ip_address, options),
+    ...address(transaction, network, 6, id, request.ip6_address, options),
     mac_address: request.mac_address ?? randomMac(),
     ...(network.gateway === undefined ? {} : { gateway: network.gateway }),
     ...(network.gateway6 === undefined ? {} : { gateway6: network.gateway6 }),
@@ -185,13 +188,17 @@ function address(
   family: 4 | 6,
   endpointId: number,
   wanted: string | undefined,
-  takesReserved: boolean,
+  { staged, spans = [] }: RecordOptions,
 ): { ip_address?: string; ip6_address?: string } {
   const range = family === 4 ? network.cidr : network.cidr6;
-  if (range === undefined && wanted === undefined) return {};
-  if (takesReserved && range !== undefined && wanted !== undefined) {
+  const ofFamily = spans.filter((span) => span.family === family);
+  if (range === undefined && wanted === undefined && ofFamily.length === 0) return {};
+  if (staged !== undefined && range !== undefined && wanted !== undefined) {
     releaseReservation(transaction, network, wanted);
   }
-  const ip = allocateAddress(transaction, network, family, endpointId, wanted);
+  const ip =
+    wanted === undefined && ofFamily.length > 0
+      ? allocateWithin(transaction, network, family, endpointId, ofFamily)
+      : allocateAddress(transaction, network, family, endpointId, wanted);
   return family === 4 ? { ip_address: ip } : { ip6_address: ip };
 }

@@ -86,8 +86,9 @@ export class Endpoints implements EndpointService {
     return describeEndpoint(this.parts, endpoint);
   }
 
-  async inspect(endpoint: Endpoint): Promise<string[]> {
-    return inspectEndpoint(this.parts, endpoint);
+  /** What of it is not as it was made; of its routes only those to these destinations are looked for. */
+  async inspect(endpoint: Endpoint, routesTo?: ReadonlySet<string>): Promise<string[]> {
+    return inspectEndpoint(this.parts, endpoint, routesTo);
   }
 
   /** Puts programs back that somebody has removed; returns the interfaces. Only under the serial. */

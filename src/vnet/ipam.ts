@@ -64,6 +64,67 @@ export function allocateAddress(
   return result.address;
 }
 
+/** Addresses from the first to the last, both of one family. */
+export interface AddressSpan {
+  family: Family;
+  first: string;
+  last: string;
+}
+
+/**
+ * Gives the endpoint an address of one of the spans, which must be within the network's range: a fresh one, or that
+ * which was given back first. Throws AppError as allocateAddress() does.
+ */
+export function allocateWithin(
+  transaction: Transaction,
+  network: AddressedNetwork,
+  family: Family,
+  endpointId: number,
+  spans: readonly AddressSpan[],
+): string {
+  const range = rangeOf(network, family);
+  for (const { first, last } of spans) {
+    for (const end of [first, last]) {
+      if (cidrContains(range.cidr, parseAddress(end))) continue;
+      throw refused(family, `${end} is outside ${formatCidr(range.cidr)} of network ${network.name}`);
+    }
+  }
+  const free = freeWithin(transaction, range, spans);
+  if (free === undefined) {
+    throw new AppError(
+      'POOL_EXHAUSTED',
+      `network ${network.name} has no free address in the ranges asked for`,
+    );
+  }
+  return allocateAddress(transaction, network, family, endpointId, free);
+}
+
+/** The first address that nobody had yet, else the one that has waited longest. */
+function freeWithin(
+  transaction: Transaction,
+  range: Range,
+  spans: readonly AddressSpan[],
+): string | undefined {
+  const { network, cidr } = range;
+  for (const { first, last } of spans) {
+    const end = offsetOf(cidr, parseAddress(last));
+    for (let offset = offsetOf(cidr, parseAddress(first)); offset <= end; offset++) {
+      const address = formatAddress(addressAt(cidr, offset));
+      if (!isTaken(transaction, range, address)) return address;
+    }
+  }
+  const within = (address: string) =>
+    spans.some(({ first, last }) => {
+      const { value } = parseAddress(address);
+      return parseAddress(first).value <= value && value <= parseAddress(last).value;
+    });
+  let waiting = poolOf(transaction, network.id, cidr.family).oldest;
+  while (waiting !== undefined && !within(waiting)) {
+    waiting = transaction.get(released, [network.id, waiting])?.newer;
+  }
+  return waiting;
+}
+
 /** Takes the address back from the endpoint. False when the endpoint does not have it: nothing changes then. */
 export function releaseAddress(
   transaction: Transaction,
@@ -178,17 +239,23 @@ function freshAddress(
   range: Range,
   mark: bigint,
 ): { address?: string; mark: string } {
-  const { cidr, network } = range;
+  const { cidr } = range;
   const size = cidrSize(cidr);
   for (let offset = mark; offset < size; offset++) {
     const address = formatAddress(addressAt(cidr, offset));
-    const isTaken =
-      reservedFor(range, address) !== undefined ||
-      transaction.get(addresses, [network.id, address]) !== undefined ||
-      transaction.get(released, [network.id, address]) !== undefined;
-    if (!isTaken) return { address, mark: String(offset + 1n) };
+    if (!isTaken(transaction, range, address)) return { address, mark: String(offset + 1n) };
   }
   return { mark: String(size) };
+}
+
+/** Somebody has it, or it waits to be given away again, or nobody can have it. */
+function isTaken(transaction: Transaction, range: Range, address: string): boolean {
+  const { id } = range.network;
+  return (
+    reservedFor(range, address) !== undefined ||
+    transaction.get(addresses, [id, address]) !== undefined ||
+    transaction.get(released, [id, address]) !== undefined
+  );
 }
 
 /** Appends to the queue. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { beforeAll, expect, it } from 'vitest';
 import { openMaps } from '../../src/datapath/maps.js';
+import type { ContainerList } from '../../src/model/endpoint.js';
 import { counters, TABLES } from '../../src/store/tables.js';
 import { buildPlugin, type Outcome, runPlugin } from '../cni/plugin.js';
 import type { Container } from '../support/containers.js';
@@ -11,42 +12,64 @@ import { whenOrderly } from '../support/order.js';
 import { random } from '../support/random.js';
 import { readRecords } from '../support/records.js';
 import { useSite } from '../support/site.js';
-import { SEED } from './settings.js';
+import { ROUNDS, ROUNDS_MS, SEED } from './settings.js';
 
 const site = useSite();
 const pick = random(SEED);
 beforeAll(buildPlugin);
 
-const ROUNDS = 60;
 const CONTAINERS = 6;
 /** Of them, so many do something in each round, at the same time. */
 const AT_ONCE = 3;
 /** One in so many. */
 const KILLED_PLUGINS = 3;
 const KILLED_DAEMONS = 5;
+/** One round in so many ends with the runtime telling what it still knows. */
+const COLLECTED = 6;
 /** Within what a call takes. */
 const KILL_WITHIN_MS = 40;
 
 type Action = (container: Container) => Promise<unknown>;
 
 function cni(command: 'ADD' | 'DEL', { id, netns }: Container, signal?: AbortSignal): Promise<Outcome> {
+  return plugin(command, { CNI_CONTAINERID: id, CNI_NETNS: netns.path, CNI_IFNAME: 'eth0' }, {}, signal);
+}
+
+function plugin(
+  command: string,
+  env: Record<string, string>,
+  fields: object,
+  signal?: AbortSignal,
+): Promise<Outcome> {
   const { daemon } = site();
   return runPlugin({
-    env: {
-      CNI_COMMAND: command,
-      CNI_CONTAINERID: id,
-      CNI_NETNS: netns.path,
-      CNI_IFNAME: 'eth0',
-      CNI_PATH: daemon.path('bin'),
-    },
+    env: { CNI_COMMAND: command, CNI_PATH: daemon.path('bin'), ...env },
     stdin: {
       cniVersion: '1.1.0',
       name: 'blue',
       type: 'quantum-cni',
       socket: join(daemon.path('run'), 'cni.sock'),
+      ...fields,
     },
     ...(signal === undefined ? {} : { signal }),
   });
+}
+
+/** GC, by a runtime that has forgotten some of its containers; killed now and then. */
+async function collect(containers: readonly Container[]): Promise<void> {
+  const kept = containers.filter(() => pick(3) > 0);
+  const list = kept.map(({ id }) => ({ containerID: id, ifname: 'eth0' }));
+  const killer = new AbortController();
+  const timer = pick(KILLED_PLUGINS) === 0 && setTimeout(() => killer.abort(), pick(KILL_WITHIN_MS));
+  const { code } = await plugin('GC', {}, { 'cni.dev/valid-attachments': list }, killer.signal);
+  if (timer !== false) clearTimeout(timer);
+  if (code !== 0) return;
+  const { containers: left } = await site().rest.expect<ContainerList>('GET', '/networks/blue/containers');
+  const names = left
+    .filter(({ interface_name }) => interface_name === 'eth0')
+    .map((entry) => entry.container_id);
+  const known = kept.map(({ id }) => id);
+  expect(names.filter((name) => !known.includes(name))).toEqual([]);
 }
 
 /** The same, with the plugin killed now and then. */
@@ -82,7 +105,7 @@ function someOf(containers: readonly Container[]): Container[] {
   return Array.from({ length: AT_ONCE }, () => left.splice(pick(left.length), 1)).flat();
 }
 
-it('after sixty rounds of ADD, DEL and REST under fire', { timeout: 300_000 }, async () => {
+it(`after ${ROUNDS} rounds of ADD, DEL, GC and REST under fire`, { timeout: ROUNDS_MS }, async () => {
   const { daemon, rest } = site();
   const clean = await site().state();
   await site().network('blue', { isolation_mode: 'peer' });
@@ -110,6 +133,8 @@ it('after sixty rounds of ADD, DEL and REST under fire', { timeout: 300_000 }, a
       await daemon.start();
       await requireOrder(`daemon ${killed}, round ${round}`);
     }
+    // A runtime does nothing else meanwhile.
+    if (pick(COLLECTED) === 0) await collect(containers);
   }
   expect(killed).toBeGreaterThan(0);
   await requireOrder('all rounds');

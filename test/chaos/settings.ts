@@ -15,4 +15,9 @@ export function pointsMax(usual: number): number {
   return asked === 'all' ? Number.POSITIVE_INFINITY : Number(asked);
 }
 
+/** Rounds of containers that come and go: QUANTUM_CHAOS_ROUNDS, such as 500, or the usual number. */
+export const ROUNDS = Number(process.env.QUANTUM_CHAOS_ROUNDS ?? 60);
+/** For tests that make them. */
+export const ROUNDS_MS = 60_000 + ROUNDS * 5_000;
+
 console.log(`QUANTUM_CHAOS_SEED=${SEED}`);

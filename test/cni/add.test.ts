@@ -134,6 +134,15 @@ describe('§2 ADD', () => {
     expect(daemon.ports.attached.size).toBe(1);
   });
 
+  it('of two for one attachment at the same time one succeeds', async () => {
+    await using daemon = await Daemon.start();
+    const outcomes = await Promise.all([daemon.call('ADD'), daemon.call('ADD')]);
+    expect(outcomes.map(({ code }) => code).sort()).toEqual([0, 1]);
+    const refused = outcomes.find(({ code }) => code === 1);
+    expect(refused && answerOf(refused)).toMatchObject({ code: 110 });
+    expect(daemon.ports.attached.size).toBe(1);
+  });
+
   it('one container has several interfaces, by name', async () => {
     await using daemon = await Daemon.start();
     expect(await daemon.call('ADD')).toMatchObject({ code: 0 });

@@ -157,9 +157,10 @@ describe('§5 Error 1: version', () => {
 
 describe('§5 Error 2: fields that are not supported', () => {
   it.each([
-    ['ipam.type', { ipam: { type: 'host-local' } }],
     ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: { ingressRate: 1 } } }],
-    ['runtimeConfig.ipRanges', { runtimeConfig: { ipRanges: [] } }],
+    ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: { EgressRate: 8000, EgressBurst: 800 } } }],
+    ['runtimeConfig.infinibandGUID', { runtimeConfig: { infinibandGUID: 'c2:11:22:33:44:55:66:77' } }],
+    ['runtimeConfig.deviceID', { runtimeConfig: { deviceID: '0000:04:00.5' } }],
     ['routes[0].gw', { routes: [{ dst: '10.0.0.0/8', gw: '198.18.0.99' }] }],
   ])('%s is named', async (key, fields) => {
     await using daemon = await Daemon.start();
@@ -181,7 +182,7 @@ describe('§5 Error 2: fields that are not supported', () => {
       ipMasq: true,
       'cni.dev/something': 1,
       capabilities: { portMappings: true },
-      runtimeConfig: { aliases: { web: ['a'] }, cgroupPath: '/x' },
+      runtimeConfig: { aliases: { web: ['a'] }, cgroupPath: '/x', bandwidth: { ingressRate: 0 } },
     };
     expect(await daemon.call('ADD', fields)).toMatchObject({ code: 0 });
   });
@@ -212,6 +213,27 @@ describe('§5 Error 7: configuration', () => {
     ['runtimeConfig.ips', { runtimeConfig: { ips: ['everywhere'] } }],
     ['address', { runtimeConfig: { ips: ['198.18.0.8', '198.18.0.9'] } }],
     ['runtimeConfig.mac', { runtimeConfig: { mac: 'ff:ff:ff:ff:ff:ff' } }],
+    [
+      'runtimeConfig.portMappings',
+      { runtimeConfig: { portMappings: [{ hostPort: 65536, containerPort: 80 }] } },
+    ],
+    ['runtimeConfig.portMappings', { runtimeConfig: { portMappings: [{ HostPort: 8080 }] } }],
+    ['hostPort', { runtimeConfig: { portMappings: [{ hostPort: 80, HostPort: 81, containerPort: 80 }] } }],
+    [
+      'protocol',
+      { runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80, protocol: 'icmp' }] } },
+    ],
+    ['hostIP', { runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80, hostIP: 'here' }] } }],
+    ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: { ingressRate: -1 } } }],
+    ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: 'fast' } }],
+    ['runtimeConfig.dns', { runtimeConfig: { dns: { Servers: ['one'] } } }],
+    ['runtimeConfig.ipRanges', { runtimeConfig: { ipRanges: [[{ subnet: 'everywhere' }]] } }],
+    ['rangeStart', { runtimeConfig: { ipRanges: [[{ subnet: '198.18.0.0/24', rangeStart: '10.0.0.1' }]] } }],
+    ['runtimeConfig.ipRanges', { runtimeConfig: { ipRanges: [[]] } }],
+    ['gateway', { runtimeConfig: { ipRanges: [[{ subnet: '198.18.0.0/24', gateway: '198.18.0.9' }]] } }],
+    ['ipRanges', { runtimeConfig: { ips: ['198.18.0.9'], ipRanges: [[{ subnet: '198.18.0.128/25' }]] } }],
+    ['ipam.type', { ipam: { type: '../host-local' } }],
+    ['ipam.type', { ipam: { type: 1 } }],
     ['prevResult', { prevResult: { ips: 'many' } }],
     ['socket', { socket: 'relative.sock' }],
     ['socket', { socket: `/${'x'.repeat(108)}` }],
@@ -242,6 +264,7 @@ describe('§5 Error 5 and 11: an answer that is none', () => {
     ['answers no JSON', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nxx', 5],
     ['answers another object', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}', 5],
     ['gives no exit code', 'HTTP/1.1 200 OK\r\n\r\n{"exit_code":256,"stdout":""}', 5],
+    ['floods the body', `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(5 * 1024 * 1024)}`, 11],
     ['floods the head', `HTTP/1.1 200 OK\r\n${'x: y\r\n'.repeat(20_000)}`, 11],
   ])('of something that %s', async (_what, text, code) => {
     await using daemon = await Daemon.prepare();

@@ -17,6 +17,19 @@ describe('§2 VERSION', () => {
     expect(answerOf(outcome)).toEqual({ cniVersion: '1.0.0', supportedVersions: [...CNI_VERSIONS] });
   });
 
+  it('needs nothing of the environment but the command, as Podman probes it', async () => {
+    const env = {
+      CNI_COMMAND: 'VERSION',
+      CNI_CONTAINERID: '',
+      CNI_IFNAME: 'dummy',
+      CNI_NETNS: 'dummy',
+      CNI_PATH: 'dummy',
+    };
+    const outcome = await runPlugin({ env: { ...env, CNI_ARGS: '' }, stdin: { cniVersion: '1.1.0' } });
+    expect(outcome).toMatchObject({ code: 0, stderr: '' });
+    expect(answerOf(outcome).supportedVersions).toEqual([...CNI_VERSIONS]);
+  });
+
   it.each(['', 'no JSON', '{}', '{"cniVersion":{"a":1}}', '{"cniVersion":"\\u0000"}'])(
     'answers with the newest version to %j',
     async (stdin) => {
@@ -35,6 +48,13 @@ describe('§2 DEL', () => {
       expect(await daemon.call('DEL')).toMatchObject({ code: 0, stdout: '' });
       expect(daemon.ports.attached.size).toBe(0);
     }
+  });
+
+  it('is the same with an empty CNI_NETNS, as containerd sends it', async () => {
+    await using daemon = await Daemon.start();
+    await daemon.call('ADD');
+    expect(await daemon.call('DEL', {}, { CNI_NETNS: '' })).toMatchObject({ code: 0, stdout: '' });
+    expect(daemon.ports.attached.size).toBe(0);
   });
 
   it('needs no CNI_NETNS, no prevResult and no network', async () => {
@@ -192,9 +212,33 @@ describe('§2 GC', () => {
     }
   });
 
-  it('removes nothing without the list (7) and for a network that is gone', async () => {
+  it.each([
+    ['another name', { 'cni.dev/attachments': [{ containerID: 'keep', ifname: 'eth0' }] }],
+    [
+      'both names, one of them empty',
+      {
+        'cni.dev/attachments': [{ containerID: 'keep', ifname: 'eth0' }],
+        'cni.dev/valid-attachments': null,
+      },
+    ],
+  ])('takes the list under %s', async (_what, lists) => {
+    await using daemon = await withContainers('keep', 'stale');
+    expect(await runPlugin({ env, stdin: daemon.config(lists) })).toMatchObject({ code: 0 });
+    expect([...daemon.ports.attached.keys()]).toEqual(['web/keep/eth0']);
+  });
+
+  it.each([{ 'cni.dev/valid-attachments': 'all' }, { 'cni.dev/attachments': [{ ifname: 'eth0' }] }])(
+    'a list that is none is refused (7), and nothing removed: %j',
+    async (lists) => {
+      await using daemon = await withContainers('a');
+      expect(answerOf(await runPlugin({ env, stdin: daemon.config(lists) }))).toMatchObject({ code: 7 });
+      expect(daemon.ports.attached.size).toBe(1);
+    },
+  );
+
+  it('removes nothing when the list is missing or the network is gone', async () => {
     await using daemon = await withContainers('a');
-    expect(answerOf(await runPlugin({ env, stdin: daemon.config() }))).toMatchObject({ code: 7 });
+    expect(await runPlugin({ env, stdin: daemon.config() })).toMatchObject({ code: 0, stdout: '' });
     const gone = await runPlugin({ env, stdin: daemon.config({ name: 'gone', ...valid() }) });
     expect(gone).toMatchObject({ code: 0, stdout: '' });
     expect(daemon.ports.attached.size).toBe(1);

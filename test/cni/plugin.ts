@@ -7,6 +7,7 @@ import { DeferredCalls } from '../../src/cni/deferred.js';
 import { CniHandler } from '../../src/cni/handler.js';
 import type { Log } from '../../src/cni/ports.js';
 import { CniServer } from '../../src/cni/server.js';
+import type { CniAnswer, CniCall } from '../../src/model/cni.js';
 import { InMemoryPorts } from './in-memory-ports.js';
 
 const root = join(import.meta.dirname, '../..');
@@ -73,6 +74,7 @@ export class Daemon implements AsyncDisposable {
   readonly ports = new InMemoryPorts();
   readonly socket: string;
   #server: CniServer | undefined;
+  #handler: CniHandler | undefined;
 
   private constructor(readonly directory: string) {
     this.socket = join(directory, 'run', 'cni.sock');
@@ -93,6 +95,7 @@ export class Daemon implements AsyncDisposable {
   async start(): Promise<void> {
     const deferred = new DeferredCalls(this.socket, silent);
     const handler = new CniHandler({ ports: this.ports, deferred, log: silent });
+    this.#handler = handler;
     this.#server = await CniServer.start({ socketPath: this.socket, handler, log: silent });
     await this.#server.settled;
   }
@@ -110,6 +113,12 @@ export class Daemon implements AsyncDisposable {
   /** A configuration that leads here. */
   config(fields: object = {}): Record<string, unknown> {
     return { cniVersion: '1.1.0', name: 'web', type: 'quantum-cni', socket: this.socket, ...fields };
+  }
+
+  /** What the daemon makes of a call that no plugin has sent. */
+  async handle(call: CniCall): Promise<CniAnswer> {
+    if (this.#handler === undefined) throw new Error('the daemon does not run');
+    return this.#handler.handle(call);
   }
 
   /** A call with everything that ADD needs. */

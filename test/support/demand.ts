@@ -47,7 +47,7 @@ export function demandOf(records: Reader, daemon: Daemon, containers: readonly T
 
 function demandOfNetwork(network: Network, daemon: Daemon): string[] {
   const { id, name, bridge_interface: bridge } = network;
-  const file = conflistText(name, join(daemon.path('run'), 'cni.sock'));
+  const file = conflistText(name, { socket: join(daemon.path('run'), 'cni.sock'), version: '1.0.0' });
   const families = [
     { cidr: network.cidr, gateway: network.gateway },
     { cidr: network.cidr6, gateway: network.gateway6 },

@@ -21,15 +21,15 @@ import {
   syncConflists,
   writeConflist,
 } from '../../src/cni/conflist.js';
-import { installPlugin } from '../../src/cni/install.js';
 import { MADE_BY_CNI, MADE_BY_LABEL } from '../../src/cni/network.js';
+import { installPlugin } from '../../src/install/plugin.js';
 import { parseCniConfiguration } from '../../src/model/cni.js';
 
 let root: string;
 let place: ConflistPlace;
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'quantum-conflist-'));
-  place = { directory: join(root, 'net.d'), socket: join(root, 'cni.sock') };
+  place = { directory: join(root, 'net.d'), socket: join(root, 'cni.sock'), prefix: '', version: '1.0.0' };
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
@@ -48,7 +48,13 @@ describe('the conflist of a network', () => {
     expect(list).toMatchObject({
       cniVersion: '1.0.0',
       name: 'web',
-      plugins: [{ type: 'quantum-cni', socket: place.socket, capabilities: { ips: true, mac: true } }],
+      plugins: [
+        {
+          type: 'quantum-cni',
+          socket: place.socket,
+          capabilities: { ips: true, mac: true, portMappings: true, bandwidth: true },
+        },
+      ],
     });
     expect(parseCniConfiguration(pluginConfiguration(list))).toMatchObject({ name: 'web' });
     expect((await stat(fileOf('web'))).mode & 0o777).toBe(0o644);
@@ -76,7 +82,7 @@ describe('the conflist of a network', () => {
       JSON.stringify({ ...list, plugins: [...list.plugins, { type: 'portmap' }] }),
     );
     await writeConflist(place, web);
-    expect(await readFile(fileOf('web'), 'utf8')).toBe(conflistText('web', place.socket));
+    expect(await readFile(fileOf('web'), 'utf8')).toBe(conflistText('web', place));
   });
 
   it('is removed with its network, and a second time without error', async () => {
@@ -94,7 +100,10 @@ describe('the conflist of a network', () => {
   it.each([
     ['text', 'not JSON'],
     ['another list', '{"cniVersion":"1.0.0","name":"web","plugins":[{"type":"bridge"}]}'],
-    ['ours without the mark', conflistText('web', '/run/quantum/cni.sock').replace('managed', 'was')],
+    [
+      'ours without the mark',
+      conflistText('web', { socket: '/run/quantum/cni.sock', version: '1.0.0' }).replace('managed', 'was'),
+    ],
     ['something large', 'x'.repeat(100_000)],
     ['nothing', ''],
   ])('does not replace or remove a foreign file: %s', async (_what, text) => {
@@ -109,7 +118,7 @@ describe('the conflist of a network', () => {
   it('does not follow a link, or use a directory or pipe of that name', async () => {
     await mkdir(place.directory);
     const target = join(root, 'target');
-    await writeFile(target, conflistText('web', place.socket));
+    await writeFile(target, conflistText('web', place));
     await symlink(target, fileOf('web'));
     await expect(writeConflist(place, web)).rejects.toMatchObject({ code: 'NETWORK_EXISTS' });
     expect(await removeConflist(place, 'web')).toBe(false);
@@ -149,7 +158,7 @@ describe('the conflist of a network', () => {
 
   it('is written whole by many at once', async () => {
     await Promise.allSettled(Array.from({ length: 20 }, () => writeConflist(place, web)));
-    expect(await readFile(fileOf('web'), 'utf8')).toBe(conflistText('web', place.socket));
+    expect(await readFile(fileOf('web'), 'utf8')).toBe(conflistText('web', place));
     expect(await readdir(place.directory)).toEqual(['web.conflist']);
   });
 
@@ -180,6 +189,17 @@ describe('at the start', () => {
       'others.conflist',
       'web.conflist',
     ]);
+  });
+
+  it('lists that were written under another prefix are replaced', async () => {
+    await writeConflist(place, web);
+    const first = { ...place, prefix: '10-', version: '1.1.0' as const };
+    expect(await syncConflists(first, [web])).toEqual([]);
+    expect(await readdir(place.directory)).toEqual(['10-web.conflist']);
+    const text = await readFile(join(place.directory, '10-web.conflist'), 'utf8');
+    expect(JSON.parse(text)).toMatchObject({ cniVersion: '1.1.0', name: 'web' });
+    expect(await removeConflist(first, 'web')).toBe(true);
+    expect(await readdir(place.directory)).toEqual([]);
   });
 
   it('a directory that is not there yet is no error', async () => {

@@ -25,6 +25,7 @@ describe('what container runtimes send becomes an endpoint', () => {
       labels: {},
       ports: [],
       routes: [],
+      spans: [],
     });
   });
 
@@ -62,6 +63,20 @@ describe('what container runtimes send becomes an endpoint', () => {
     expect(requestOf({}, `K8S_POD_NAME=${'x'.repeat(64)}`).labels).toEqual({});
   });
 
+  it('the annotation of a pod gives labels; what was said of this container alone comes before', () => {
+    const annotations = { 'quantum.network/labels': 'app=web,tier=front', other: '{"a": 1}' };
+    const runtimeConfig = { 'io.kubernetes.cri.pod-annotations': annotations };
+    expect(requestOf({ runtimeConfig }).labels).toEqual({ app: 'web', tier: 'front' });
+    expect(requestOf({ runtimeConfig }, 'QUANTUM_LABELS=app=db').labels).toEqual({
+      app: 'db',
+      tier: 'front',
+    });
+    for (const text of ['app', 'a b=c', `app=${'x'.repeat(64)}`]) {
+      const bad = { 'io.kubernetes.cri.pod-annotations': { 'quantum.network/labels': text } };
+      expect(() => requestOf({ runtimeConfig: bad })).toThrow('quantum.network/labels');
+    }
+  });
+
   it('the conventions decide which address counts: capability, args, CNI_ARGS', () => {
     const args = { cni: { ips: ['198.18.0.6/24', 'fd00::6'] } };
     expect(requestOf({}, 'IP=198.18.0.5').ip_address).toBe('198.18.0.5');
@@ -89,8 +104,35 @@ describe('what container runtimes send becomes an endpoint', () => {
     ]);
   });
 
+  it('fields of the structs of Go are known by any capitals, as containerd writes them', () => {
+    const runtimeConfig = {
+      portMappings: [
+        { HostPort: 8080, ContainerPort: 80, Protocol: 'tcp', HostIP: '127.0.0.1' },
+        { HOSTPORT: 5353, containerport: 53, protocol: '', hostip: '' },
+      ],
+      dns: { Servers: ['198.18.0.1'], Searches: null },
+      bandwidth: { IngressRate: 0, IngressBurst: 0, EgressRate: 0, EgressBurst: 0 },
+      ipRanges: [
+        [{ Subnet: '198.18.0.0/24', RangeStart: '198.18.0.8', RangeEnd: '', Gateway: '198.18.0.1' }],
+      ],
+    };
+    const { ports, spans } = requestOf({ runtimeConfig });
+    expect(ports).toEqual([
+      { container_port: 80, protocol: 'TCP', host_port: 8080, host_ip: '127.0.0.1' },
+      { container_port: 53, protocol: 'TCP', host_port: 5353 },
+    ]);
+    expect(spans).toEqual([{ family: 4, first: '198.18.0.8', last: '198.18.0.255', gateway: '198.18.0.1' }]);
+  });
+
   it('what Go writes for nothing is nothing', () => {
-    const runtimeConfig = { ips: null, mac: '', portMappings: null, dns: { servers: null }, bandwidth: null };
+    const runtimeConfig = {
+      ips: null,
+      mac: '',
+      portMappings: null,
+      dns: { servers: null },
+      bandwidth: null,
+      ipRanges: null,
+    };
     expect(requestOf({ runtimeConfig })).toMatchObject({ labels: {}, ports: [] });
   });
 });

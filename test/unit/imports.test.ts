@@ -18,6 +18,7 @@ const RULES: { from: string; may: string[]; because: string }[] = [
       'api',
       'cni',
       'docker',
+      'install',
       'metrics',
       'vnet',
       'firewall',
@@ -30,9 +31,19 @@ const RULES: { from: string; may: string[]; because: string }[] = [
     ],
     because: 'the one place where the parts are put together',
   },
-  { from: 'cli', may: ['model'], because: 'it speaks to the daemon over HTTP, like anybody else' },
+  {
+    from: 'cli',
+    may: ['install', 'doctor', 'model'],
+    because:
+      'it speaks to the daemon over HTTP, like anybody else, and does by itself what is done without one',
+  },
+  {
+    from: 'doctor',
+    may: ['install', 'native', 'model'],
+    because: 'it looks at the node and changes nothing',
+  },
   { from: 'api', may: ['vnet', 'model'], because: 'an edge translates; it decides nothing' },
-  { from: 'cni', may: ['vnet', 'model'], because: 'an edge translates; it decides nothing' },
+  { from: 'cni', may: ['vnet', 'install', 'model'], because: 'an edge translates; it decides nothing' },
   { from: 'docker', may: ['vnet', 'model'], because: 'an edge translates; it decides nothing' },
   { from: 'metrics', may: ['vnet', 'datapath', 'model'], because: 'it reads counters and changes nothing' },
   {
@@ -57,6 +68,7 @@ const RULES: { from: string; may: string[]; because: string }[] = [
   },
   { from: 'store', may: ['model'], because: 'an adapter knows its database and no other adapter' },
   { from: 'netns', may: ['native', 'model'], because: 'a library of its own on top of the native bridge' },
+  { from: 'install', may: ['model'], because: 'files that others read, put there by the daemon or by hand' },
   { from: 'native', may: [], because: 'the boundary to the addon stands alone' },
   { from: 'model', may: [], because: 'everything else is made of it' },
 ];

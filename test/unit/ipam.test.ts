@@ -9,6 +9,7 @@ import {
   type AddressedNetwork,
   addressUsage,
   allocateAddress,
+  allocateWithin,
   forgetAddresses,
   QUARANTINE,
   releaseAddress,
@@ -246,4 +247,46 @@ describe('the allocator', () => {
       );
     },
   );
+});
+
+describe('addresses within ranges asked for', () => {
+  const network = networkOf({
+    cidr: '10.0.0.0/24',
+    gateway: '10.0.0.1',
+    cidr6: 'fd00::/64',
+    gateway6: 'fd00::1',
+  });
+  const span = (first: string, last: string) => ({ family: 4 as const, first, last });
+
+  it('are taken in order, reserved and taken ones passed over, to the last of the last range', () => {
+    const transaction = new CountingTransaction();
+    allocateAddress(transaction, network, 4, 1, '10.0.0.2');
+    const spans = [span('10.0.0.0', '10.0.0.3'), span('10.0.0.254', '10.0.0.255')];
+    const take = (id: number) => allocateWithin(transaction, network, 4, id, spans);
+    expect([take(2), take(3)]).toEqual(['10.0.0.3', '10.0.0.254']);
+    expect(codeOf(() => take(4))).toBe('POOL_EXHAUSTED');
+    expect(addressUsage(transaction, network, 4).used).toBe(3);
+  });
+
+  it('come back when they were given back, the one that has waited longest first', () => {
+    const transaction = new CountingTransaction();
+    const spans = [span('10.0.0.8', '10.0.0.9')];
+    const take = (id: number) => allocateWithin(transaction, network, 4, id, spans);
+    take(1);
+    take(2);
+    allocateAddress(transaction, network, 4, 3, '10.0.0.77');
+    releaseAddress(transaction, network, '10.0.0.77', 3);
+    releaseAddress(transaction, network, '10.0.0.9', 2);
+    releaseAddress(transaction, network, '10.0.0.8', 1);
+    expect([take(4), take(5)]).toEqual(['10.0.0.9', '10.0.0.8']);
+  });
+
+  it('must be of the network, in which everything else is as it was', () => {
+    const transaction = new CountingTransaction();
+    const outside = [span('10.0.0.250', '10.0.1.5')];
+    expect(codeOf(() => allocateWithin(transaction, network, 4, 1, outside))).toBe('INVALID_REQUEST');
+    const six = [{ family: 6 as const, first: 'fd00::', last: 'fd00::ffff:ffff:ffff:ffff' }];
+    expect(allocateWithin(transaction, network, 6, 1, six)).toBe('fd00::2');
+    expect(allocateAddress(transaction, network, 4, 2)).toBe('10.0.0.2');
+  });
 });

@@ -59,7 +59,7 @@ describe('a CNI network configuration', () => {
   const refusals: [string, object, string, string | undefined][] = [
     ['an unknown version', { cniVersion: '2.0.0' }, 'INCOMPATIBLE_CNI_VERSION', undefined],
     ['no version', { cniVersion: undefined }, 'INCOMPATIBLE_CNI_VERSION', undefined],
-    ['an ipam plugin', { ipam: { type: 'host-local' } }, 'UNSUPPORTED_CNI_FIELD', 'ipam.type'],
+    ['an ipam plugin without a name', { ipam: { type: 1 } }, 'INVALID_CNI_CONFIG', 'ipam.type'],
     ['a bad subnet', { subnet: '10.0.0.1/16' }, 'INVALID_CNI_CONFIG', 'subnet'],
     ['a bad route', { routes: [{ dst: 'x' }] }, 'INVALID_CNI_CONFIG', 'routes[0].dst'],
     ['another type', { type: 'bridge' }, 'INVALID_CNI_CONFIG', 'type'],

@@ -114,6 +114,7 @@ interface BpfFunctions {
   mapDeleteBatch(map: MapHandle, keys: Uint8Array): Promise<number>;
 
   tcxSupported(): boolean;
+  tcxPrograms(ifindex: number, ingress: boolean): { id: number; name: string }[];
   linkAttachTcx(program: ProgramHandle, ifindex: number, ingress: boolean, position: string): LinkHandle;
   linkAttachXdp(program: ProgramHandle, ifindex: number, generic: boolean): LinkHandle;
   linkAttachCgroup(program: ProgramHandle, path: string, attachType: number): LinkHandle;

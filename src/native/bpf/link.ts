@@ -114,3 +114,13 @@ export function tcxSupported(): boolean {
   tcx ??= native.tcxSupported();
   return tcx;
 }
+
+/**
+ * Whoever's programs on a TCX hook, in the order in which they run; none on kernels before 6.6. The interface is one of
+ * the network namespace of the calling thread.
+ *
+ * @throws KernelError EPERM, ENODEV.
+ */
+export function tcxPrograms(ifindex: number, direction: Direction): { id: number; name: string }[] {
+  return native.tcxPrograms(ifindex, direction === 'ingress');
+}

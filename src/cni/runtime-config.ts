@@ -1,0 +1,143 @@
+/** Capability arguments (CONVENTIONS.md of CNI, "Dynamic Plugin specific fields"): what a runtime asks for one container. */
+import { z } from 'zod';
+import {
+  addressAt,
+  anyCidr,
+  cidrContains,
+  cidrSize,
+  formatAddress,
+  ipAddress,
+  parseAddress,
+  parseCidr,
+} from '../model/address.js';
+import type { CniConfiguration } from '../model/cni.js';
+import { PORTS_MAX } from '../model/endpoint.js';
+import { AppError, parseWith } from '../model/errors.js';
+import { macAddress, protocol } from '../model/names.js';
+import { dnsSettings } from '../model/network.js';
+
+/** Capabilities whose arguments ask nothing of us. */
+const IGNORED_CAPABILITIES = new Set(['aliases', 'cgroupPath']);
+
+/** Capability by which containerd hands over the annotations of a pod. */
+export const ANNOTATIONS_CAPABILITY = 'io.kubernetes.cri.pod-annotations';
+
+/** Longest value that a message shows. */
+const SHOWN_MAX = 128;
+
+/**
+ * An object that is a struct of Go at the other end: Go's decoder takes any capitals for the names of fields, so that
+ * its callers may write them as they like (containerd: `HostPort`). Throws nothing; a field given twice is an issue.
+ */
+function goObject<Shape extends z.ZodRawShape>(shape: Shape) {
+  const names = new Map(Object.keys(shape).map((name) => [name.toLowerCase(), name]));
+  return z.preprocess((value, context) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    const fields = new Map<string, unknown>();
+    for (const [key, field] of Object.entries(value)) {
+      const name = names.get(key.toLowerCase()) ?? key;
+      if (fields.has(name)) {
+        context.issues.push({ code: 'custom', path: [name], message: 'is given twice', input: value });
+      }
+      fields.set(name, field);
+    }
+    return Object.fromEntries(fields);
+  }, z.looseObject(shape));
+}
+
+/** What Go writes for a text that is not set. */
+const unset = z.literal('').transform(() => undefined);
+
+/** An address, with or without a prefix length; that of the network counts. */
+export const plainAddress = z
+  .string()
+  .max(64)
+  .transform((text) => text.replace(/\/[0-9]{1,3}$/, ''))
+  .pipe(ipAddress);
+
+const portMapping = goObject({
+  hostPort: z.int().min(0).max(65535),
+  containerPort: z.int().min(1).max(65535),
+  protocol: z.union([unset, z.string().toUpperCase().pipe(protocol)]).default('TCP'),
+  hostIP: z.union([unset, ipAddress]).nullish(),
+});
+
+const rate = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).nullish();
+const bandwidth = goObject({
+  ingressRate: rate,
+  ingressBurst: rate,
+  egressRate: rate,
+  egressBurst: rate,
+});
+
+/** A range in the form of `host-local`, and the first and last address that it offers. */
+const ipRange = goObject({
+  subnet: anyCidr,
+  rangeStart: z.union([unset, ipAddress]).nullish(),
+  rangeEnd: z.union([unset, ipAddress]).nullish(),
+  gateway: z.union([unset, ipAddress]).nullish(),
+}).transform(({ subnet, rangeStart, rangeEnd, gateway }, context) => {
+  const cidr = parseCidr(subnet);
+  const at = (field: 'rangeStart' | 'rangeEnd', text: string | null | undefined, offset: bigint) => {
+    if (text == null) return addressAt(cidr, offset);
+    const address = parseAddress(text);
+    if (!cidrContains(cidr, address)) {
+      context.issues.push({ code: 'custom', path: [field], message: `is outside ${subnet}`, input: text });
+    }
+    return address;
+  };
+  const first = at('rangeStart', rangeStart, 0n);
+  const last = at('rangeEnd', rangeEnd, cidrSize(cidr) - 1n);
+  if (last.value < first.value) {
+    const message = 'is less than rangeStart';
+    context.issues.push({ code: 'custom', path: ['rangeEnd'], message, input: rangeEnd });
+  }
+  return {
+    family: cidr.family,
+    first: formatAddress(first),
+    last: formatAddress(last),
+    ...(gateway == null ? {} : { gateway }),
+  };
+});
+export type IpRange = z.output<typeof ipRange>;
+
+/** Go writes null for what is empty. */
+const runtimeConfig = z.looseObject({
+  ips: z.array(plainAddress).max(16).nullish(),
+  mac: z.union([unset, macAddress]).nullish(),
+  portMappings: z.array(portMapping).max(PORTS_MAX).nullish(),
+  ipRanges: z.array(z.array(ipRange).max(16)).max(16).nullish(),
+  bandwidth: bandwidth.nullish(),
+  dns: goObject({
+    servers: dnsSettings.shape.nameservers.nullish(),
+    searches: dnsSettings.shape.search.nullish(),
+    options: dnsSettings.shape.options.nullish(),
+  }).nullish(),
+  [ANNOTATIONS_CAPABILITY]: z.record(z.string(), z.string()).nullish(),
+});
+export type RuntimeConfig = z.output<typeof runtimeConfig>;
+const withRuntimeConfig = z.looseObject({ runtimeConfig: runtimeConfig.optional() });
+
+/**
+ * The capability arguments of a configuration. Throws INVALID_CNI_CONFIG, and UNSUPPORTED_CNI_FIELD for what is asked for
+ * and would not be done: a limit that nobody enforces is refused.
+ */
+export function parseRuntimeConfig(configuration: CniConfiguration): RuntimeConfig {
+  const given = parseWith(withRuntimeConfig, configuration, 'INVALID_CNI_CONFIG', 'network configuration');
+  const parsed = given.runtimeConfig ?? {};
+  for (const [key, value] of Object.entries(parsed)) {
+    if (value == null || Object.hasOwn(runtimeConfig.shape, key) || IGNORED_CAPABILITIES.has(key)) continue;
+    throw unsupported(key, value, 'take it out of "capabilities"');
+  }
+  const limits = Object.values(parsed.bandwidth ?? {});
+  if (limits.some((limit) => limit != null && limit !== 0)) {
+    throw unsupported('bandwidth', parsed.bandwidth, 'bandwidth is not limited here; ask for none');
+  }
+  return parsed;
+}
+
+/** The specification wants the key and the value in the message. */
+function unsupported(key: string, value: unknown, hint: string): AppError {
+  const shown = JSON.stringify(value).slice(0, SHOWN_MAX);
+  return new AppError('UNSUPPORTED_CNI_FIELD', `runtimeConfig.${key} is not supported: ${shown}`, { hint });
+}
