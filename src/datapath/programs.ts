@@ -16,7 +16,7 @@ import { requirePrivate } from './private-directory.js';
 
 /** Where the build puts the object files. */
 const OBJECTS = new URL('../../bpf/build/', import.meta.url);
-const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'conntrack_sweep'] as const;
+const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'uplink_xdp', 'conntrack_sweep'] as const;
 /** Attached by TCX links alone: a filter on an interface of the container is the container's to remove. */
 const TCX_PROGRAMS = ['leave_container'] as const;
 type ProgramName = (typeof PROGRAMS | typeof TCX_PROGRAMS)[number];
@@ -32,6 +32,7 @@ export interface Programs extends Disposable {
   /** Undefined: the kernel has no TCX links. */
   readonly leaveContainer: BpfProgram | undefined;
   readonly fromUplink: BpfProgram;
+  readonly uplinkXdp: BpfProgram;
   readonly conntrackSweep: BpfProgram;
   readonly maps: DatapathMaps;
   /** Sizes that a setting asks for and that a map from before does not have; in force after a restart of the node. */
@@ -97,6 +98,7 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
       toContainer: required(loaded, 'to_container'),
       leaveContainer: loaded.get('leave_container'),
       fromUplink: required(loaded, 'from_uplink'),
+      uplinkXdp: required(loaded, 'uplink_xdp'),
       conntrackSweep: required(loaded, 'conntrack_sweep'),
       maps,
       deferredSizes,
