@@ -152,7 +152,7 @@ static __always_inline bool connection_takes(const struct packet *packet, enum f
 		return true;
 	if (packet->protocol == IPPROTO_TCP)
 		return sender == FLOW_OPENER || !packet_opens(packet);
-	if (packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6)
+	if (packet_is_icmp(packet))
 		return icmp_is_echo_request(packet) == (sender == FLOW_OPENER);
 	return true;
 }
@@ -243,13 +243,18 @@ static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, s
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	if (!packet_opens(packet))
 		return DROP_NO_CONNECTION;
+	/* Its checksum is of the whole (see rewrite_sctp()). */
+	if (naming->needed && packet->protocol == IPPROTO_SCTP && packet->fragment != FRAGMENT_NONE)
+		return DROP_NAT_PROTOCOL;
 	/* As a container reaches itself without a service too, whatever the policy. */
 	self = naming->needed && naming->end == FLOW_RESPONDER && outcome->source.endpoint_id &&
 	       outcome->source.endpoint_id == outcome->destination.endpoint_id;
 	reason = self ? DROP_NONE : policy_judge_packet(passage);
 	if (reason || config_explain)
 		return reason;
-	if (naming->needed && naming->end == FLOW_OPENER) {
+	if (naming->needed && naming->end == FLOW_OPENER &&
+	    !((passage->self.flags & ENDPOINT_SOURCE_ADDRESS) &&
+	      source_address(packet, passage->self.network_id, &naming->address))) {
 		reason = uplink_address(packet, &naming->address);
 		if (reason)
 			return reason;

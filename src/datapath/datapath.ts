@@ -12,6 +12,7 @@ import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
+import { SourceAddresses } from './source-addresses.js';
 import { UplinkHook } from './uplink-hook.js';
 
 /** Records that wait for the event loop; what comes beyond is dropped and counted. */
@@ -25,6 +26,7 @@ export class Datapath implements AsyncDisposable {
   readonly sweeper: ConntrackSweeper;
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
+  readonly sources: SourceAddresses;
   private ring: RingBuffer | undefined;
 
   private constructor(
@@ -41,6 +43,7 @@ export class Datapath implements AsyncDisposable {
     this.counters = new Counters(programs.maps);
     this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
     this.explainer = new Explainer(settings, place.pins);
+    this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
   }
 

@@ -22,6 +22,7 @@ import {
   PolicyValue,
   PrefixEntry,
   PrefixKey,
+  SourceAddresses,
   SubjectKey,
   SubjectValue,
   Uplink,
@@ -43,6 +44,7 @@ export interface DatapathMaps extends Disposable {
   readonly metrics: TypedMap<MetricKey, MetricValue>;
   readonly sweep: TypedMap<number, ConntrackSweep>;
   readonly uplink: TypedMap<number, Uplink>;
+  readonly sourceAddresses: TypedMap<number, SourceAddresses>;
   readonly eventLoss: TypedMap<number, bigint>;
   /** The ring buffer; it has no entries. */
   readonly events: BpfMap;
@@ -76,6 +78,7 @@ export function openMaps(directory: string): DatapathMaps {
       metrics: typed('qn_metrics', MetricKey, MetricValue),
       sweep: typed('qn_sweep', u32, ConntrackSweep),
       uplink: typed('qn_uplink', u32, Uplink),
+      sourceAddresses: typed('qn_source_addresses', u32, SourceAddresses),
       eventLoss: typed('qn_event_loss', u32, u64),
       events: open('qn_events'),
       [Symbol.dispose]: close,

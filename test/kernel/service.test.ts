@@ -29,7 +29,7 @@ const TTL = 64;
 /** Every address of the node. */
 const EVERY = { 4: '0.0.0.0', 6: '::' } as const;
 const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: '02:aa:00:00:00:02' };
-const KINDS = ['tcp', 'udp'] as const;
+const KINDS = ['tcp', 'udp', 'sctp'] as const;
 type Kind = (typeof KINDS)[number];
 
 let s: Scenario;
@@ -43,7 +43,7 @@ beforeEach(() => {
   s.masquerade(s.a, s.b, s.c);
 });
 
-const protocolOf = (kind: Kind) => (kind === 'tcp' ? PROTOCOL.TCP : PROTOCOL.UDP);
+const protocolOf = (kind: Kind) => ({ tcp: PROTOCOL.TCP, udp: PROTOCOL.UDP, sctp: PROTOCOL.SCTP })[kind];
 
 /** One end of a connection: a container, or somebody outside. */
 type End = TestEndpoint | 'outside';
@@ -60,7 +60,8 @@ interface Segment {
 
 function transport(base: Packet, { kind, source, destination, flags = TCP.SYN }: Segment): Packet {
   const ports = { sourcePort: source[1], destinationPort: destination[1] };
-  return kind === 'tcp' ? base.tcp({ ...ports, flags }).payload(9) : base.udp(ports).payload(21);
+  if (kind === 'tcp') return base.tcp({ ...ports, flags }).payload(9);
+  return kind === 'udp' ? base.udp(ports).payload(21) : base.sctp(ports).payload(701);
 }
 
 /** As it leaves an end, or as it comes in by the uplink. */

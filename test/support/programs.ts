@@ -95,6 +95,7 @@ export class Programs implements Disposable {
   readonly slots;
   readonly backends;
   readonly affinity;
+  readonly sourceAddresses;
   readonly deny;
   readonly inbound;
   /** Of the devices in the namespace. */
@@ -137,6 +138,7 @@ export class Programs implements Disposable {
     this.frontends = new TypedMap(this.map('qn_frontends'), MAPS.qn_frontends);
     this.slots = new TypedMap(this.map('qn_slots'), MAPS.qn_slots);
     this.backends = new TypedMap(this.map('qn_backends'), MAPS.qn_backends);
+    this.sourceAddresses = new TypedMap(this.map('qn_source_addresses'), MAPS.qn_source_addresses);
     this.affinity = new TypedMap(this.map('qn_affinity'), MAPS.qn_affinity);
     this.deny = new TypedMap(this.map('qn_deny'), MAPS.qn_deny);
     this.inbound = new TypedMap(this.map('qn_inbound'), MAPS.qn_inbound);

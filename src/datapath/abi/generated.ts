@@ -26,7 +26,8 @@ export const EndpointFlags = {
   ALLOW_MULTICAST: 1,
   ALLOW_BROADCAST: 2,
   MASQUERADE: 4,
-  TAKES_FRAMES: 8,
+  SOURCE_ADDRESS: 8,
+  TAKES_FRAMES: 16,
 } as const;
 export type EndpointFlags = (typeof EndpointFlags)[keyof typeof EndpointFlags];
 
@@ -781,6 +782,26 @@ export const NatAlias: Codec<NatAlias> = codec(
   }),
 );
 
+/** struct source_addresses, 36 bytes. */
+export interface SourceAddresses {
+  networkId: number; // __u32
+  ip4: Uint8Array; // struct ip_address
+  ip6: Uint8Array; // struct ip_address
+}
+export const SourceAddresses: Codec<SourceAddresses> = codec(
+  36,
+  (view, at, value) => {
+    u32.write(view, at, value.networkId);
+    IpAddress.write(view, at + 4, value.ip4);
+    IpAddress.write(view, at + 20, value.ip6);
+  },
+  (view, at) => ({
+    networkId: u32.read(view, at),
+    ip4: IpAddress.read(view, at + 4),
+    ip6: IpAddress.read(view, at + 20),
+  }),
+);
+
 /** struct uplink, 44 bytes. */
 export interface Uplink {
   version: number; // __u32
@@ -1187,7 +1208,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 42, name: 'NO_UPLINK', text: 'the packet is to be masqueraded and the node has no uplink' },
   { value: 43, name: 'NO_UPLINK_ADDRESS', text: 'the packet is to be masqueraded and the uplink has no address of its family' },
   { value: 44, name: 'NAT_PORTS', text: 'no port of the uplink\'s address is free towards this destination' },
-  { value: 45, name: 'NAT_PROTOCOL', text: 'a protocol that is not masqueraded: SCTP' },
+  { value: 45, name: 'NAT_PROTOCOL', text: 'a fragment of SCTP, whose checksum is of the whole, to be translated' },
   { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; a container is told' },
   { value: 47, name: 'TOO_BIG', text: 'larger than the uplink carries; the sender is told' },
   { value: 48, name: 'NO_SERVICE', text: 'no service at this address has the port; the sender is told' },
@@ -1330,6 +1351,18 @@ export const MAPS = {
     flags: 0,
     key: u32,
     value: Uplink,
+  },
+  qn_source_addresses: {
+    name: 'qn_source_addresses',
+    type: 1,
+    typeName: 'hash',
+    perCpu: false,
+    keySize: 4,
+    valueSize: 36,
+    maxEntries: 4096,
+    flags: 1,
+    key: u32,
+    value: SourceAddresses,
   },
   qn_deny: {
     name: 'qn_deny',
