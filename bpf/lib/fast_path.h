@@ -17,6 +17,10 @@
 /* Of the network header, as far as it is asked for here. */
 #define IP4_MAY_BE_FRAGMENT 0x3fff
 
+/* Every network carries as much (RFC 791 §3.2): what is no larger need not be compared with what it carries.
+ */
+#define MTU_MIN 576
+
 /* What stands in the frame; pointers into it are made anew from these where they are used. */
 struct fast_frame {
 	__u32 l3, l4;	 /* offsets of the headers */
@@ -229,9 +233,13 @@ static __always_inline bool fast_path(struct xdp_md *xdp, struct passage *passag
 	if (passage->length != (__u32)(end - data) || !fast_parse(data, end, packet, &frame) ||
 	    (frame.checksum && checksum_is_partial(packet, &frame)))
 		return false;
-	passage->now = bpf_ktime_get_ns();
+	/* To a tick: seconds are what counts here. */
+	passage->now = bpf_ktime_get_coarse_ns();
 	place = fast_find(passage, &sender);
-	if (!place || bpf_check_mtu(xdp, passage->self.ifindex, &mtu, 0, 0))
+	if (!place)
+		return false;
+	if (passage->length > MTU_MIN + sizeof(struct ethhdr) &&
+	    bpf_check_mtu(xdp, passage->self.ifindex, &mtu, 0, 0))
 		return false;
 	flow_end_of(&passage->flow.key, &passage->record, named_end(&passage->record), &to, &to_port);
 	if (!fast_rewrite(data, end, packet, &frame, &to, to_port, &passage->self))

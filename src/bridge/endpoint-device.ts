@@ -74,6 +74,14 @@ export function createPair(
   }
 }
 
+/**
+ * Lets the container's side take frames from the driver of the uplink, which a veth does with GRO alone. What the stack
+ * sends there does not pass GRO either way.
+ */
+export function takeFrames(netns: NetnsHandle, endpoint: Endpoint): void {
+  netns.setGro(endpoint.interface_name, true);
+}
+
 export function interfaceExists(name: string, cause?: unknown): AppError {
   return new AppError('INTERFACE_EXISTS', `the container has an interface ${name} already`, { cause });
 }

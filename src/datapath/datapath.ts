@@ -8,12 +8,15 @@ import { type Attachments, openAttachments } from './attachments.js';
 import { Claim } from './claim.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
+import { DenyTable } from './deny-table.js';
 import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
+import { InboundControl } from './inbound.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
 import { SourceAddresses } from './source-addresses.js';
 import { UplinkHook } from './uplink-hook.js';
+import { XdpHook } from './xdp-hook.js';
 
 /** Records that wait for the event loop; what comes beyond is dropped and counted. */
 const EVENTS_QUEUED_MAX = 16384;
@@ -26,6 +29,8 @@ export class Datapath implements AsyncDisposable {
   readonly sweeper: ConntrackSweeper;
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
+  readonly xdp: XdpHook;
+  readonly deny: DenyTable;
   readonly sources: SourceAddresses;
   private ring: RingBuffer | undefined;
 
@@ -45,6 +50,9 @@ export class Datapath implements AsyncDisposable {
     this.explainer = new Explainer(settings, place.pins);
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
+    const inbound = new InboundControl(programs.maps.inbound);
+    this.xdp = new XdpHook(programs.uplinkXdp, inbound, place.pins.links);
+    this.deny = new DenyTable(programs.maps.deny, inbound);
   }
 
   /**

@@ -117,10 +117,10 @@ export const settingsSchema = z
         'Interface to the outside; `auto`: the interface of the default route; `none`: there is none',
       ),
     xdp: z
-      .enum(['auto', 'native', 'generic', 'off'])
+      .enum(['auto', 'native', 'off'])
       .default('auto')
       .describe(
-        'Where the uplink is looked at first; `native`: in its driver, by XDP; `auto`: the same, but for veths, which gain nothing by it; `generic`: by XDP in the kernel; `off`: by TC, as where XDP cannot be had',
+        'Where what comes in by the uplink is looked at first; `native`: in its driver, by XDP; `auto`: the same, but for veths, which gain nothing by it; `off`: by TC, as where XDP cannot be had',
       ),
     host_access: z
       .enum(['full', 'policy'])

@@ -7,6 +7,7 @@ import {
   interfaceExists,
   isOwn,
   removePair,
+  takeFrames,
 } from '../bridge/endpoint-device.js';
 import type { Datapath } from '../datapath/datapath.js';
 import type { Endpoint, EndpointRequest } from '../model/endpoint.js';
@@ -82,7 +83,12 @@ export class EndpointMaker {
       await durable;
       const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
       if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
-      return this.complete(endpoint, { endpoint_id: endpoint.id, origin: options.origin, routes });
+      return this.complete(endpoint, {
+        endpoint_id: endpoint.id,
+        origin: options.origin,
+        routes,
+        takes_frames: true,
+      });
     } catch (error) {
       await rollback.run();
       throw capacityError(error);
@@ -128,6 +134,7 @@ export class EndpointMaker {
     // Taken back before the rules are: a packet that finds some of them gone may pass by what is left.
     const { index, peerIndex } = createPair(host, netns, endpoint, network);
     rollback.add(() => this.unmake(endpoint, network, index));
+    takeFrames(netns, endpoint);
     datapath.endpoints.put(endpointState(store, endpoint, network, index));
     datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
     datapath.attachments.guard(endpoint.host_interface, () => ({ netns, ifindex: peerIndex }));

@@ -70,7 +70,12 @@ export function recordEndpoint(
     interface_name,
     endpoint_id: id,
   });
-  transaction.put(attachments, [id], { endpoint_id: id, origin, routes: [...routes] });
+  transaction.put(attachments, [id], {
+    endpoint_id: id,
+    origin,
+    routes: [...routes],
+    takes_frames: true,
+  });
   return { endpoint, network };
 }
 

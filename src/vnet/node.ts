@@ -9,6 +9,7 @@ import { Rtnl } from '../native/net.js';
 import { markExpedition } from '../native/rcu.js';
 import type { Store } from '../store/store.js';
 import { identities, namespaces, networks } from '../store/tables.js';
+import { DenyListKeeper } from './deny-list.js';
 import { Endpoints } from './endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
@@ -50,6 +51,7 @@ export class LocalNode implements Node, AsyncDisposable {
   readonly policies: Policies;
   readonly observation: NodeObservation;
   readonly explanations: Explanations;
+  readonly denyList: DenyListKeeper;
   private readonly serial = new Serial();
   private readonly identityUse: IdentityUse;
   private readonly policy: PolicySync;
@@ -76,6 +78,7 @@ export class LocalNode implements Node, AsyncDisposable {
       this.openGate = resolve;
     });
     void this.serial.run(() => gate);
+    this.denyList = new DenyListKeeper({ store, table: datapath.deny, ready: gate });
     this.identityUse = new IdentityUse(store);
     loadEngine(engine, store, this.identityUse);
     const onError = (what: string) => (error: unknown) => log.error({ err: error }, what);
@@ -89,8 +92,10 @@ export class LocalNode implements Node, AsyncDisposable {
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
     this.uplink = new Uplink({
       setting: options.settings.uplink,
+      xdpSetting: options.settings.xdp,
       host,
       hook: datapath.uplink,
+      xdp: datapath.xdp,
       onChange: (state) => log.info(state, 'the way to the outside'),
       onError: (error) => log.error({ err: error }, 'could not follow the uplink'),
     });
@@ -175,6 +180,7 @@ export class LocalNode implements Node, AsyncDisposable {
         (error) => log.error({ err: error }, 'could not follow the addresses of the node'),
       );
       await datapath.sources.sync(networkSources(store.list(networks)));
+      await this.denyList.sync();
       this.uplink.sync();
       this.uplink.start();
       const report = await reconcile(parts, found);
@@ -200,6 +206,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.openGate();
     await this.serial.idle();
     await this.endpoints.idle();
+    await this.denyList.idle();
     clearInterval(this.timer);
     await this.prefixes.stop();
     this.uplink.stop();
