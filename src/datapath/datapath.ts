@@ -5,6 +5,7 @@ import { RingBuffer } from '../native/bpf.js';
 import { waitForPrograms } from '../native/rcu.js';
 import { Event } from './abi/generated.js';
 import { type Attachments, openAttachments } from './attachments.js';
+import { type CgroupRoot, findCgroupRoot } from './cgroup-root.js';
 import { Claim } from './claim.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
@@ -14,6 +15,7 @@ import { Explainer } from './explainer.js';
 import { InboundControl } from './inbound.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
+import { SocketHooks } from './socket-hooks.js';
 import { SourceAddresses } from './source-addresses.js';
 import { UplinkHook } from './uplink-hook.js';
 import { XdpHook } from './xdp-hook.js';
@@ -29,6 +31,7 @@ export class Datapath implements AsyncDisposable {
   readonly sweeper: ConntrackSweeper;
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
+  readonly socketHooks: SocketHooks;
   readonly xdp: XdpHook;
   readonly deny: DenyTable;
   readonly sources: SourceAddresses;
@@ -38,6 +41,7 @@ export class Datapath implements AsyncDisposable {
     private readonly programs: Programs,
     private readonly place: Place,
     settings: Settings,
+    cgroup: CgroupRoot,
     readonly conntrackMax: number,
     /** Entries that the policy table has room for. */
     readonly policyMax: number,
@@ -50,6 +54,7 @@ export class Datapath implements AsyncDisposable {
     this.explainer = new Explainer(settings, place.pins);
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
+    this.socketHooks = new SocketHooks(programs.sockets, cgroup, place.pins.links);
     const inbound = new InboundControl(programs.maps.inbound);
     this.xdp = new XdpHook(programs.uplinkXdp, inbound, place.pins.links);
     this.deny = new DenyTable(programs.maps.deny, inbound);
@@ -62,12 +67,14 @@ export class Datapath implements AsyncDisposable {
   static async open(settings: Settings): Promise<Datapath> {
     const place = takePlace(settings.bpffs_dir);
     try {
-      const programs = await loadPrograms(settings, place.pins);
+      const cgroup = findCgroupRoot(settings.cgroup_root);
+      const programs = await loadPrograms(settings, place.pins, cgroup);
       const { conntrack, policy } = programs.maps;
       return new Datapath(
         programs,
         place,
         settings,
+        cgroup,
         conntrack.raw.info.maxEntries,
         policy.raw.info.maxEntries,
       );

@@ -7,22 +7,18 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatCidr } from '../model/address.js';
 import { AppError } from '../model/errors.js';
 import { KernelError } from '../native/errors.js';
-import {
-  Direction,
-  type PolicyDecision,
-  type PolicyKey,
-  type SubjectSlot,
-  Verdict,
-} from './abi/generated.js';
+import { Direction, type PolicyDecision, type PolicyKey, type SubjectSlot } from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
 import {
   type Cell,
-  CidrCell,
+  CIDR_CLASSES,
+  cidrKey,
   cidrOfKey,
-  PolicyCell,
+  DECISIONS,
   type PolicyCidr,
   type SlotIndex,
-  SubjectCell,
+  SlottedMap,
+  SUBJECTS,
 } from './policy-cells.js';
 
 export interface PolicyEntry {
@@ -45,7 +41,6 @@ export interface PolicyChange {
   set: PolicyEntry[];
   delete: PolicyKey[];
   subjects: { set: PolicySubject[]; delete: number[] };
-  /** Ranges in `set` are not there yet, those in `delete` are. */
   cidrs: { set: PolicyCidrClass[]; delete: PolicyCidr[] };
 }
 
@@ -59,27 +54,30 @@ export interface PolicyContents {
 /** Entries that are written before the event loop gets a turn. */
 const ENTRIES_PER_TURN = 2048;
 
-/** What the trie of ranges is larger than what it may hold. */
-export const SPARE_RANGES = 1;
-
 const FULL: ReadonlySet<string> = new Set(['E2BIG', 'ENOMEM', 'ENOSPC']);
 
 export class PolicyTable {
   /** Cells of the last change whose other slot still has the old value. */
   private unsettled: readonly Cell[] = [];
   private settling: Promise<void> = Promise.resolve();
-  /** Ranges that the map has, and of those how many go when the last change settles. */
-  private ranges = 0;
-  private rangesGoing = 0;
+  private readonly control;
+  private readonly policy;
+  private readonly subjects;
+  private readonly cidrs;
 
   constructor(
-    private readonly maps: Pick<DatapathMaps, 'policy' | 'subjects' | 'cidrs' | 'control'>,
+    { control, policy, subjects, cidrs }: Pick<DatapathMaps, 'policy' | 'subjects' | 'cidrs' | 'control'>,
     /** Resolves when no program runs any more that started before the call. */
     private readonly waitForPrograms: () => Promise<void>,
-  ) {}
+  ) {
+    this.control = control;
+    this.policy = new SlottedMap(policy, DECISIONS);
+    this.subjects = new SlottedMap(subjects, SUBJECTS);
+    this.cidrs = new SlottedMap(cidrs, CIDR_CLASSES);
+  }
 
   get epoch(): number {
-    return this.maps.control.get(0)?.policyEpoch ?? 0;
+    return this.control.get(0)?.policyEpoch ?? 0;
   }
 
   /**
@@ -88,7 +86,6 @@ export class PolicyTable {
    */
   async commit(change: PolicyChange): Promise<void> {
     await this.settleAtLast();
-    this.requireRoomForRanges(change);
     const epoch = this.epoch;
     const next: SlotIndex = (epoch & 1) === 0 ? 1 : 0;
     const cells = this.cells(change);
@@ -97,10 +94,8 @@ export class PolicyTable {
       (cell) => cell.stage(next),
       (cell) => cell.unstage(next),
     );
-    this.maps.control.set(0, { policyEpoch: (epoch + 1) >>> 0 });
+    this.control.set(0, { policyEpoch: (epoch + 1) >>> 0 });
     this.unsettled = cells;
-    this.ranges += change.cidrs.set.length;
-    this.rangesGoing = change.cidrs.delete.length;
     this.beginSettling();
   }
 
@@ -110,13 +105,11 @@ export class PolicyTable {
    */
   async applyUnobserved(change: PolicyChange): Promise<void> {
     await this.settleAtLast();
-    this.requireRoomForRanges(change);
     await this.attempt(
       this.cells(change),
       (cell) => cell.replace(),
       (cell) => cell.restore(),
     );
-    this.ranges += change.cidrs.set.length - change.cidrs.delete.length;
   }
 
   /** Judges every flow again under the rules as they are; for changes of who an endpoint is. */
@@ -141,34 +134,19 @@ export class PolicyTable {
   async load(): Promise<PolicyContents> {
     await this.waitForPrograms();
     const slot: SlotIndex = (this.epoch & 1) === 0 ? 0 : 1;
-    const other: SlotIndex = slot === 0 ? 1 : 0;
-    const { policy, subjects: subjectMap, cidrs: cidrMap } = this.maps;
-    const found: PolicyContents = { entries: [], subjects: [], cidrs: [] };
-    for (const [key, value] of await policy.entries()) {
-      const decision = value.slot[slot];
-      const isThere = decision.verdict !== Verdict.NONE;
-      if (isThere) found.entries.push({ key, decision });
-      if (!isThere || !sameDecision(decision, value.slot[other]))
-        new PolicyCell(policy, key, isThere ? decision : undefined).settle();
-    }
-    for (const [{ identity }, value] of await subjectMap.entries()) {
-      const current = value.slot[slot];
-      const isThere = current.present !== 0;
-      if (isThere) found.subjects.push({ identity, slot: current });
-      new SubjectCell(subjectMap, identity, isThere ? current : undefined).settle();
-    }
-    for (const [key, { cidrClass }] of await cidrMap.entries()) {
-      const range = cidrOfKey(key);
-      if (range === undefined) {
-        cidrMap.delete(key);
-        continue;
-      }
-      // A range of the other generation repeats the class of a wider one here: whoever compares sees it is not its own.
-      found.cidrs.push({ ...range, cidrClass: cidrClass[slot] });
-      if (cidrClass[0] !== cidrClass[1]) cidrMap.set(key, { cidrClass: [cidrClass[slot], cidrClass[slot]] });
-    }
-    this.ranges = found.cidrs.length;
-    return found;
+    const entries = await this.policy.settleOn(slot);
+    const subjects = await this.subjects.settleOn(slot);
+    const cidrs = await this.cidrs.settleOn(slot);
+    return {
+      entries: entries.map(([key, decision]) => ({ key, decision })),
+      subjects: subjects.map(([{ identity }, rules]) => ({ identity, slot: rules })),
+      cidrs: cidrs.flatMap(([key, cidrClass]) => {
+        const range = cidrOfKey(key);
+        if (range !== undefined) return { ...range, cidrClass };
+        this.cidrs.cell(key).settle();
+        return [];
+      }),
+    };
   }
 
   private beginSettling(): void {
@@ -194,19 +172,7 @@ export class PolicyTable {
     await this.waitForPrograms();
     await inTurns(this.unsettled, (cell) => cell.settle());
     this.unsettled = [];
-    this.ranges -= this.rangesGoing;
-    this.rangesGoing = 0;
     await this.waitForPrograms();
-  }
-
-  /**
-   * One place in the trie stays free: a kernel before 6.13 refuses to replace an element of one that is full, and then what
-   * was staged could not be settled.
-   */
-  private requireRoomForRanges({ cidrs }: PolicyChange): void {
-    const room = this.maps.cidrs.raw.info.maxEntries - SPARE_RANGES - this.ranges;
-    if (cidrs.set.length > room)
-      throw noRoom(new Error(`${cidrs.set.length} ranges more, and room for ${room}`));
   }
 
   /** Changes every cell; when one does not fit, takes back what was done, last first, and throws. */
@@ -228,19 +194,14 @@ export class PolicyTable {
     }
   }
 
-  /** Ranges that go come last, wider ones first: each takes over what a wider one has taken over. */
   private cells(change: PolicyChange): Cell[] {
-    const { policy, subjects, cidrs } = this.maps;
-    const going = change.cidrs.delete.toSorted(
-      (left, right) => left.cidr.prefixLength - right.cidr.prefixLength,
-    );
     return [
-      ...change.set.map(({ key, decision }) => new PolicyCell(policy, key, decision)),
-      ...change.delete.map((key) => new PolicyCell(policy, key, undefined)),
-      ...change.subjects.set.map(({ identity, slot }) => new SubjectCell(subjects, identity, slot)),
-      ...change.subjects.delete.map((identity) => new SubjectCell(subjects, identity, undefined)),
-      ...change.cidrs.set.map(({ cidrClass, ...range }) => new CidrCell(cidrs, range, cidrClass)),
-      ...going.map((range) => new CidrCell(cidrs, range, undefined)),
+      ...change.set.map(({ key, decision }) => this.policy.cell(key, decision)),
+      ...change.delete.map((key) => this.policy.cell(key)),
+      ...change.subjects.set.map(({ identity, slot }) => this.subjects.cell({ identity }, slot)),
+      ...change.subjects.delete.map((identity) => this.subjects.cell({ identity })),
+      ...change.cidrs.set.map(({ cidrClass, ...range }) => this.cidrs.cell(cidrKey(range), cidrClass)),
+      ...change.cidrs.delete.map((range) => this.cidrs.cell(cidrKey(range))),
     ];
   }
 }
@@ -258,10 +219,6 @@ async function inTurns(cells: readonly Cell[], step: (cell: Cell) => void): Prom
     if (index > 0 && index % ENTRIES_PER_TURN === 0) await nextTurn();
     step(cell);
   }
-}
-
-function sameDecision(a: PolicyDecision, b: PolicyDecision): boolean {
-  return a.rule === b.rule && a.precedence === b.precedence && a.verdict === b.verdict;
 }
 
 /** Index of a direction as the maps have it. */

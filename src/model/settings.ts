@@ -95,6 +95,11 @@ export const UPLINK_AUTO = 'auto';
 /** Value of `uplink` for a node without one. */
 export const UPLINK_NONE = 'none';
 
+/** Value of `cgroup_root` that stands for wherever the hierarchy is mounted. */
+export const CGROUP_ROOT_AUTO = 'auto';
+/** Value of `cgroup_root` for a node whose processes are to be left alone. */
+export const CGROUP_ROOT_NONE = 'none';
+
 export const settingsSchema = z
   .strictObject({
     config: path('Configuration file (YAML)', '/etc/quantum/config.yaml'),
@@ -121,6 +126,17 @@ export const settingsSchema = z
       .default('auto')
       .describe(
         'Where what comes in by the uplink is looked at first; `native`: in its driver, by XDP; `auto`: the same, but for veths, which gain nothing by it; `off`: by TC, as where XDP cannot be had',
+      ),
+    cgroup_root: z
+      .string()
+      .max(1024, 'must have at most 1024 characters')
+      .regex(
+        /^(?:auto|none|(?!.*\/\.\.(?:\/|$))\/[^\0]*)$/,
+        'must be auto, none, or an absolute path without ".."',
+      )
+      .default(CGROUP_ROOT_AUTO)
+      .describe(
+        "Cgroup (version 2) of the node's processes that reach port mappings and services; `auto`: all of them; `none`: no process does",
       ),
     host_access: z
       .enum(['full', 'policy'])

@@ -136,8 +136,10 @@ export class EndpointMaker {
     rollback.add(() => this.unmake(endpoint, network, index));
     takeFrames(netns, endpoint);
     datapath.endpoints.put(endpointState(store, endpoint, network, index));
-    datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
-    datapath.attachments.guard(endpoint.host_interface, () => ({ netns, ifindex: peerIndex }));
+    datapath.attachments.attach(
+      { interface: endpoint.host_interface, ifindex: index },
+      { netns, ifindex: peerIndex },
+    );
     configureHostSide(host, index, endpoint, network);
     return peerIndex;
   }

@@ -18,6 +18,7 @@ import { IdentityUse } from './identities.js';
 import { isolatedBy } from './isolating.js';
 import { Namespaces } from './namespaces.js';
 import { type NetworkFiles, Networks, networkSources } from './networks.js';
+import { NodeConnect } from './node-connect.js';
 import { NodeObservation } from './observation.js';
 import { Policies, storedPolicies } from './policies.js';
 import { previewPolicies } from './policy-preview.js';
@@ -58,6 +59,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly prefixes: HostPrefixes;
   private readonly flows: FlowLog;
   private readonly uplink: Uplink;
+  private readonly nodeConnect: NodeConnect;
   private timer: NodeJS.Timeout | undefined;
   private isStarted = false;
   /** Opens when start() has ended; changes that are asked for before wait in line behind it. */
@@ -99,10 +101,15 @@ export class LocalNode implements Node, AsyncDisposable {
       onChange: (state) => log.info(state, 'the way to the outside'),
       onError: (error) => log.error({ err: error }, 'could not follow the uplink'),
     });
+    this.nodeConnect = new NodeConnect({
+      hooks: datapath.socketHooks,
+      onChange: (state) => log.info(state, "the way of the node's own processes to port mappings"),
+      onError: (error) => log.error({ err: error }, 'could not attach the hooks of sockets'),
+    });
     const isolating = isolatedBy(engine);
     this.flows = new FlowLog(store, isolating);
-    const { serial, identityUse, policy, prefixes, uplink } = this;
-    this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows, uplink });
+    const { serial, identityUse, policy, prefixes, uplink, nodeConnect, flows } = this;
+    this.observation = new NodeObservation({ store, datapath, identityUse, flows, uplink, nodeConnect });
     this.networks = new Networks({
       store,
       serial,
@@ -183,6 +190,7 @@ export class LocalNode implements Node, AsyncDisposable {
       await this.denyList.sync();
       this.uplink.sync();
       this.uplink.start();
+      this.nodeConnect.sync();
       const report = await reconcile(parts, found);
       for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
       // Once more: bridges may have gone with their addresses, and the watch may tell of it late.
@@ -222,6 +230,7 @@ export class LocalNode implements Node, AsyncDisposable {
       if (bare.length > 0)
         log.error({ interfaces: bare }, 'pins were missing: the programs were attached again');
       this.uplink.sync();
+      this.nodeConnect.sync();
       await this.observation.collectRetired();
     } catch (error) {
       log.error({ err: error }, 'could not look after pins and counters');

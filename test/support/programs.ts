@@ -40,6 +40,8 @@ export const PROGRAMS = [
 ] as const;
 /** For kernels with TCX links. */
 export const TCX_PROGRAMS = ['leave_container'] as const;
+/** A program for each hook of sockets: no packets pass them. */
+export const SOCKET_OBJECT = 'node_connect';
 /** Those that packets pass. */
 export type TestedProgram = 'from_container' | 'to_container' | 'from_uplink' | 'uplink_xdp';
 export type ProgramName = (typeof PROGRAMS)[number];
