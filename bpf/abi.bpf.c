@@ -10,6 +10,7 @@
 #include "abi/conntrack.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
+#include "abi/inbound.h"
 #include "abi/nat.h"
 #include "abi/policy.h"
 #include "abi/service.h"
@@ -64,6 +65,11 @@ EXPORT(struct, nat_key);
 EXPORT(struct, nat_alias);
 EXPORT(struct, source_addresses);
 EXPORT(struct, uplink);
+
+EXPORT(struct, deny_key);
+EXPORT(struct, inbound);
+EXPORT(enum, deny_key_bits);
+EXPORT(enum, inbound_flags);
 
 EXPORT(struct, frontend_key);
 EXPORT(struct, frontend);

@@ -2,14 +2,14 @@
 /*
  * tcx/clsact ingress of the uplink: answers to what containers have sent out under the node's address, and
  * what comes to ports that lead to containers. It gets the container's address and goes straight to it.
- * Everything else is the node's own and passes untouched, whatever it is: nothing here cuts anybody off from
- * the node.
+ * Everything else is the node's own and passes untouched, but for what lib/inbound.h takes from nobody.
  */
 #include "lib/account.h"
 #include "lib/connection.h"
 #include "lib/deliver.h"
 #include "lib/destination.h"
 #include "lib/icmp_error.h"
+#include "lib/inbound.h"
 #include "lib/parse.h"
 #include "lib/service.h"
 #include "lib/translate.h"
@@ -83,7 +83,10 @@ static __always_inline int handle_known(struct __sk_buff *skb, struct passage *p
 	enum flow_end named = named_end(&passage->record), sender = other_end(named);
 	int reason;
 
-	if (!receiver_is_present(passage, named))
+	/* A flow between containers, or from the node itself, never comes in by the uplink. */
+	if (conntrack_endpoint(&passage->record, sender) ||
+	    (sender == FLOW_OPENER && (passage->record.flags & CONNTRACK_OPENER_IS_HOST)) ||
+	    !receiver_is_present(passage, named))
 		return NOT_OURS;
 	/* What opens a connection is no answer. */
 	if (!is_error) {
@@ -152,16 +155,37 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 	return reason;
 }
 
-static __always_inline int handle_frame(struct __sk_buff *skb, struct passage *passage)
+/* Of what is not parsed to its end, the network header alone. NOT_OURS: it has none. */
+static __always_inline int inbound_header(struct __sk_buff *skb, struct packet *packet)
+{
+	__u32 offset = packet->network_offset, room = skb->len - offset;
+	struct ipv6hdr ip6;
+	struct iphdr ip4;
+
+	if (packet->ethertype == ETH_P_IP)
+		return bpf_skb_load_bytes(skb, offset, &ip4, sizeof(ip4)) ? DROP_TRUNCATED
+									  : inbound_ip4(&ip4, room, packet);
+	if (packet->ethertype == ETH_P_IPV6)
+		return bpf_skb_load_bytes(skb, offset, &ip6, sizeof(ip6)) ? DROP_TRUNCATED
+									  : inbound_ip6(&ip6, room, packet);
+	return NOT_OURS;
+}
+
+/* What uplink_xdp does, where it does not run. */
+static __always_inline int inbound(struct __sk_buff *skb, struct packet *packet, bool is_parsed, __u32 flags)
+{
+	int reason = is_parsed ? DROP_NONE : inbound_header(skb, packet);
+
+	return reason ? reason : inbound_check(packet, flags);
+}
+
+static __always_inline int handle_packet(struct __sk_buff *skb, struct passage *passage)
 {
 	struct packet *packet = &passage->packet;
 	struct conntrack_entry *place;
 	bool is_error = false;
-	struct ethhdr eth;
 	int reason;
 
-	if (parse_ethernet(skb, packet, &eth) || parse_ip(skb, packet))
-		return NOT_OURS;
 	passage->now = bpf_ktime_get_ns();
 	if (packet->fragment == FRAGMENT_LATER && fragment_follow(packet, UPLINK_FRAGMENTS, passage->now))
 		return NOT_OURS;
@@ -180,6 +204,32 @@ static __always_inline int handle_frame(struct __sk_buff *skb, struct passage *p
 			return reason;
 	}
 	return is_error ? NOT_OURS : handle_new(skb, passage);
+}
+
+static __always_inline int handle_frame(struct __sk_buff *skb, struct passage *passage)
+{
+	struct packet *packet = &passage->packet;
+	__u32 flags = inbound_flags();
+	int reason = DROP_NONE;
+	struct ethhdr eth;
+	bool is_parsed;
+
+	if (parse_ethernet(skb, packet, &eth))
+		return NOT_OURS;
+	is_parsed = !parse_ip(skb, packet);
+	if (!(flags & INBOUND_XDP)) {
+		passage->outcome.source.identity = IDENTITY_WORLD;
+		reason = inbound(skb, packet, is_parsed, flags);
+		if (reason)
+			return reason;
+	}
+	reason = is_parsed ? handle_packet(skb, passage) : NOT_OURS;
+	if (reason != NOT_OURS || (flags & INBOUND_XDP) || !inbound_spoof_check(packet))
+		return reason;
+	/* It is dropped for its source, whoever it is for. */
+	passage->self.id = 0;
+	passage->self.network_id = 0;
+	return DROP_BAD_SOURCE;
 }
 
 SEC("tc")

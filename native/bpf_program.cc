@@ -98,11 +98,14 @@ void test_run(TestRun &run)
 	if (run.program->type != BPF_PROG_TYPE_SYSCALL && run.program->type != BPF_PROG_TYPE_RAW_TRACEPOINT) {
 		options.data_in = run.data.empty() ? nullptr : run.data.data();
 		options.data_size_in = run.data.size();
-		options.data_out = run.data_out.empty() ? nullptr : run.data_out.data();
-		options.data_size_out = run.data_out.size();
-		options.ctx_out = run.has_context ? run.context.data() : nullptr;
-		options.ctx_size_out = run.context.size();
 		options.repeat = run.repeat;
+		/* Frames that are sent on are not there to be read. */
+		if (!(run.flags & BPF_F_TEST_XDP_LIVE_FRAMES)) {
+			options.data_out = run.data_out.empty() ? nullptr : run.data_out.data();
+			options.data_size_out = run.data_out.size();
+			options.ctx_out = run.has_context ? run.context.data() : nullptr;
+			options.ctx_size_out = run.context.size();
+		}
 	}
 	check(bpf_prog_test_run_opts(run.program->fd.get(), &options), "test run", "program");
 	run.data_out.resize(std::min<size_t>(options.data_size_out, run.data_out.size()));

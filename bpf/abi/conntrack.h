@@ -105,6 +105,8 @@ _Static_assert(sizeof(struct fragment_table) == 3592, "an element fits into a pa
 struct flow_count {
 	__u32 flows;
 	__u32 inbound; /* opened from outside: their number must not keep the endpoint from opening its own */
+	__u64 inbound_ns; /* CLOCK_MONOTONIC; when those that came in would have come at the rate that is let
+			     in */
 };
 
 /* The one value of qn_sweep: what the last run of the conntrack_sweep program did. */

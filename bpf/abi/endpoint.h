@@ -9,6 +9,7 @@ enum endpoint_flags {
 	ENDPOINT_ALLOW_BROADCAST = 2, /* the network's options.broadcast */
 	ENDPOINT_MASQUERADE = 4,      /* the network's options.masquerade */
 	ENDPOINT_SOURCE_ADDRESS = 8,  /* and its network has an entry in qn_source_addresses */
+	ENDPOINT_TAKES_FRAMES = 16,   /* its veth takes frames from XDP (GRO is on in the container) */
 };
 
 /*

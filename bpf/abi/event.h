@@ -63,7 +63,9 @@
 	X(TOO_BIG, 47, "larger than the uplink carries; the sender is told")                                 \
 	X(NO_SERVICE, 48, "no service at this address has the port; the sender is told")                     \
 	X(NO_BACKEND, 49, "the service or port mapping has no container that serves; the sender is told")    \
-	X(NAT_CONFLICT, 50, "another connection between the same addresses and ports is translated")
+	X(NAT_CONFLICT, 50, "another connection between the same addresses and ports is translated")         \
+	X(DENIED_SOURCE, 51, "the source address is on the deny list")                                       \
+	X(INBOUND_RATE, 52, "more new connections from outside than the endpoint takes in a second")
 
 #define DROP_REASON_ENUM(name, value, text) DROP_##name = value,
 enum drop_reason { DROP_REASONS(DROP_REASON_ENUM) DROP_REASON_COUNT };

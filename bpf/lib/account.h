@@ -71,8 +71,8 @@ static __always_inline bool event_permitted(__u32 endpoint_id)
 	return true;
 }
 
-static __always_inline void emit_event(struct __sk_buff *skb, const struct passage *passage,
-				       enum direction direction, enum drop_reason reason)
+static __always_inline void emit_event(__u32 ifindex, const struct passage *passage, enum direction direction,
+				       enum drop_reason reason)
 {
 	const struct packet *packet = &passage->packet;
 	const struct outcome *outcome = &passage->outcome;
@@ -95,7 +95,7 @@ static __always_inline void emit_event(struct __sk_buff *skb, const struct passa
 	event->reason = (__u16)reason;
 	event->ethertype = packet->ethertype;
 	event->endpoint_id = passage->self.id;
-	event->ifindex = skb->ifindex;
+	event->ifindex = ifindex;
 	event->network_id = passage->self.network_id;
 	event->source_identity = outcome->source.identity;
 	event->destination_identity = outcome->destination.identity;
@@ -140,8 +140,8 @@ static __always_inline void explain(const struct outcome *outcome, enum drop_rea
 	answer->runs++;
 }
 
-static __always_inline void account(struct __sk_buff *skb, const struct passage *passage,
-				    enum direction direction, enum drop_reason reason)
+static __always_inline void account_at(__u32 ifindex, const struct passage *passage, enum direction direction,
+				       enum drop_reason reason)
 {
 	const struct outcome *outcome = &passage->outcome;
 	struct metric_key key = {
@@ -158,5 +158,11 @@ static __always_inline void account(struct __sk_buff *skb, const struct passage 
 		count(key, passage->length);
 	}
 	if (reason || outcome->new_flow || outcome->audited)
-		emit_event(skb, passage, direction, reason);
+		emit_event(ifindex, passage, direction, reason);
+}
+
+static __always_inline void account(struct __sk_buff *skb, const struct passage *passage,
+				    enum direction direction, enum drop_reason reason)
+{
+	account_at(skb->ifindex, passage, direction, reason);
 }

@@ -243,6 +243,32 @@ static __always_inline __u32 conntrack_naming_flags(const struct passage *passag
 		    : 0);
 }
 
+/* Who else may take from the same account at once, before one of them is refused for it. */
+#define ADMISSION_TRIES 8
+
+/*
+ * May one connection more come in from outside, by the rate that is set? One word says it for all CPUs: when
+ * those that were let in would have come at that rate (the virtual scheduling of ITU-T I.371).
+ */
+static __always_inline bool inbound_admit(struct flow_count *count, __u64 now)
+{
+	__u64 interval, ahead, due, seen;
+
+	if (!config_inbound_new_per_second)
+		return true;
+	interval = NSEC_PER_SEC / config_inbound_new_per_second;
+	ahead = interval * config_inbound_new_burst;
+	for (int i = 0; i < ADMISSION_TRIES; i++) {
+		seen = *(volatile __u64 *)&count->inbound_ns;
+		due = seen < now ? now : seen;
+		if (due + interval > now + ahead)
+			return false;
+		if (__sync_val_compare_and_swap(&count->inbound_ns, seen, due + interval) == seen)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Makes the record of a flow that the policy allows; it stands in passage->record then. With
  * passage->naming: under that name, with an alias, or not at all.
@@ -296,6 +322,8 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 	 */
 	if (config_flows_per_endpoint && (__s32)*flows >= (__s32)config_flows_per_endpoint)
 		return DROP_FLOW_LIMIT;
+	if (outcome->source.identity == IDENTITY_WORLD && !inbound_admit(count, passage->now))
+		return DROP_INBOUND_RATE;
 	error = bpf_map_update_elem(&qn_conntrack, &flow->key, entry, BPF_NOEXIST);
 	/* Another CPU made it since we looked: the same flow, judged the same way. Or is about to remove it.
 	 * Untranslated it passes; what it is translated to, only a whole record tells.

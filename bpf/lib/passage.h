@@ -51,7 +51,7 @@ struct {
 } passages SEC(".maps");
 
 /* The slot of this CPU, cleared of the packet before. Never NULL in practice; the verifier wants it asked. */
-static __always_inline struct passage *passage_begin(const struct __sk_buff *skb)
+static __always_inline struct passage *passage_of_length(__u32 length)
 {
 	__u32 zero = 0;
 	struct passage *passage = bpf_map_lookup_elem(&passages, &zero);
@@ -62,9 +62,14 @@ static __always_inline struct passage *passage_begin(const struct __sk_buff *skb
 	__builtin_memset(&passage->outcome, 0, sizeof(passage->outcome));
 	passage->self.id = 0;
 	passage->self.network_id = 0;
-	passage->length = skb->len;
+	passage->length = length;
 	passage->action = ACTION_DROP;
 	passage->answered = false;
 	passage->naming.needed = false;
 	return passage;
+}
+
+static __always_inline struct passage *passage_begin(const struct __sk_buff *skb)
+{
+	return passage_of_length(skb->len);
 }

@@ -11,6 +11,7 @@
 #include "../abi/conntrack.h"
 #include "../abi/endpoint.h"
 #include "../abi/event.h"
+#include "../abi/inbound.h"
 #include "../abi/nat.h"
 #include "../abi/policy.h"
 #include "../abi/service.h"
@@ -136,6 +137,28 @@ struct {
 	__type(key, __u32);
 	__type(value, struct source_addresses);
 } qn_source_addresses SEC(".maps");
+
+/*
+ * Being in it is what counts. Written by the daemon, read once per packet that comes in by the uplink, if
+ * INBOUND_DENIES. Twice what the list may have: a new list is added before the old one goes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 200000);
+	__type(key, struct deny_key);
+	__type(value, __u32);
+} qn_deny SEC(".maps");
+
+/* Written by the daemon, read once per packet that comes in by the uplink. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct inbound);
+} qn_inbound SEC(".maps");
 
 /* Written by the daemon, read once per flow to the node or to an address of a service. */
 struct {

@@ -36,6 +36,7 @@ export function endpoint(at, ifindex, names = []) {
     multicast: false,
     broadcast: false,
     masquerade: false,
+    takesFrames: false,
     namedPorts: names,
   };
 }

@@ -15,8 +15,22 @@ import { markdown, table } from './report.mjs';
 import { scale } from './scale.mjs';
 import { start } from './start.mjs';
 import { verdict } from './verdict.mjs';
+import { xdp } from './xdp.mjs';
 
-const PARTS = { datapath, nat, programs, verdict, nftables, policy, change, cni, chain, scale, start };
+const PARTS = {
+  datapath,
+  nat,
+  programs,
+  verdict,
+  nftables,
+  policy,
+  change,
+  cni,
+  chain,
+  scale,
+  start,
+  xdp,
+};
 
 const HELP = `npm run bench [-- options]
   --only part,…   of ${Object.keys(PARTS).join(', ')}; all of them by default

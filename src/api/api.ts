@@ -19,6 +19,7 @@ import { describeRoutes, openapiRoute } from './openapi.js';
 import { KnownPaths } from './paths.js';
 import { type CniService, cniRoutes } from './routes/cni.js';
 import { containerRoutes } from './routes/containers.js';
+import { denyListRoutes } from './routes/deny-list.js';
 import { explainRoutes } from './routes/explain.js';
 import { flowRoutes } from './routes/flows.js';
 import { healthRoutes, type MetricsText, metricsRoutes } from './routes/health.js';
@@ -105,6 +106,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     containerRoutes(api, node);
     inventoryRoutes(api, node);
     namespaceRoutes(api, node);
+    denyListRoutes(api, node);
     explainRoutes(api, node);
     flowRoutes(api, node, (count) => metrics.flowsLost(count));
     healthRoutes(api, node, version);

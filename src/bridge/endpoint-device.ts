@@ -75,6 +75,14 @@ export function createPair(host: Rtnl, end: ContainerEnd, endpoint: Endpoint, ne
   }
 }
 
+/**
+ * Lets the container's side take frames from the driver of the uplink, which a veth does with GRO alone. What the stack
+ * sends there does not pass GRO either way.
+ */
+export function takeFrames({ netns, name }: ContainerEnd): void {
+  netns.setGro(name, true);
+}
+
 export function interfaceExists(name: string, cause?: unknown): AppError {
   return new AppError('INTERFACE_EXISTS', `the container has an interface ${name} already`, { cause });
 }

@@ -26,6 +26,11 @@ const COMMANDS: readonly { name: string; text: string; load: () => Promise<Comma
   { name: 'container', text: 'containers on a network', load: () => import('./commands/container.js') },
   { name: 'namespace', text: 'namespaces', load: () => import('./commands/namespace.js') },
   { name: 'policy', text: 'policies', load: () => import('./commands/policy.js') },
+  {
+    name: 'deny-list',
+    text: 'ranges from which nothing is taken',
+    load: () => import('./commands/deny-list.js'),
+  },
   { name: 'endpoint', text: 'everything that is attached', load: () => import('./commands/endpoint.js') },
   { name: 'identity', text: 'identities', load: () => import('./commands/identity.js') },
   { name: 'flows', text: 'verdicts about packets', load: () => import('./commands/flows.js') },

@@ -9,13 +9,16 @@ import { type CgroupRoot, findCgroupRoot } from './cgroup-root.js';
 import { Claim } from './claim.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
+import { DenyTable } from './deny-table.js';
 import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
+import { InboundControl } from './inbound.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
 import { SocketHooks } from './socket-hooks.js';
 import { SourceAddresses } from './source-addresses.js';
 import { UplinkHook } from './uplink-hook.js';
+import { XdpHook } from './xdp-hook.js';
 
 /** Records that wait for the event loop; what comes beyond is dropped and counted. */
 const EVENTS_QUEUED_MAX = 16384;
@@ -29,6 +32,8 @@ export class Datapath implements AsyncDisposable {
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
   readonly socketHooks: SocketHooks;
+  readonly xdp: XdpHook;
+  readonly deny: DenyTable;
   readonly sources: SourceAddresses;
   private ring: RingBuffer | undefined;
 
@@ -50,6 +55,9 @@ export class Datapath implements AsyncDisposable {
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
     this.socketHooks = new SocketHooks(programs.sockets, cgroup, place.pins.links);
+    const inbound = new InboundControl(programs.maps.inbound);
+    this.xdp = new XdpHook(programs.uplinkXdp, inbound, place.pins.links);
+    this.deny = new DenyTable(programs.maps.deny, inbound);
   }
 
   /**

@@ -31,6 +31,8 @@ export interface EndpointState {
   masquerade: boolean;
   /** Its network is in SourceAddresses. */
   sourceAddress: boolean;
+  /** Its veth takes frames from XDP. */
+  takesFrames: boolean;
   /** The ports that have names. */
   namedPorts: readonly NamedPort[];
 }
@@ -190,7 +192,8 @@ function encodeEndpoint(state: EndpointState): Endpoint {
       (state.multicast ? EndpointFlags.ALLOW_MULTICAST : 0) |
       (state.broadcast ? EndpointFlags.ALLOW_BROADCAST : 0) |
       (state.masquerade ? EndpointFlags.MASQUERADE : 0) |
-      (state.sourceAddress ? EndpointFlags.SOURCE_ADDRESS : 0),
+      (state.sourceAddress ? EndpointFlags.SOURCE_ADDRESS : 0) |
+      (state.takesFrames ? EndpointFlags.TAKES_FRAMES : 0),
   };
 }
 

@@ -10,9 +10,11 @@ import {
   ConntrackKey,
   ConntrackSweep,
   Control,
+  DenyKey,
   Endpoint,
   FlowCount,
   FragmentTable,
+  Inbound,
   type MAPS,
   MetricKey,
   MetricValue,
@@ -45,6 +47,8 @@ export interface DatapathMaps extends Disposable {
   readonly sweep: TypedMap<number, ConntrackSweep>;
   readonly uplink: TypedMap<number, Uplink>;
   readonly sourceAddresses: TypedMap<number, SourceAddresses>;
+  readonly deny: TypedMap<DenyKey, number>;
+  readonly inbound: TypedMap<number, Inbound>;
   readonly eventLoss: TypedMap<number, bigint>;
   /** The ring buffer; it has no entries. */
   readonly events: BpfMap;
@@ -79,6 +83,8 @@ export function openMaps(directory: string): DatapathMaps {
       sweep: typed('qn_sweep', u32, ConntrackSweep),
       uplink: typed('qn_uplink', u32, Uplink),
       sourceAddresses: typed('qn_source_addresses', u32, SourceAddresses),
+      deny: typed('qn_deny', DenyKey, u32),
+      inbound: typed('qn_inbound', u32, Inbound),
       eventLoss: typed('qn_event_loss', u32, u64),
       events: open('qn_events'),
       [Symbol.dispose]: close,

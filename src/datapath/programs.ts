@@ -19,7 +19,7 @@ import { SOCKET_PROGRAMS, type SocketPrograms } from './socket-hooks.js';
 
 /** Where the build puts the object files. */
 const OBJECTS = new URL('../../bpf/build/', import.meta.url);
-const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'conntrack_sweep'] as const;
+const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'uplink_xdp', 'conntrack_sweep'] as const;
 /** Attached by TCX links alone: a filter on an interface of the container is the container's to remove. */
 const TCX_PROGRAMS = ['leave_container'] as const;
 type ProgramName = (typeof PROGRAMS | typeof TCX_PROGRAMS)[number];
@@ -37,6 +37,7 @@ export interface Programs extends Disposable {
   /** Undefined: the kernel has no TCX links. */
   readonly leaveContainer: BpfProgram | undefined;
   readonly fromUplink: BpfProgram;
+  readonly uplinkXdp: BpfProgram;
   readonly conntrackSweep: BpfProgram;
   /** Undefined: there is no cgroup to attach them to. */
   readonly sockets: SocketPrograms | undefined;
@@ -113,6 +114,7 @@ export async function loadPrograms(
       toContainer: required(loaded, 'to_container'),
       leaveContainer: loaded.get('leave_container'),
       fromUplink: required(loaded, 'from_uplink'),
+      uplinkXdp: required(loaded, 'uplink_xdp'),
       conntrackSweep: required(loaded, 'conntrack_sweep'),
       sockets,
       maps,

@@ -11,5 +11,6 @@ export function collectInventory(collectors: Collectors, node: Node): void {
   collectors.add(METRICS.networks, 'networks', (set) => set({}, node.networks.list().length));
   collectors.add(METRICS.identities, 'identities', (set) => set({}, node.observation.identities().length));
   collectors.add(METRICS.namespaces, 'namespaces', (set) => set({}, node.namespaces.list().length));
+  collectors.add(METRICS.denyList, 'deny list', (set) => set({}, node.denyList.size));
   collectors.add(METRICS.policies, 'policies', (set) => set({}, node.policies.list().length));
 }

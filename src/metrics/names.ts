@@ -42,6 +42,12 @@ export const METRICS = {
   },
   networks: { name: 'quantum_networks', type: 'gauge', labels: [], help: 'Networks' },
   identities: { name: 'quantum_identities', type: 'gauge', labels: [], help: 'Identities' },
+  denyList: {
+    name: 'quantum_deny_list_ranges',
+    type: 'gauge',
+    labels: [],
+    help: 'Ranges from which nothing is taken that comes in by the uplink',
+  },
   namespaces: { name: 'quantum_namespaces', type: 'gauge', labels: [], help: 'Namespaces' },
   policies: { name: 'quantum_policies', type: 'gauge', labels: [], help: 'Policies' },
   connections: {

@@ -250,6 +250,19 @@ export const anyCidr = textSchema((text) => readCidr(text, 'refuse'), formatCidr
   'IPv4 or IPv6 address range',
 );
 
+/** Why a text is neither an address nor a range of some of all addresses, or the range. */
+function readSome(text: string): Cidr | string {
+  if (!text.includes('/')) {
+    const address = readAddress(text);
+    return typeof address === 'string' ? address : cidrOf(address, addressBits(address.family));
+  }
+  const cidr = readCidr(text, 'refuse');
+  return typeof cidr === 'string' || cidr.prefixLength > 0 ? cidr : 'must not be everybody';
+}
+
+/** An address, which becomes the range of it alone, or a range, but not of all there are. */
+export const someCidr = textSchema(readSome, formatCidr).describe('IPv4 or IPv6 address range, or address');
+
 /** Any range as Kubernetes takes it, in policies: an address and how many of its leading bits count. */
 export const maskedCidr = textSchema((text) => readCidr(text, 'mask'), formatCidr).describe(
   'IPv4 or IPv6 address range; bits beyond the prefix length do not count',

@@ -20,6 +20,11 @@ export const uplinkState = z.strictObject({
   ip_address: ipv4Address.optional().describe('IPv4 address that containers leave under'),
   ip6_address: ipv6Address.optional().describe('IPv6 address that containers leave under'),
   message: z.string().max(1024).optional().describe('Why there is none'),
+  xdp: z
+    .enum(['native', 'none'])
+    .optional()
+    .describe('Where what comes in is looked at first: native: in the driver, by XDP; none: by TC'),
+  xdp_message: z.string().max(1024).optional().describe('Why XDP does not do it'),
 });
 export type UplinkState = z.infer<typeof uplinkState>;
 

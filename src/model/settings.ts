@@ -166,6 +166,12 @@ export const settingsSchema = z
       .describe(
         'Interface to the outside; `auto`: the interface of the default route; `none`: there is none',
       ),
+    xdp: z
+      .enum(['auto', 'native', 'off'])
+      .default('auto')
+      .describe(
+        'Where what comes in by the uplink is looked at first; `native`: in its driver, by XDP; `auto`: the same, but for veths, which gain nothing by it; `off`: by TC, as where XDP cannot be had',
+      ),
     cgroup_root: z
       .string()
       .max(1024, 'must have at most 1024 characters')
@@ -211,6 +217,18 @@ export const settingsSchema = z
       32768,
       0,
       16777216,
+    ),
+    inbound_new_per_second: integer(
+      'New connections from outside that one endpoint takes each second; 0: no limit',
+      10000,
+      0,
+      10000000,
+    ),
+    inbound_new_burst: integer(
+      'New connections from outside that one endpoint takes at once',
+      10000,
+      1,
+      10000000,
     ),
     events_per_second: integer('Events an endpoint may cause each second', 100, 1, 1000000),
     events_burst: integer('Events an endpoint may cause at once', 500, 1, 1000000),

@@ -17,6 +17,7 @@ interface NetnsFunctions {
   netnsPin(netns: NativeNetns, path: string): void;
   netnsUnpin(path: string): void;
   netnsShareDirectory(path: string): void;
+  linkSetGro(netns: NativeNetns, name: string, enabled: boolean): void;
   netnsRun<T>(netns: NativeNetns, fn: () => T): T;
   netnsClose(netns: NativeNetns): void;
 }
@@ -108,6 +109,15 @@ export class NetnsHandle implements Disposable {
       );
     }
     return result;
+  }
+
+  /**
+   * Whether packets that come in by an interface are put together (GRO). A veth with it takes frames that an XDP program
+   * sends to its other end.
+   * @throws KernelError ENODEV.
+   */
+  setGro(interfaceName: string, enabled: boolean): void {
+    native.linkSetGro(this.#open(), interfaceName, enabled);
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /** Every table of the store. A new kind of record starts here; a changed one needs a new STORE_VERSION. */
 import { z } from 'zod';
 import { ipAddress } from '../model/address.js';
+import { DENY_LIST_MAX } from '../model/deny-list.js';
 import { type Endpoint, endpoint, endpointId } from '../model/endpoint.js';
 import { type Identity, identity, identityId } from '../model/identity.js';
 import { containerId, dnsLabel, interfaceName, timestamp } from '../model/names.js';
@@ -40,6 +41,8 @@ const attachment = z.strictObject({
   routes: z.array(containerRoute).max(256),
   /** Its key in `stagedEndpoints`, if it is one of those. */
   staged_key: containerId.optional(),
+  /** The container's side was made to take frames from XDP; absent: by a daemon that did not know how. */
+  takes_frames: z.boolean().optional(),
 });
 export type AttachmentRecord = z.infer<typeof attachment>;
 
@@ -205,6 +208,11 @@ export const cidrNumbers: NumberTable = defineTable('cidr_numbers', 1, numbered)
 /** What the names of ports are called in the kernel. */
 export const portNames: NumberTable = defineTable('port_names', 1, numbered);
 
+const denyPart = z.strictObject({ cidrs: z.array(z.string().max(49)).max(DENY_LIST_MAX) });
+
+/** The deny list, in parts: each range is in the one that its text tells. */
+export const denyParts = defineTable<[part: number], z.infer<typeof denyPart>>('deny_parts', 1, denyPart);
+
 /** A table without the types of its keys and values. */
 export interface AnyTable {
   readonly name: string;
@@ -233,6 +241,7 @@ export const TABLES: ReadonlyMap<string, AnyTable> = new Map(
     ruleKeys,
     cidrNumbers,
     portNames,
+    denyParts,
   ].map((table: AnyTable) => [table.name, table]),
 );
 

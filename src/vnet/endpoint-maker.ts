@@ -7,6 +7,7 @@ import {
   interfaceExists,
   isOwn,
   removePair,
+  takeFrames,
 } from '../bridge/endpoint-device.js';
 import type { Datapath } from '../datapath/datapath.js';
 import { type Endpoint, type EndpointRequest, stagedInterface } from '../model/endpoint.js';
@@ -14,7 +15,7 @@ import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import { NetnsHandle, Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
-import type { AttachmentRecord } from '../store/tables.js';
+import { type AttachmentRecord, attachments } from '../store/tables.js';
 import { openContainerNetns } from './container-netns.js';
 import {
   completeEndpoint,
@@ -39,7 +40,7 @@ export interface EndpointMakerParts {
   onGone(endpoint: Endpoint): void;
 }
 
-export type ConnectOptions = Omit<RecordOptions, 'staged'>;
+export type ConnectOptions = Omit<RecordOptions, 'staged' | 'takesFrames'>;
 
 /** Only under the serial. */
 export class EndpointMaker {
@@ -63,7 +64,9 @@ export class EndpointMaker {
     if (inside.link(request.interface_name) !== undefined) throw interfaceExists(request.interface_name);
     const rollback = new Rollback();
     try {
-      const { endpoint, network, durable } = await this.record(networkName, request, options, rollback);
+      const takesFrames = this.parts.datapath.xdp.isOn;
+      const recorded = { ...options, takesFrames };
+      const { endpoint, network, durable } = await this.record(networkName, request, recorded, rollback);
       // Meanwhile: what a daemon that starts anew finds without a record, it removes.
       const end = { netns, name: endpoint.interface_name };
       const containerIndex = await this.prepare(endpoint, network, end, rollback, (index) =>
@@ -72,7 +75,12 @@ export class EndpointMaker {
       await durable;
       const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
       if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
-      return this.complete(endpoint, { endpoint_id: endpoint.id, origin: options.origin, routes });
+      return this.complete(endpoint, {
+        endpoint_id: endpoint.id,
+        origin: options.origin,
+        routes,
+        takes_frames: takesFrames,
+      });
     } catch (error) {
       await rollback.run();
       throw capacityError(error);
@@ -88,7 +96,8 @@ export class EndpointMaker {
     using netns = NetnsHandle.current();
     const rollback = new Rollback();
     try {
-      const { endpoint, network, durable } = await this.record(networkName, request, options, rollback);
+      const recorded = { ...options, takesFrames: this.parts.datapath.xdp.isOn };
+      const { endpoint, network, durable } = await this.record(networkName, request, recorded, rollback);
       const end = { netns, name: stagedInterface(endpoint.id) };
       await this.prepare(endpoint, network, end, rollback, () => undefined);
       await durable;
@@ -173,12 +182,13 @@ export class EndpointMaker {
     rollback: Rollback,
     tell: (index: number) => void,
   ): Promise<number> {
-    const { host, datapath } = this.parts;
+    const { store, host, datapath } = this.parts;
     await this.enlistment.enlist(endpoint);
     rollback.add(() => this.enlistment.dismiss(endpoint));
     // Taken back before the rules are: a packet that finds some of them gone may pass by what is left.
     const { index, peerIndex } = createPair(host, end, endpoint, network);
     rollback.add(() => this.unmake(endpoint, network, index));
+    if (store.get(attachments, [endpoint.id])?.takes_frames) takeFrames(end);
     tell(index);
     datapath.attachments.attach(
       { interface: endpoint.host_interface, ifindex: index },

@@ -30,6 +30,8 @@ export interface RecordOptions {
   staged?: { key: string; runtimeNetwork: string };
   /** Where an address that is not asked for by name is to be taken from; none of a family: the whole range. */
   spans?: readonly AddressSpan[];
+  /** The container's side is made to take frames from XDP. */
+  takesFrames?: boolean;
 }
 
 /** Records an endpoint that is about to be made: numbers, addresses, identity. All or nothing, as transactions are. */
@@ -87,6 +89,7 @@ export function recordEndpoint(
     endpoint_id: id,
     origin,
     routes: [...routes],
+    takes_frames: options.takesFrames,
     ...(staged === undefined ? {} : { staged_key: staged.key }),
   });
   if (staged !== undefined) {

@@ -5,7 +5,7 @@ import type { Endpoint } from '../model/endpoint.js';
 import { PROTOCOL_NUMBERS } from '../model/names.js';
 import { hasSourceAddress, type Network } from '../model/network.js';
 import type { Reader } from '../store/store.js';
-import { portNames } from '../store/tables.js';
+import { attachments, portNames } from '../store/tables.js';
 import { numberOf } from './stored-numbers.js';
 
 /** An endpoint as the programs see it. Names of its ports have their numbers since it was recorded. */
@@ -32,6 +32,7 @@ export function endpointState(
     broadcast: network.options.broadcast,
     masquerade: network.options.masquerade,
     sourceAddress: hasSourceAddress(network),
+    takesFrames: reader.get(attachments, [endpoint.id])?.takes_frames ?? false,
     namedPorts: namedPorts(reader, endpoint),
   };
 }

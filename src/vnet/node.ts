@@ -9,6 +9,7 @@ import { Rtnl } from '../native/net.js';
 import { markExpedition } from '../native/rcu.js';
 import type { Store } from '../store/store.js';
 import { identities, namespaces, networks } from '../store/tables.js';
+import { DenyListKeeper } from './deny-list.js';
 import { Endpoints } from './endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
@@ -55,6 +56,7 @@ export class LocalNode implements Node, AsyncDisposable {
   readonly policies: Policies;
   readonly observation: NodeObservation;
   readonly explanations: Explanations;
+  readonly denyList: DenyListKeeper;
   private readonly serial = new Serial();
   private readonly identityUse: IdentityUse;
   private readonly policy: PolicySync;
@@ -82,6 +84,7 @@ export class LocalNode implements Node, AsyncDisposable {
       this.openGate = resolve;
     });
     void this.serial.run(() => gate);
+    this.denyList = new DenyListKeeper({ store, table: datapath.deny, ready: gate });
     this.identityUse = new IdentityUse(store);
     loadEngine(engine, store, this.identityUse);
     const onError = (what: string) => (error: unknown) => log.error({ err: error }, what);
@@ -95,8 +98,10 @@ export class LocalNode implements Node, AsyncDisposable {
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
     this.uplink = new Uplink({
       setting: options.settings.uplink,
+      xdpSetting: options.settings.xdp,
       host,
       hook: datapath.uplink,
+      xdp: datapath.xdp,
       onChange: (state) => log.info(state, 'the way to the outside'),
       onError: (error) => log.error({ err: error }, 'could not follow the uplink'),
     });
@@ -188,6 +193,7 @@ export class LocalNode implements Node, AsyncDisposable {
         (error) => log.error({ err: error }, 'could not follow the addresses of the node'),
       );
       await datapath.sources.sync(networkSources(store.list(networks)));
+      await this.denyList.sync();
       this.uplink.sync();
       this.uplink.start();
       this.nodeConnect.sync();
@@ -214,6 +220,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.openGate();
     await this.serial.idle();
     await this.endpoints.idle();
+    await this.denyList.idle();
     clearInterval(this.timer);
     await this.prefixes.stop();
     this.uplink.stop();

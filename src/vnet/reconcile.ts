@@ -217,8 +217,8 @@ function adopt(
 
 async function complete(store: Store, endpoint: Endpoint, routes: ContainerRoute[]): Promise<void> {
   await store.transaction((transaction) => {
-    const origin = transaction.get(attachments, [endpoint.id])?.origin ?? 'rest';
-    completeEndpoint(transaction, endpoint, { endpoint_id: endpoint.id, origin, routes });
+    const { origin, takes_frames } = transaction.get(attachments, [endpoint.id]) ?? { origin: 'rest' };
+    completeEndpoint(transaction, endpoint, { endpoint_id: endpoint.id, origin, routes, takes_frames });
   });
 }
 

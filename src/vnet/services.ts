@@ -4,6 +4,7 @@
  * and in force in the kernel. A promise that is rejected means: nothing has changed.
  */
 import type { Family } from '../model/address.js';
+import type { DenyList, DenyListChange, DenyListQuery } from '../model/deny-list.js';
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
 import type { ExplainRequest, Explanation } from '../model/explanation.js';
 import type { Readiness } from '../model/health.js';
@@ -226,6 +227,15 @@ export interface ReservationService {
   collect(): Promise<void>;
 }
 
+/** Ranges are canonical; a range that is there already, or is not, is no error. INSUFFICIENT_CAPACITY: more than may be. */
+export interface DenyListService {
+  readonly size: number;
+  list(query: DenyListQuery): DenyList;
+  replace(cidrs: readonly string[]): Promise<DenyListChange>;
+  add(cidrs: readonly string[]): Promise<DenyListChange>;
+  remove(cidrs: readonly string[]): Promise<DenyListChange>;
+}
+
 /** The node, as its edges see it. */
 export interface Node {
   readonly networks: NetworkService;
@@ -234,4 +244,5 @@ export interface Node {
   readonly policies: PolicyService;
   readonly observation: Observation;
   readonly explanations: ExplanationService;
+  readonly denyList: DenyListService;
 }

@@ -3,8 +3,9 @@
  * addresses and interfaces come and go without us: the kernel tells, and the programs follow.
  */
 import type { UplinkHook } from '../datapath/uplink-hook.js';
+import type { XdpHook } from '../datapath/xdp-hook.js';
 import type { UplinkState } from '../model/health.js';
-import { UPLINK_AUTO, UPLINK_NONE } from '../model/settings.js';
+import { type Settings, UPLINK_AUTO, UPLINK_NONE } from '../model/settings.js';
 import type { LinkInfo, RouteInfo, Rtnl } from '../native/net.js';
 
 /** Documentation addresses (RFC 5737, RFC 3849), which nothing but a default route leads to. */
@@ -65,10 +66,25 @@ function addressOf(
   return usable.find((address) => address === preferred) ?? usable[0];
 }
 
+/** Why XDP is not to be on an interface; undefined: it is. */
+export function xdpUnwanted(setting: Settings['xdp'], link: LinkInfo): string | undefined {
+  switch (setting) {
+    case 'off':
+      return 'the setting xdp is off';
+    case 'auto':
+      // What comes by a veth is a packet of the kernel's already: XDP would copy it, and gains nothing.
+      return link.kind === 'veth' ? `${link.name} is a veth` : undefined;
+    case 'native':
+      return undefined;
+  }
+}
+
 export interface UplinkParts {
   setting: string;
+  xdpSetting: Settings['xdp'];
   host: Rtnl;
   hook: UplinkHook;
+  xdp: Pick<XdpHook, 'use' | 'leaveOthers' | 'remove'>;
   /** It is another one, or has other addresses. */
   onChange: (state: UplinkState) => void;
   /** It could not be put to use; the next sync() tries again. */
@@ -115,17 +131,29 @@ export class Uplink {
   private follow(): void {
     const found = findUplink(this.parts.setting, this.parts.host);
     if ('problem' in found) {
+      this.parts.xdp.remove();
       this.parts.hook.use(undefined);
       this.tell({ message: found.problem });
       return;
     }
     const { link, ip4, ip6 } = found;
+    this.parts.xdp.leaveOthers(link.index);
     this.parts.hook.use({ ifindex: link.index, ip4, ip6 });
     this.tell({
       interface: link.name,
       ...(ip4 === undefined ? {} : { ip_address: ip4 }),
       ...(ip6 === undefined ? {} : { ip6_address: ip6 }),
+      ...this.lookFirst(link),
     });
+  }
+
+  /** The TC program is there already, and does it where XDP does not. */
+  private lookFirst(link: LinkInfo): Pick<UplinkState, 'xdp' | 'xdp_message'> {
+    const { xdp, xdpSetting } = this.parts;
+    const unwanted = xdpUnwanted(xdpSetting, link);
+    if (unwanted !== undefined) xdp.remove();
+    const problem = unwanted ?? xdp.use(link.index);
+    return problem === undefined ? { xdp: 'native' } : { xdp: 'none', xdp_message: problem };
   }
 
   private tell(state: UplinkState): void {

@@ -16,7 +16,7 @@ const uplinkState = async () => (await site().rest.expect<{ uplink?: object }>('
 
 beforeEach(async () => {
   outside = await site().outside({ isUplink: true });
-  await expect.poll(uplinkState).toEqual({
+  await expect.poll(uplinkState).toMatchObject({
     interface: 'uplink',
     ip_address: outside.nodeAddress(4),
     ip6_address: outside.nodeAddress(6),

@@ -7,6 +7,7 @@ import { exhaustiveRows } from './rows/exhaustive.js';
 import { flowRows, TIGHT, tightRows } from './rows/flows.js';
 import { fragmentRows } from './rows/fragments.js';
 import { icmpRows } from './rows/icmp.js';
+import { INBOUND_LIMITS, inboundRateRows, inboundRows } from './rows/inbound.js';
 import { ipRows } from './rows/ip.js';
 import { ipHeaderRows } from './rows/ip-headers.js';
 import { masqueradeRows, onePortRows } from './rows/masquerade.js';
@@ -23,6 +24,7 @@ const TABLES: Record<string, Row[]> = {
   flowRows,
   masqueradeRows,
   serviceRows,
+  inboundRows,
 };
 
 /** Reasons that no packet can bring about from outside, and why. */
@@ -60,6 +62,7 @@ const ONE_PORT = { settings: { nat_port_min: 61000, nat_port_max: 61000, events_
 describe.each([
   ['tightRows', TIGHT, tightRows],
   ['onePortRows', ONE_PORT, onePortRows],
+  ['inboundRateRows', INBOUND_LIMITS, inboundRateRows],
 ] as const)('%s', (_name, options, rows) => {
   let s: Scenario;
   beforeAll(async () => {
@@ -73,7 +76,12 @@ describe.each([
   });
 });
 
-const rows = [...Object.values({ ...TABLES, ...exhaustiveRows }).flat(), ...tightRows, ...onePortRows];
+const rows = [
+  ...Object.values({ ...TABLES, ...exhaustiveRows }).flat(),
+  ...tightRows,
+  ...onePortRows,
+  ...inboundRateRows,
+];
 
 it('every reason for a drop is provoked by a row, or is listed as one that cannot be', () => {
   const seen = provoked(rows);

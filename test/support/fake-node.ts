@@ -16,6 +16,7 @@ import { type Namespace, namespaceLabels } from '../../src/model/namespace.js';
 import { type Network, networkFrom, networkRanges } from '../../src/model/network.js';
 import { type Policy, policyRef } from '../../src/model/policy.js';
 import type {
+  DenyListService,
   EndpointService,
   ExplanationService,
   FlowEvent,
@@ -37,6 +38,7 @@ export class FakeNode implements Node {
   readonly policies: PolicyService;
   readonly observation: Observation;
   readonly explanations: ExplanationService;
+  readonly denyList: DenyListService;
 
   isReady = true;
   traffic: TrafficSample[] = [];
@@ -56,6 +58,7 @@ export class FakeNode implements Node {
 
   constructor() {
     this.#ensureNamespace(DEFAULT_NAMESPACE);
+    this.denyList = this.#denyListService();
     this.networks = this.#networkService();
     this.endpoints = this.#endpointService();
     this.namespaces = this.#namespaceService();
@@ -214,6 +217,33 @@ export class FakeNode implements Node {
     const made = { id, network: network.name, network_id: network.id, namespace, labels };
     this.#identities.set(key, { ...made, created_at: CREATED_AT });
     return id;
+  }
+
+  #denyListService(): DenyListService {
+    let ranges: string[] = [];
+    const become = async (after: readonly string[]) => {
+      this.#fail();
+      const before = ranges;
+      ranges = [...new Set(after)].sort();
+      return {
+        added: ranges.filter((range) => !before.includes(range)).length,
+        removed: before.filter((range) => !ranges.includes(range)).length,
+        total: ranges.length,
+      };
+    };
+    return {
+      get size() {
+        return ranges.length;
+      },
+      list: ({ after = '', limit }) => {
+        const rest = ranges.filter((range) => range > after);
+        const cidrs = rest.slice(0, limit);
+        return { cidrs, total: ranges.length, ...(rest.length > limit ? { next: cidrs.at(-1) } : {}) };
+      },
+      replace: become,
+      add: (cidrs) => become([...ranges, ...cidrs]),
+      remove: (cidrs) => become(ranges.filter((range) => !cidrs.includes(range))),
+    };
   }
 
   #namespaceService(): NamespaceService {

@@ -31,13 +31,19 @@ import { Packet } from './packet.js';
 import { TypedMap } from './typed-map.js';
 
 export const OBJECT_FOLDER = fileURLToPath(new URL('../../bpf/build/', import.meta.url));
-export const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'conntrack_sweep'] as const;
+export const PROGRAMS = [
+  'from_container',
+  'to_container',
+  'from_uplink',
+  'uplink_xdp',
+  'conntrack_sweep',
+] as const;
 /** For kernels with TCX links. */
 export const TCX_PROGRAMS = ['leave_container'] as const;
 /** A program for each hook of sockets: no packets pass them. */
 export const SOCKET_OBJECT = 'node_connect';
 /** Those that packets pass. */
-export type TestedProgram = 'from_container' | 'to_container' | 'from_uplink';
+export type TestedProgram = 'from_container' | 'to_container' | 'from_uplink' | 'uplink_xdp';
 export type ProgramName = (typeof PROGRAMS)[number];
 export type MapName = keyof typeof MAPS;
 export type SettingName = keyof typeof CONFIG;
@@ -45,11 +51,19 @@ export type SettingName = keyof typeof CONFIG;
 /** What the programs answer to the hook: TC_ACT_UNSPEC (on to the host), TC_ACT_SHOT, TC_ACT_REDIRECT. */
 export const ACTION = { PASS: -1, DROP: 2, REDIRECT: 7 } as const;
 
+/** What uplink_xdp answers: XDP_PASS (on to the stack), XDP_DROP, XDP_REDIRECT. */
+export const XDP_ACTION = { PASS: 2, DROP: 1, REDIRECT: 4 } as const;
+
 /** Offsets in struct __sk_buff of what BPF_PROG_TEST_RUN takes. */
 const SK_BUFF_SIZE = 192;
 const MARK = 8;
 const INGRESS_IFINDEX = 36;
 const IFINDEX = 40;
+
+/** The same of struct xdp_md. */
+const XDP_MD_SIZE = 24;
+const XDP_DATA_END = 4;
+const XDP_INGRESS_IFINDEX = 12;
 
 /** How long a record may take from the ring buffer to the test. */
 const EVENT_TIMEOUT_MS = 5000;
@@ -84,6 +98,8 @@ export class Programs implements Disposable {
   readonly backends;
   readonly affinity;
   readonly sourceAddresses;
+  readonly deny;
+  readonly inbound;
   /** Of the devices in the namespace. */
   readonly ifindexes: readonly number[];
   readonly #namespace: NetnsHandle;
@@ -126,6 +142,8 @@ export class Programs implements Disposable {
     this.backends = new TypedMap(this.map('qn_backends'), MAPS.qn_backends);
     this.sourceAddresses = new TypedMap(this.map('qn_source_addresses'), MAPS.qn_source_addresses);
     this.affinity = new TypedMap(this.map('qn_affinity'), MAPS.qn_affinity);
+    this.deny = new TypedMap(this.map('qn_deny'), MAPS.qn_deny);
+    this.inbound = new TypedMap(this.map('qn_inbound'), MAPS.qn_inbound);
   }
 
   static async load({ settings = {}, maxEntries = {}, devices = 5 }: LoadOptions = {}): Promise<Programs> {
@@ -189,8 +207,9 @@ export class Programs implements Disposable {
     frame: Packet | Uint8Array,
     { ifindex, ingressIfindex = 0, mark = 0 }: Passage,
   ): Pick<Outcome, 'verdict' | 'frame'> {
-    const context = skBuff({ ifindex, ingressIfindex, mark });
     const data = frame instanceof Packet ? frame.bytes() : frame;
+    const context =
+      program === 'uplink_xdp' ? xdpMd(data.length, ifindex) : skBuff({ ifindex, ingressIfindex, mark });
     const result = this.runUncounted(program, data, context);
     return { verdict: result.returnValue | 0, frame: result.dataOut };
   }
@@ -296,6 +315,15 @@ export function skBuff({ ifindex = 0, ingressIfindex = 0, mark = 0 }): Uint8Arra
   view.setUint32(MARK, mark, true);
   view.setUint32(IFINDEX, ifindex, true);
   view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
+  return context;
+}
+
+/** The context of a run of uplink_xdp: struct xdp_md. */
+export function xdpMd(length: number, ifindex: number): Uint8Array {
+  const context = new Uint8Array(XDP_MD_SIZE);
+  const view = new DataView(context.buffer);
+  view.setUint32(XDP_DATA_END, length, true);
+  view.setUint32(XDP_INGRESS_IFINDEX, ifindex, true);
   return context;
 }
 

@@ -48,7 +48,11 @@ export class Rest {
   /** A body that is no string is sent as JSON. */
   call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
-    const type = text === undefined ? {} : { 'content-type': 'application/json' };
+    // Without a length Node.js sends the body of a DELETE as if it were another request.
+    const type =
+      text === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
     const { open } = this;
     return new Promise((resolve, reject) => {
       const outgoing = request(

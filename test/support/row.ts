@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import { Direction, DropReason, EventKind } from '../../src/datapath/abi/generated.js';
 import type { Outcome } from './outcome.js';
 import type { Packet } from './packet.js';
-import { ACTION, reasonName } from './programs.js';
+import { ACTION, reasonName, XDP_ACTION } from './programs.js';
 import type { Scenario, TestEndpoint } from './scenario.js';
 
 export interface Row {
@@ -16,6 +16,8 @@ export interface Row {
   readonly at?: (s: Scenario) => TestEndpoint | number;
   /** Given: the packet goes to the container, and came into the node by this interface (0: the node's own). */
   readonly from?: (s: Scenario) => number;
+  /** Given: the packet comes in by the uplink, where this program looks at it. */
+  readonly by?: 'from_uplink' | 'uplink_xdp';
   /** What a packet that passes is told to the hook. */
   readonly action?: keyof typeof ACTION;
   /** It is dropped, and its sender is told. */
@@ -32,23 +34,24 @@ export function expectedReason(row: Row): string {
 export async function checkRow(s: Scenario, row: Row): Promise<Outcome> {
   s.allowAll();
   row.before?.(s);
-  const at = row.at?.(s) ?? s.a;
+  const at = row.at?.(s) ?? (row.by ? s.outside : s.a);
   const ifindex = typeof at === 'number' ? at : at.ifindex;
   const endpointId = typeof at === 'number' ? 0 : at.id;
   const frame = row.frame(s);
   const bytes = frame instanceof Uint8Array ? frame : frame.bytes();
-  const program = row.from ? 'to_container' : 'from_container';
+  const program = row.by ?? (row.from ? 'to_container' : 'from_container');
   const ingressIfindex = row.from?.(s) ?? 0;
   const reason = expectedReason(row);
 
-  const outcome = s.programs.run(program, bytes, { ifindex, ingressIfindex });
+  const interfaceIndex = row.by ? s.outside : ifindex;
+  const outcome = s.programs.run(program, bytes, { ifindex: interfaceIndex, ingressIfindex });
 
-  const direction = row.from ? Direction.INGRESS : Direction.EGRESS;
+  const direction = program === 'from_container' ? Direction.EGRESS : Direction.INGRESS;
   const action =
     reason === 'NONE' ? (row.action ?? (row.from ? 'PASS' : 'REDIRECT')) : row.answered ? 'REDIRECT' : 'DROP';
   expect(outcome, row.name).toMatchObject({
     reason,
-    verdict: ACTION[action],
+    verdict: (row.by === 'uplink_xdp' ? XDP_ACTION : ACTION)[action],
     endpointId,
     direction,
     packets: 1,
@@ -63,7 +66,7 @@ export async function checkRow(s: Scenario, row: Row): Promise<Outcome> {
     reason,
     direction,
     endpointId,
-    ifindex,
+    ifindex: interfaceIndex,
     networkId: typeof at === 'number' ? 0 : at.networkId,
     length: bytes.length,
   });

@@ -2,7 +2,13 @@
  * Who exists when the programs run: two networks with endpoints, the node's own addresses, and rules. A test says
  * only what differs.
  */
-import { type Endpoint, EndpointFlags, PrefixKind } from '../../src/datapath/abi/generated.js';
+import {
+  DenyKeyBits,
+  type Endpoint,
+  EndpointFlags,
+  InboundFlags,
+  PrefixKind,
+} from '../../src/datapath/abi/generated.js';
 import { type TestFrontend, writeFrontend } from './frontends.js';
 import type { Outcome } from './outcome.js';
 import { addressBytes, macBytes, mappedAddress, type Packet, packet } from './packet.js';
@@ -97,11 +103,13 @@ export class Scenario {
       programs.frontends,
       programs.affinity,
       programs.sourceAddresses,
+      programs.deny,
     ]) {
       map.clear();
     }
     programs.forget();
     programs.control.set(0, { policyEpoch: 2 });
+    this.inbound(0);
     this.uplink({});
     this.prefix('10.7.0.0', PREFIX_LENGTH[4], PrefixKind.NETWORK, NETWORK.BLUE);
     this.prefix('fd00:7::', PREFIX_LENGTH[6], PrefixKind.NETWORK, NETWORK.BLUE);
@@ -155,6 +163,22 @@ export class Scenario {
     const { address } = frontend;
     if (Object.values<string>(SERVICE).includes(address))
       this.prefix(address, address.includes(':') ? 128 : 32, PrefixKind.SERVICE, 0);
+  }
+
+  /** enum inbound_flags. */
+  inbound(flags: number): void {
+    this.programs.inbound.set(0, { flags });
+  }
+
+  /** Puts ranges on the deny list. */
+  denyFrom(...cidrs: string[]): void {
+    for (const cidr of cidrs) {
+      const [address = '', length] = cidr.split('/');
+      const family = address.includes(':') ? 6 : 4;
+      const prefixLength = DenyKeyBits.BITS + (family === 6 ? 0 : 96) + Number(length);
+      this.programs.deny.set({ prefixLength, family, address: mappedAddress(address) }, 1);
+    }
+    this.inbound((this.programs.inbound.get(0)?.flags ?? 0) | InboundFlags.DENIES);
   }
 
   /** A real device in the place of the uplink. */
@@ -260,6 +284,11 @@ export class Scenario {
   /** What comes in by the uplink and belongs to a container. */
   answer(frame: Packet | Uint8Array): Outcome {
     return this.programs.run('from_uplink', frame, { ifindex: this.outside });
+  }
+
+  /** The same in the uplink's driver. */
+  arrive(frame: Packet | Uint8Array): Outcome {
+    return this.programs.run('uplink_xdp', frame, { ifindex: this.outside });
   }
 
   /** What reaches a container through the host's stack; from the host itself unless an interface is named. */

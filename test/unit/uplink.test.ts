@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { AddressInfo, LinkInfo, RouteInfo } from '../../src/native/net.js';
-import { findUplink, type UplinkHost } from '../../src/vnet/uplink.js';
+import { findUplink, type UplinkHost, xdpUnwanted } from '../../src/vnet/uplink.js';
 
 const MAC = '02:00:00:00:00:01';
 
@@ -83,4 +83,11 @@ describe('the uplink', () => {
     expect(found('fd01::9')).toMatchObject({ ip6: 'fd01::3' });
     expect(found()).toMatchObject({ ip6: 'fd01::3' });
   });
+});
+
+it('gets XDP where that gains something, or where it is asked for', () => {
+  const veth = { ...ETH0, kind: 'veth' };
+  expect([ETH0, veth].map((link) => xdpUnwanted('auto', link))).toEqual([undefined, 'eth0 is a veth']);
+  expect([ETH0, veth].map((link) => xdpUnwanted('native', link))).toEqual([undefined, undefined]);
+  expect(xdpUnwanted('off', ETH0)).toBe('the setting xdp is off');
 });

@@ -18,9 +18,12 @@ export function register(command: Command, contextOf: ContextOf): void {
       ready ? 'yes' : 'no',
       message,
     ]);
-    const { interface: uplink, ip_address, ip6_address, message } = readiness.uplink ?? {};
+    const { interface: uplink, ip_address, ip6_address, message, xdp } = readiness.uplink ?? {};
     const addresses = [ip_address, ip6_address].filter((address) => address !== undefined).join(', ');
-    const outside = uplink === undefined ? `none${message ? `: ${message}` : ''}` : `${uplink} ${addresses}`;
+    const outside =
+      uplink === undefined
+        ? `none${message ? `: ${message}` : ''}`
+        : `${uplink} ${addresses} (XDP: ${xdp ?? 'none'})`;
     const head = `quantum-api ${version} is ${readiness.ready ? 'ready' : 'not ready'}, uplink ${outside}\n`;
     return print(head + tableOf(['CHECK', 'READY', 'MESSAGE'], rows));
   });

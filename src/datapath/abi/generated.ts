@@ -27,6 +27,7 @@ export const EndpointFlags = {
   ALLOW_BROADCAST: 2,
   MASQUERADE: 4,
   SOURCE_ADDRESS: 8,
+  TAKES_FRAMES: 16,
 } as const;
 export type EndpointFlags = (typeof EndpointFlags)[keyof typeof EndpointFlags];
 
@@ -108,6 +109,19 @@ export const FlowEnd = {
 } as const;
 export type FlowEnd = (typeof FlowEnd)[keyof typeof FlowEnd];
 
+/** enum deny_key_bits */
+export const DenyKeyBits = {
+  BITS: 32,
+} as const;
+export type DenyKeyBits = (typeof DenyKeyBits)[keyof typeof DenyKeyBits];
+
+/** enum inbound_flags */
+export const InboundFlags = {
+  DENIES: 1,
+  XDP: 2,
+} as const;
+export type InboundFlags = (typeof InboundFlags)[keyof typeof InboundFlags];
+
 /** enum drop_reason */
 export const DropReason = {
   NONE: 0,
@@ -161,7 +175,9 @@ export const DropReason = {
   NO_SERVICE: 48,
   NO_BACKEND: 49,
   NAT_CONFLICT: 50,
-  COUNT: 51,
+  DENIED_SOURCE: 51,
+  INBOUND_RATE: 52,
+  COUNT: 53,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -697,20 +713,23 @@ export const FragmentTable: Codec<FragmentTable> = codec(
   }),
 );
 
-/** struct flow_count, 8 bytes. */
+/** struct flow_count, 16 bytes. */
 export interface FlowCount {
   flows: number; // __u32
   inbound: number; // __u32
+  inboundNs: bigint; // __u64
 }
 export const FlowCount: Codec<FlowCount> = codec(
-  8,
+  16,
   (view, at, value) => {
     u32.write(view, at, value.flows);
     u32.write(view, at + 4, value.inbound);
+    u64.write(view, at + 8, value.inboundNs);
   },
   (view, at) => ({
     flows: u32.read(view, at),
     inbound: u32.read(view, at + 4),
+    inboundNs: u64.read(view, at + 8),
   }),
 );
 
@@ -823,6 +842,40 @@ export const Uplink: Codec<Uplink> = codec(
     ip4: IpAddress.read(view, at + 8),
     ip6: IpAddress.read(view, at + 24),
     versionEnd: u32.read(view, at + 40),
+  }),
+);
+
+/** struct deny_key, 24 bytes. */
+export interface DenyKey {
+  prefixLength: number; // __u32
+  family: number; // __u8
+  address: Uint8Array; // struct ip_address
+}
+export const DenyKey: Codec<DenyKey> = codec(
+  24,
+  (view, at, value) => {
+    u32.write(view, at, value.prefixLength);
+    u8.write(view, at + 4, value.family);
+    IpAddress.write(view, at + 8, value.address);
+  },
+  (view, at) => ({
+    prefixLength: u32.read(view, at),
+    family: u8.read(view, at + 4),
+    address: IpAddress.read(view, at + 8),
+  }),
+);
+
+/** struct inbound, 4 bytes. */
+export interface Inbound {
+  flags: number; // __u32
+}
+export const Inbound: Codec<Inbound> = codec(
+  4,
+  (view, at, value) => {
+    u32.write(view, at, value.flags);
+  },
+  (view, at) => ({
+    flags: u32.read(view, at),
   }),
 );
 
@@ -1221,6 +1274,8 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 48, name: 'NO_SERVICE', text: 'no service at this address has the port; the sender is told' },
   { value: 49, name: 'NO_BACKEND', text: 'the service or port mapping has no container that serves; the sender is told' },
   { value: 50, name: 'NAT_CONFLICT', text: 'another connection between the same addresses and ports is translated' },
+  { value: 51, name: 'DENIED_SOURCE', text: 'the source address is on the deny list' },
+  { value: 52, name: 'INBOUND_RATE', text: 'more new connections from outside than the endpoint takes in a second' },
 ];
 
 /** Every map, by name. */
@@ -1369,6 +1424,30 @@ export const MAPS = {
     key: u32,
     value: SourceAddresses,
   },
+  qn_deny: {
+    name: 'qn_deny',
+    type: 11,
+    typeName: 'lpm_trie',
+    perCpu: false,
+    keySize: 24,
+    valueSize: 4,
+    maxEntries: 200000,
+    flags: 1,
+    key: DenyKey,
+    value: u32,
+  },
+  qn_inbound: {
+    name: 'qn_inbound',
+    type: 2,
+    typeName: 'array',
+    perCpu: false,
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 1,
+    flags: 0,
+    key: u32,
+    value: Inbound,
+  },
   qn_frontends: {
     name: 'qn_frontends',
     type: 1,
@@ -1459,7 +1538,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 4,
-    valueSize: 8,
+    valueSize: 16,
     maxEntries: 16384,
     flags: 1,
     key: u32,
@@ -1589,6 +1668,22 @@ export const CONFIG = {
     type: 'u32',
     default: 32768,
     doc: 'connections that one endpoint may have open at once; 0: no limit',
+    codec: u32,
+  },
+  inbound_new_per_second: {
+    name: 'inbound_new_per_second',
+    variable: 'config_inbound_new_per_second',
+    type: 'u32',
+    default: 10000,
+    doc: 'new connections from outside that one endpoint takes each second; 0: no limit',
+    codec: u32,
+  },
+  inbound_new_burst: {
+    name: 'inbound_new_burst',
+    variable: 'config_inbound_new_burst',
+    type: 'u32',
+    default: 10000,
+    doc: 'new connections from outside that one endpoint takes at once',
     codec: u32,
   },
   events_per_second: {

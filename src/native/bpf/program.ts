@@ -17,8 +17,15 @@ export interface TestRunOptions {
   repeat?: number;
   /** Room for the packet that comes out. Default: 256 bytes more than went in. */
   dataOutSize?: number;
+  /** LIVE_FRAMES or nothing. */
   flags?: number;
 }
+
+/**
+ * BPF_F_TEST_XDP_LIVE_FRAMES: what an XDP program decides is carried out, as if each frame came from the driver of the
+ * interface in the context. Neither the frame nor the context comes back.
+ */
+export const LIVE_FRAMES = 2;
 
 /** What a packet may grow by, unless the caller says otherwise. */
 const DATA_OUT_HEADROOM = 256;

@@ -235,8 +235,8 @@ export const tightRows: Row[] = FAMILIES.flatMap((family): Row[] => {
     {
       name: `${ip}-no_room_to_count-MAP_CORRUPT`,
       before: (s) => {
-        s.programs.flowCounts.set(1, { flows: 0, inbound: 0 });
-        s.programs.flowCounts.set(2, { flows: 0, inbound: 0 });
+        s.programs.flowCounts.set(1, { flows: 0, inbound: 0, inboundNs: 0n });
+        s.programs.flowCounts.set(2, { flows: 0, inbound: 0, inboundNs: 0n });
       },
       frame: (s) => flow(s, 'a', 1),
     },
