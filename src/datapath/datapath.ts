@@ -10,6 +10,7 @@ import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
 import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
+import { FrontendTable } from './frontend-table.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
 import { UplinkHook } from './uplink-hook.js';
@@ -25,6 +26,7 @@ export class Datapath implements AsyncDisposable {
   readonly sweeper: ConntrackSweeper;
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
+  readonly frontends: FrontendTable;
   private ring: RingBuffer | undefined;
 
   private constructor(
@@ -38,6 +40,7 @@ export class Datapath implements AsyncDisposable {
     this.attachments = openAttachments(programs, place.pins.links);
     this.endpoints = new EndpointTable(programs.maps);
     this.policy = new PolicyTable(programs.maps, waitForPrograms);
+    this.frontends = new FrontendTable(programs.maps, waitForPrograms);
     this.counters = new Counters(programs.maps);
     this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
     this.explainer = new Explainer(settings, place.pins);
@@ -98,6 +101,7 @@ export class Datapath implements AsyncDisposable {
     this.ring?.close();
     await this.sweeper.stop();
     await this.policy.settled();
+    await this.frontends.settled();
     this.explainer[Symbol.dispose]();
     this.programs[Symbol.dispose]();
     this.place.claim[Symbol.dispose]();

@@ -4,6 +4,9 @@ import { type Codec, u32, u64 } from './abi/codec.js';
 import {
   AddressEntry,
   AddressKey,
+  Affinity,
+  AffinityKey,
+  Backend,
   CidrKey,
   CidrValue,
   ConntrackEntry,
@@ -13,11 +16,15 @@ import {
   Endpoint,
   FlowCount,
   FragmentTable,
+  Frontend,
+  FrontendKey,
   type MAPS,
   MetricKey,
   MetricValue,
   NamedPortKey,
   NamedPortValue,
+  NatAlias,
+  NatKey,
   PolicyKey,
   PolicyValue,
   PrefixEntry,
@@ -43,6 +50,11 @@ export interface DatapathMaps extends Disposable {
   readonly metrics: TypedMap<MetricKey, MetricValue>;
   readonly sweep: TypedMap<number, ConntrackSweep>;
   readonly uplink: TypedMap<number, Uplink>;
+  readonly nat: TypedMap<NatKey, NatAlias>;
+  readonly frontends: TypedMap<FrontendKey, Frontend>;
+  readonly slots: TypedMap<number, number>;
+  readonly backends: TypedMap<number, Backend>;
+  readonly affinity: TypedMap<AffinityKey, Affinity>;
   readonly eventLoss: TypedMap<number, bigint>;
   /** The ring buffer; it has no entries. */
   readonly events: BpfMap;
@@ -76,6 +88,11 @@ export function openMaps(directory: string): DatapathMaps {
       metrics: typed('qn_metrics', MetricKey, MetricValue),
       sweep: typed('qn_sweep', u32, ConntrackSweep),
       uplink: typed('qn_uplink', u32, Uplink),
+      nat: typed('qn_nat', NatKey, NatAlias),
+      frontends: typed('qn_frontends', FrontendKey, Frontend),
+      slots: typed('qn_slots', u32, u32),
+      backends: typed('qn_backends', u32, Backend),
+      affinity: typed('qn_affinity', AffinityKey, Affinity),
       eventLoss: typed('qn_event_loss', u32, u64),
       events: open('qn_events'),
       [Symbol.dispose]: close,

@@ -9,7 +9,7 @@ import { AppError } from '../model/errors.js';
 import type { Settings } from '../model/settings.js';
 import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
-import { CONFIG, type MAPS } from './abi/generated.js';
+import { CONFIG, MAPS } from './abi/generated.js';
 import { type DatapathMaps, openMaps } from './maps.js';
 import { SPARE_RANGES } from './policy-table.js';
 import { requirePrivate } from './private-directory.js';
@@ -91,6 +91,7 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
       using object = await loadObject(name, variables, sizes, pins);
       loaded.set(name, object.program(name));
     }
+    makeUnused(sizes, pins);
     const maps = openMaps(pins.maps);
     return {
       fromContainer: required(loaded, 'from_container'),
@@ -175,6 +176,16 @@ async function loadObject(
   }
 }
 
+/** Makes the maps that no loaded program has, for what it is told of here to be there. */
+function makeUnused(sizes: ReadonlyMap<MapName, number>, pins: PinDirectories): void {
+  for (const name of ['qn_frontends', 'qn_slots', 'qn_backends', 'qn_affinity'] as const) {
+    const path = `${pins.maps}/${name}`;
+    if (existsSync(path)) continue;
+    using map = BpfMap.create({ ...MAPS[name], maxEntries: sizes.get(name) ?? MAPS[name].maxEntries });
+    map.pin(path);
+  }
+}
+
 function required(programs: ReadonlyMap<ProgramName, BpfProgram>, name: ProgramName): BpfProgram {
   const program = programs.get(name);
   if (program === undefined) throw new AppError('INTERNAL', `program ${name} was not loaded`);
@@ -194,6 +205,10 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_policy_subjects', settings.subjects_max],
     ['qn_conntrack', settings.conntrack_max],
     ['qn_nat', settings.conntrack_max],
+    ['qn_frontends', settings.frontends_max],
+    ['qn_slots', settings.service_slots_max],
+    ['qn_backends', settings.backends_max],
+    ['qn_affinity', settings.affinity_max],
     ['qn_events', settings.events_buffer_bytes],
   ]);
 }
