@@ -13,17 +13,6 @@ struct sweep {
 	__u32 epoch;
 };
 
-/* Is the end of a record still the endpoint that it was recorded for? Ends outside (0) always are. */
-static __always_inline bool end_is_present(__u32 endpoint_id, __u32 ifindex)
-{
-	struct endpoint *endpoint;
-
-	if (!endpoint_id)
-		return true;
-	endpoint = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
-	return endpoint && endpoint->id == endpoint_id;
-}
-
 /* Judges a record that the current rules have not seen, and writes it up to them. */
 static __always_inline bool still_allowed(struct conntrack_entry *place, struct conntrack_entry *record,
 					  __u32 epoch)
@@ -55,8 +44,7 @@ static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, stru
 	if (record.expires_ns <= sweep->now) {
 		conntrack_remove(place, &record.key, &record);
 		counters->expired++;
-	} else if (!end_is_present(record.endpoint_id[FLOW_OPENER], record.ifindex[FLOW_OPENER]) ||
-		   !end_is_present(record.endpoint_id[FLOW_RESPONDER], record.ifindex[FLOW_RESPONDER]) ||
+	} else if (!end_is_present(&record, FLOW_OPENER) || !end_is_present(&record, FLOW_RESPONDER) ||
 		   !still_allowed(place, &record, sweep->epoch)) {
 		conntrack_remove(place, &record.key, &record);
 		counters->cut++;

@@ -3,16 +3,17 @@
  * tcx/clsact ingress of the host's side of a container's veth: everything a container sends. Proves who sent
  * it, answers ARP and neighbour discovery, judges the egress policy and, for a receiver on this node, the
  * ingress policy too, and hands the packet straight into the receiver, or out by
- * the uplink.
+ * the uplink. What is sent to a port mapping or a service is for the container that serves it.
  */
 #include "lib/account.h"
 #include "lib/connection.h"
 #include "lib/deliver.h"
 #include "lib/destination.h"
+#include "lib/forward.h"
 #include "lib/icmp_error.h"
-#include "lib/masquerade.h"
 #include "lib/neighbour.h"
 #include "lib/parse.h"
+#include "lib/service.h"
 
 #define DHCP4_SERVER 67
 #define DHCP4_CLIENT 68
@@ -50,6 +51,31 @@ static __always_inline bool is_listener_message(const struct packet *packet)
 		packet->icmp_type == ICMP6_LISTENER_REPORT_V2);
 }
 
+/* Sends a packet of passage->record's flow, or an error about it, from one end to the other. */
+static __always_inline enum drop_reason send_on(struct __sk_buff *skb, struct passage *passage,
+						enum flow_end sender, bool is_error)
+{
+	const struct conntrack_entry *record = &passage->record;
+	enum flow_end receiver = other_end(sender);
+	__u32 id = conntrack_endpoint(record, receiver), ifindex = conntrack_ifindex(record, receiver);
+	enum drop_reason reason;
+
+	if (!record_is_translated(record))
+		return deliver(skb, passage, id, ifindex);
+	if (!id)
+		return forward(skb, passage, sender, is_error);
+	if (!endpoint_of_interface(ifindex, &passage->peer) || passage->peer.id != id)
+		return DROP_NO_SUCH_ENDPOINT;
+	reason = translate(skb, passage, sender, is_error);
+	return reason ? reason : deliver_local(skb, passage);
+}
+
+/* Who opened a flow to a frontend knows its other end by that name alone. */
+static __always_inline bool sender_errs(const struct conntrack_entry *record, enum flow_end sender)
+{
+	return sender == FLOW_OPENER && record_is_translated(record) && named_end(record) == FLOW_RESPONDER;
+}
+
 static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb, struct passage *passage)
 {
 	const struct conntrack_entry *record = &passage->record;
@@ -60,55 +86,120 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	if (reason)
 		return reason;
 	reason = related_find(passage, &passage->quoted.source, &receiver);
+	if (!reason && sender_errs(record, other_end(receiver)))
+		reason = DROP_ICMP_UNRELATED;
+	if (reason == DROP_ICMP_UNRELATED)
+		reason = related_find_named(passage, &receiver);
 	if (reason)
 		return reason;
 	/* What we quote was sent to us, at our end of the flow. */
 	if (!address_equal(&passage->quoted.destination, &passage->packet.source) ||
 	    conntrack_endpoint(record, other_end(receiver)) != passage->self.id)
 		return DROP_ICMP_UNRELATED;
-	if (record_is_translated(record))
-		return masquerade_error(skb, passage);
-	return deliver(skb, passage, conntrack_endpoint(record, receiver),
-		       conntrack_ifindex(record, receiver));
+	return send_on(skb, passage, other_end(receiver), true);
+}
+
+/* The flow that a packet belongs to, by the names that its sender has for both ends. As connection_find(). */
+static __always_inline int flow_find(struct passage *passage, enum flow_end *sender,
+				     struct conntrack_entry **place)
+{
+	const struct conntrack_entry *record = &passage->record;
+	int found = connection_find(passage, true, sender, place);
+
+	if (found == CONNECTION_KNOWN && sender_errs(record, *sender))
+		return DROP_NAT_CONFLICT;
+	if (found != CONNECTION_NEW)
+		return found;
+	nat_key_of_packet(&passage->packet, &passage->alias.key);
+	*place = connection_named(passage);
+	if (!*place)
+		return CONNECTION_NEW;
+	*sender = other_end(named_end(record));
+	if (conntrack_endpoint(record, *sender) != passage->self.id)
+		return CONNECTION_NEW;
+	return connection_continue(passage, *place, *sender);
+}
+
+/* Tells who asked that nobody serves there, at once. */
+static __always_inline enum drop_reason refuse(struct __sk_buff *skb, struct passage *passage,
+					       enum drop_reason reason)
+{
+	bool ip4 = passage->packet.family == 4;
+	struct icmp_answer answer = {
+	    .type = ip4 ? ICMP4_UNREACHABLE : ICMP6_UNREACHABLE,
+	    .code = ip4 ? ICMP4_CODE_PORT : ICMP6_CODE_PORT,
+	};
+
+	if (!config_explain)
+		icmp_answer(skb, passage, &answer);
+	return reason;
+}
+
+/*
+ * Who is at the other end of a packet that belongs to no flow yet, and what the sender is to know it by: the
+ * outcome's destination, and passage->naming. As connection_find(), of the flow that it would be.
+ */
+static __always_inline int flow_resolve(struct __sk_buff *skb, struct passage *passage, enum flow_end *sender,
+					struct conntrack_entry **place)
+{
+	struct packet *packet = &passage->packet;
+	struct party *destination = &passage->outcome.destination;
+	int reason = party_of_address(&packet->destination, destination), served;
+	bool is_node = !reason && destination->identity == IDENTITY_HOST;
+
+	if (reason != DROP_NO_SERVICE && !is_node)
+		return reason ? reason : CONNECTION_NEW;
+	served = service_is_asked(packet) ? service_resolve(passage, is_node) : DROP_NO_SERVICE;
+	if (served == DROP_NO_SERVICE && is_node)
+		return CONNECTION_NEW;
+	if (!served && (party_of_address(&packet->destination, destination) || !destination->endpoint_id))
+		served = DROP_NO_BACKEND;
+	if (served)
+		return refuse(skb, passage, (enum drop_reason)served);
+	passage->scope =
+	    endpoint_network_contains(&passage->self, &packet->destination) ? passage->self.network_id : 0;
+	/* CONNTRACK_SELF */
+	if (destination->endpoint_id == passage->self.id)
+		packet->source = passage->naming.address;
+	return service_find(passage, true, sender, place);
 }
 
 static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struct passage *passage)
 {
-	const struct conntrack_entry *record = &passage->record;
 	struct outcome *outcome = &passage->outcome;
 	struct conntrack_entry *place = NULL;
 	enum flow_end sender;
-	bool translate;
 	int reason;
 
-	reason = connection_find(passage, true, &sender, &place);
+	reason = flow_find(passage, &sender, &place);
 	if (reason == CONNECTION_KNOWN && place) {
-		enum flow_end receiver = other_end(sender);
-
-		if (record_is_translated(record))
-			reason = masquerade(skb, passage);
-		else
-			reason = deliver(skb, passage, conntrack_endpoint(record, receiver),
-					 conntrack_ifindex(record, receiver));
+		reason = send_on(skb, passage, sender, false);
 		if (!reason)
 			conntrack_refresh(place, passage, sender);
 		/* The receiver is gone; its address may have a new owner, to whom this is a new flow. */
 		if (reason != DROP_NO_SUCH_ENDPOINT)
 			return reason;
+		flow_of(&passage->packet, passage->scope, &passage->flow);
 	} else if (reason != CONNECTION_NEW) {
 		return reason;
 	}
 	party_from_endpoint(&outcome->source, &passage->self);
-	reason = party_of_address(&passage->packet.destination, &outcome->destination);
-	if (reason)
+	reason = flow_resolve(skb, passage, &sender, &place);
+	if (reason != CONNECTION_KNOWN && reason != CONNECTION_NEW)
 		return reason;
-	translate =
-	    (passage->self.flags & ENDPOINT_MASQUERADE) && outcome->destination.identity == IDENTITY_WORLD;
-	reason = connection_open(skb, passage, translate);
-	if (reason)
-		return reason;
-	if (translate && !config_explain)
-		return masquerade(skb, passage);
+	if (reason == CONNECTION_NEW) {
+		if ((passage->self.flags & ENDPOINT_MASQUERADE) &&
+		    outcome->destination.identity == IDENTITY_WORLD) {
+			passage->naming.needed = true;
+			passage->naming.end = FLOW_OPENER;
+			passage->naming.port = 0;
+		}
+		reason = connection_open(skb, passage);
+		if (reason)
+			return reason;
+	}
+	if (passage->naming.needed && !config_explain)
+		return send_on(skb, passage, FLOW_OPENER, false);
 	return deliver(skb, passage, outcome->destination.endpoint_id, outcome->destination.ifindex);
 }
 
@@ -153,8 +244,15 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 	if (is_error)
 		return handle_icmp_error(skb, passage);
 	reason = handle_flow(skb, passage);
-	if (!reason && packet->fragment == FRAGMENT_FIRST)
+	if (!reason && packet->fragment == FRAGMENT_FIRST) {
+		/* The rest of it says what the sender calls the ends. */
+		if (passage->naming.needed && passage->naming.end == FLOW_RESPONDER) {
+			packet->source = packet->family == 4 ? self->ip4 : self->ip6;
+			packet->destination = passage->naming.address;
+			packet->destination_port = passage->naming.port;
+		}
 		reason = fragment_open(packet, self->id, passage->now);
+	}
 	return reason;
 }
 

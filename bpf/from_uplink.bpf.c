@@ -1,168 +1,199 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * tcx/clsact ingress of the uplink: answers to what containers have sent out under the node's address. They
- * get the container's address back and go straight to it. Everything else is the node's own and passes
- * untouched, whatever it is: nothing here cuts anybody off from the node.
+ * tcx/clsact ingress of the uplink: answers to what containers have sent out under the node's address, and
+ * what comes to ports that lead to containers. It gets the container's address and goes straight to it.
+ * Everything else is the node's own and passes untouched, whatever it is: nothing here cuts anybody off from
+ * the node.
  */
 #include "lib/account.h"
 #include "lib/connection.h"
 #include "lib/deliver.h"
 #include "lib/destination.h"
 #include "lib/icmp_error.h"
-#include "lib/masquerade.h"
 #include "lib/parse.h"
+#include "lib/service.h"
+#include "lib/translate.h"
 
 /* The first id that no endpoint has: whose fragments those of the uplink are. */
 #define UPLINK_FRAGMENTS 0
 
-/* The alias that a packet for the node would belong to: by itself, or what it quotes. */
-static __always_inline bool alias_key_of(struct __sk_buff *skb, struct passage *passage, bool is_error)
-{
-	const struct packet *packet = &passage->packet;
-	struct nat_key *key = &passage->alias.key;
+/* Answer of the functions below that is no drop reason: the packet is for the node. */
+#define NOT_OURS 1001
 
-	if (is_error) {
-		if (parse_quoted(skb, passage))
-			return false;
-		packet = &passage->quoted;
-		key->remote = packet->destination;
-		key->local = packet->source;
-		key->remote_port = packet->destination_port;
-		key->local_port = packet->source_port;
-	} else {
-		key->remote = packet->source;
-		key->local = packet->destination;
-		key->remote_port = packet->source_port;
-		key->local_port = packet->destination_port;
-	}
-	key->protocol = packet->protocol;
-	__builtin_memset(key->pad, 0, sizeof(key->pad));
-	return true;
+/* The container that a packet is for becomes self; its end of passage->record. */
+static __always_inline bool receiver_is_present(struct passage *passage, enum flow_end end)
+{
+	const struct conntrack_entry *record = &passage->record;
+
+	return endpoint_of_interface(conntrack_ifindex(record, end), &passage->self) &&
+	       passage->self.id == conntrack_endpoint(record, end);
 }
 
-/* The place of the live record whose alias the packet has; passage->record is its copy. NULL: it has none. */
-static __always_inline struct conntrack_entry *translated_find(struct passage *passage)
+/* Nobody outside has an address of ours. */
+static __always_inline enum drop_reason source_check(struct passage *passage)
 {
-	struct nat_alias *alias = &passage->alias;
-	struct conntrack_entry *place;
-	struct nat_alias *found;
-	struct nat_key key = alias->key;
+	const struct ip_address *source = &passage->packet.source;
 
-	found = bpf_map_lookup_elem(&qn_nat, &key);
-	if (!found || !nat_copy(found, &key, alias))
-		return NULL;
-	passage->now = bpf_ktime_get_ns();
-	passage->flow.key = alias->flow;
-	place = conntrack_find(passage);
-	if (!place || passage->record.nonce != alias->nonce)
-		return NULL;
-	/* Whoever opened it is there no more. */
-	if (!endpoint_of_interface(passage->record.ifindex[FLOW_OPENER], &passage->self) ||
-	    passage->self.id != passage->record.endpoint_id[FLOW_OPENER])
-		return NULL;
-	return place;
+	if (address_classify(source) != ADDRESS_UNICAST ||
+	    party_of_address(source, &passage->outcome.source) ||
+	    passage->outcome.source.identity != IDENTITY_WORLD)
+		return DROP_BAD_SOURCE;
+	return DROP_NONE;
 }
 
-/* From the uplink's names to those of the container. */
-static __always_inline void rewrite_in(const struct passage *passage, enum packet_end end,
-				       struct rewrite *rewrite)
-{
-	rewrite->end = end;
-	rewrite->from = passage->record.nat_address;
-	rewrite->from_port = passage->record.nat_port;
-	flow_opener(&passage->flow.key, &passage->record, &rewrite->to, &rewrite->to_port);
-}
-
-/* Gives a packet of a known flow to the container that opened it. */
+/* Gives a packet of passage->record's flow, or an error about it, to the container at its other end. */
 static __always_inline enum drop_reason hand_in(struct __sk_buff *skb, struct passage *passage,
-						struct conntrack_entry *place, bool is_error)
+						enum flow_end sender, bool is_error)
 {
 	struct packet *packet = &passage->packet;
-	struct rewrite rewrite;
 	enum drop_reason reason;
-	int judged;
 
-	party_from_endpoint(&passage->outcome.destination, &passage->self);
-	passage->outcome.source = (struct party){.identity = IDENTITY_WORLD};
-	/* Any router on the way may complain, but none has an address of ours. */
-	if (is_error && (address_classify(&packet->source) != ADDRESS_UNICAST ||
-			 party_of_address(&packet->source, &passage->outcome.source) ||
-			 passage->outcome.source.identity != IDENTITY_WORLD))
-		return DROP_BAD_SOURCE;
-	passage->epoch = policy_epoch();
-	judged = connection_recheck(passage, place, FLOW_RESPONDER);
-	if (judged)
-		return (enum drop_reason)judged;
 	if (packet->hop_limit <= 1)
 		return DROP_HOP_LIMIT;
 	if (packet->fragment == FRAGMENT_FIRST) {
-		reason = fragment_prepare(UPLINK_FRAGMENTS);
-		if (!reason)
-			reason = fragment_open(packet, UPLINK_FRAGMENTS, passage->now);
+		reason = fragment_open(packet, UPLINK_FRAGMENTS, passage->now);
 		if (reason)
 			return reason;
 	}
-	if (is_error) {
-		rewrite_in(passage, PACKET_SOURCE, &rewrite);
-		reason = rewrite_quoted(skb, packet, &passage->quoted, &rewrite);
-		if (reason)
-			return reason;
-	}
-	rewrite_in(passage, PACKET_DESTINATION, &rewrite);
-	reason = rewrite_packet(skb, packet, &rewrite);
+	reason = translate(skb, passage, sender, is_error);
 	if (!reason)
 		reason = rewrite_hop_limit(skb, packet);
-	/* As the policy knows it, for whoever is told of it. */
-	packet->destination = rewrite.to;
-	if (!is_error)
-		packet->destination_port = rewrite.to_port;
 	if (reason)
 		return reason;
 	passage->peer = passage->self;
-	reason = deliver_local(skb, passage);
+	return deliver_local(skb, passage);
+}
+
+/* What the container is called inside, for whoever is told of the packet. */
+static __always_inline void tell_inside(struct passage *passage, enum flow_end end, bool is_error)
+{
+	struct packet *packet = &passage->packet;
+	__be16 port;
+
+	flow_end_of(&passage->flow.key, &passage->record, end, &packet->destination, &port);
+	if (!is_error)
+		packet->destination_port = port;
+}
+
+/* A packet of a known flow. */
+static __always_inline int handle_known(struct __sk_buff *skb, struct passage *passage,
+					struct conntrack_entry *place, bool is_error)
+{
+	struct packet *packet = &passage->packet;
+	enum flow_end named = named_end(&passage->record), sender = other_end(named);
+	int reason;
+
+	if (!receiver_is_present(passage, named))
+		return NOT_OURS;
+	/* What opens a connection is no answer. */
+	if (!is_error) {
+		reason = connection_continue_unjudged(passage, sender);
+		if (reason)
+			return reason == CONNECTION_NEW || sender == FLOW_RESPONDER ? NOT_OURS : reason;
+	}
+	party_from_endpoint(&passage->outcome.destination, &passage->self);
+	passage->outcome.source = (struct party){.identity = IDENTITY_WORLD};
+	/* Any router on the way may complain. */
+	reason = is_error ? source_check(passage) : DROP_NONE;
+	if (reason)
+		return reason;
+	passage->epoch = policy_epoch();
+	reason = connection_recheck(passage, place, sender);
+	if (!reason && packet->fragment == FRAGMENT_FIRST)
+		reason = fragment_prepare(UPLINK_FRAGMENTS);
+	if (!reason)
+		reason = hand_in(skb, passage, sender, is_error);
 	if (!reason && !is_error)
-		conntrack_refresh(place, passage, FLOW_RESPONDER);
+		conntrack_refresh(place, passage, sender);
+	tell_inside(passage, named, is_error);
 	return reason;
 }
 
-/* The place of the flow that the packet belongs to, or NULL: it is for the node. */
-static __always_inline struct conntrack_entry *claim(struct __sk_buff *skb, struct passage *passage,
-						     bool *is_error)
+/* A packet of no known flow: it may open one to a port that leads to a container. */
+static __always_inline int handle_new(struct __sk_buff *skb, struct passage *passage)
+{
+	struct packet *packet = &passage->packet;
+	struct naming *naming = &passage->naming;
+	struct outcome *outcome = &passage->outcome;
+	struct ip_address asked = packet->destination;
+	__be16 asked_port = packet->destination_port;
+	struct conntrack_entry *place = NULL;
+	enum flow_end sender;
+	int reason;
+
+	/* Of a port without a container the node's own stack says that nobody listens there. */
+	if (!service_is_asked(packet) || service_resolve(passage, true) ||
+	    party_of_address(&naming->address, &outcome->destination) ||
+	    outcome->destination.identity != IDENTITY_HOST ||
+	    party_of_address(&packet->destination, &outcome->destination) ||
+	    !endpoint_of_interface(outcome->destination.ifindex, &passage->self))
+		return NOT_OURS;
+	reason = source_check(passage);
+	if (reason)
+		return reason;
+	passage->epoch = policy_epoch();
+	passage->scope = 0;
+	reason = service_find(passage, false, &sender, &place);
+	if (reason == CONNECTION_NEW) {
+		if (packet->fragment == FRAGMENT_FIRST)
+			reason = fragment_prepare(UPLINK_FRAGMENTS);
+		else
+			reason = DROP_NONE;
+		if (!reason)
+			reason = connection_open(skb, passage);
+	}
+	if (reason)
+		return reason;
+	/* As the fragments to come have them. */
+	packet->destination = asked;
+	packet->destination_port = asked_port;
+	reason = hand_in(skb, passage, FLOW_OPENER, false);
+	tell_inside(passage, FLOW_RESPONDER, false);
+	return reason;
+}
+
+static __always_inline int handle_frame(struct __sk_buff *skb, struct passage *passage)
 {
 	struct packet *packet = &passage->packet;
 	struct conntrack_entry *place;
+	bool is_error = false;
 	struct ethhdr eth;
+	int reason;
 
 	if (parse_ethernet(skb, packet, &eth) || parse_ip(skb, packet))
-		return NULL;
-	if (packet->fragment == FRAGMENT_LATER &&
-	    fragment_follow(packet, UPLINK_FRAGMENTS, bpf_ktime_get_ns()))
-		return NULL;
-	*is_error = packet->fragment != FRAGMENT_LATER && packet_is_icmp(packet) && icmp_is_error(packet);
-	if (!alias_key_of(skb, passage, *is_error))
-		return NULL;
-	place = translated_find(passage);
-	/* What opens a connection is no answer. */
-	if (!place || (!*is_error && !connection_takes(packet, FLOW_RESPONDER)))
-		return NULL;
-	return place;
+		return NOT_OURS;
+	passage->now = bpf_ktime_get_ns();
+	if (packet->fragment == FRAGMENT_LATER && fragment_follow(packet, UPLINK_FRAGMENTS, passage->now))
+		return NOT_OURS;
+	is_error = packet->fragment != FRAGMENT_LATER && packet_is_icmp(packet) && icmp_is_error(packet);
+	if (is_error) {
+		if (parse_quoted(skb, passage))
+			return NOT_OURS;
+		nat_key_of_reply(&passage->quoted, &passage->alias.key);
+	} else {
+		nat_key_of_packet(packet, &passage->alias.key);
+	}
+	place = connection_named(passage);
+	if (place) {
+		reason = handle_known(skb, passage, place, is_error);
+		if (reason != NOT_OURS)
+			return reason;
+	}
+	return is_error ? NOT_OURS : handle_new(skb, passage);
 }
 
 SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
 	struct passage *passage = passage_begin(skb);
-	struct conntrack_entry *place;
-	enum drop_reason reason;
-	bool is_error = false;
+	int reason;
 
 	if (!passage)
 		return ACTION_PASS;
-	place = claim(skb, passage, &is_error);
-	if (!place)
+	reason = handle_frame(skb, passage);
+	if (reason == NOT_OURS)
 		return ACTION_PASS;
-	reason = hand_in(skb, passage, place, is_error);
-	account(skb, passage, DIRECTION_INGRESS, reason);
+	account(skb, passage, DIRECTION_INGRESS, (enum drop_reason)reason);
 	return reason ? ACTION_DROP : passage->action;
 }
 

@@ -97,7 +97,7 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 		return reason;
 	outcome->source = source;
 	party_from_endpoint(&outcome->destination, &passage->self);
-	return connection_open(skb, passage, false);
+	return connection_open(skb, passage);
 }
 
 static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct passage *passage)

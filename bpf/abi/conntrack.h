@@ -27,10 +27,15 @@ enum conntrack_flags {
 	CONNTRACK_REPLIED = 2,	   /* the responder has answered */
 	CONNTRACK_FIN_OPENER = 4,  /* TCP FIN seen from the opener */
 	CONNTRACK_FIN_RESPONDER = 8,
-	CONNTRACK_RESET = 16,	       /* TCP RST seen */
-	CONNTRACK_OPENER_IS_HOST = 64, /* it was opened by a socket of the node */
-	CONNTRACK_ESTABLISHED = 32,    /* the opener has answered the answer */
+	CONNTRACK_RESET = 16,		 /* TCP RST seen */
+	CONNTRACK_OPENER_IS_HOST = 64,	 /* it was opened by a socket of the node */
+	CONNTRACK_ESTABLISHED = 32,	 /* the opener has answered the answer */
 	CONNTRACK_NAMED_RESPONDER = 128, /* what is translated is the responder's end; else the opener's */
+	/*
+	 * With it: the opener is the responder's own container, which would take no packet from its own
+	 * address. So the opener's address in the key is the translated one, that is nat_address.
+	 */
+	CONNTRACK_SELF = 256,
 };
 
 /* Which end of a flow: index of the arrays in conntrack_entry. */

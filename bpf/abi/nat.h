@@ -11,7 +11,7 @@ struct nat_key {
 	struct ip_address local;  /* in place of the container's address: the node's, or a service's */
 	__be16 remote_port;	  /* as in struct conntrack_key */
 	__be16 local_port;	  /* in place of the container's port, or of its ICMP identifier */
-	__u8 protocol;		 /* IPPROTO_* */
+	__u8 protocol;		  /* IPPROTO_* */
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct nat_key) == 40, "layout of nat_key");

@@ -6,7 +6,7 @@
 
 /* Key of qn_frontends: where clients connect to. */
 struct frontend_key {
-	struct ip_address address; /* zero: every address of the node */
+	struct ip_address address; /* 0.0.0.0 (mapped), ::: every address of the node of that family */
 	__be16 port;
 	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP */
 	__u8 pad;
@@ -19,10 +19,10 @@ _Static_assert(sizeof(struct frontend_key) == 20, "layout of frontend_key");
  * key's value.
  */
 struct frontend {
-	__u64 version; /* of no other value, whatever its key, since the maps were made */
-	__u32 id;      /* of the port mapping or service: backend.frontend_id; never reused */
-	__u32 first;   /* its part of qn_slots starts here */
-	__u32 slots;   /* and has so many; 0: it has no backend */
+	__u64 version;	  /* of no other value, whatever its key, since the maps were made */
+	__u32 id;	  /* of the port mapping or service: backend.frontend_id; never reused */
+	__u32 first;	  /* its part of qn_slots starts here */
+	__u32 slots;	  /* and has so many; 0: it has no backend */
 	__u32 affinity_s; /* a client keeps its backend for so many seconds after its last new flow; 0: no */
 	__u64 version_end;
 };

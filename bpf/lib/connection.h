@@ -22,6 +22,18 @@ static __always_inline bool epoch_is_judged(__u32 judged, __u32 epoch)
 	return judged - epoch <= 1;
 }
 
+/* Is an end of a record still the endpoint that it was recorded for? Ends outside always are. */
+static __always_inline bool end_is_present(const struct conntrack_entry *record, enum flow_end end)
+{
+	__u32 id = conntrack_endpoint(record, end), ifindex = conntrack_ifindex(record, end);
+	struct endpoint *endpoint;
+
+	if (!id)
+		return true;
+	endpoint = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
+	return endpoint && endpoint->id == id;
+}
+
 /* Answers of connection_find() that are no drop reason. */
 enum connection_state {
 	CONNECTION_KNOWN = 0, /* same value as DROP_NONE */
@@ -73,6 +85,10 @@ __attribute__((noinline)) int connection_judge_again(const struct conntrack_key 
 	if (!flow_party(entry, FLOW_OPENER, opener, &outcome->source) ||
 	    !flow_party(entry, FLOW_RESPONDER, responder, &outcome->destination))
 		return DROP_CONNECTION_CUT;
+	if (entry->flags & CONNTRACK_SELF) {
+		entry->epoch = epoch;
+		return DROP_NONE;
+	}
 	if (policy_judge(outcome, opener, responder, from_b ? key->port_a : key->port_b, key->protocol,
 			 epoch))
 		return DROP_CONNECTION_CUT;
@@ -142,6 +158,29 @@ static __always_inline bool connection_takes(const struct packet *packet, enum f
 }
 
 /*
+ * Whether a packet from an end of the live record that was found belongs to it, whatever the policy says now:
+ * CONNECTION_KNOWN, CONNECTION_NEW (it opens another, in place of one that has closed), or why it is dropped.
+ */
+static __always_inline int connection_continue_unjudged(const struct passage *passage, enum flow_end sender)
+{
+	const struct packet *packet = &passage->packet;
+
+	if (packet->protocol == IPPROTO_TCP && packet->fragment != FRAGMENT_LATER && packet_opens(packet) &&
+	    conntrack_closing(&passage->record))
+		return CONNECTION_NEW;
+	return connection_takes(packet, sender) ? CONNECTION_KNOWN : DROP_NO_CONNECTION;
+}
+
+/* The same, if the policy lets the flow go on. */
+static __always_inline int connection_continue(struct passage *passage, struct conntrack_entry *place,
+					       enum flow_end sender)
+{
+	int found = connection_continue_unjudged(passage, sender);
+
+	return found == CONNECTION_KNOWN ? connection_recheck(passage, place, sender) : found;
+}
+
+/*
  * Looks for the live record of the packet's flow, in which self must stand at the end that self_sends says.
  * CONNECTION_KNOWN: the packet belongs to passage->record, whose place is *found; whoever lets it pass calls
  * conntrack_refresh().
@@ -151,11 +190,9 @@ static __always_inline int connection_find(struct passage *passage, bool self_se
 					   struct conntrack_entry **found)
 {
 	const struct conntrack_entry *record = &passage->record;
-	const struct packet *packet = &passage->packet;
 	struct conntrack_entry *place;
-	int reason;
 
-	flow_of(packet, passage->scope, &passage->flow);
+	flow_of(&passage->packet, passage->scope, &passage->flow);
 	if (config_explain)
 		return CONNECTION_NEW;
 	place = conntrack_find(passage);
@@ -165,42 +202,59 @@ static __always_inline int connection_find(struct passage *passage, bool self_se
 	/* The address had another owner when the flow was opened. */
 	if (conntrack_endpoint(record, self_sends ? *sender : other_end(*sender)) != passage->self.id)
 		return CONNECTION_NEW;
-	if (packet->protocol == IPPROTO_TCP && packet->fragment != FRAGMENT_LATER && packet_opens(packet) &&
-	    conntrack_closing(record))
-		return CONNECTION_NEW;
-	if (!connection_takes(packet, *sender))
-		return DROP_NO_CONNECTION;
-	reason = connection_recheck(passage, place, *sender);
-	if (reason)
-		return reason;
 	*found = place;
-	return CONNECTION_KNOWN;
+	return connection_continue(passage, place, *sender);
 }
 
 /*
- * Opens a flow between the parties in the outcome, if the packet can open one and the policy lets it.
- * masquerade: it leaves under an address of the uplink's.
+ * The live record of the flow that its other end knows by passage->alias.key, and its place; passage->record
+ * is its copy. NULL: there is none.
  */
-static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, struct passage *passage,
-							bool masquerade)
+static __always_inline struct conntrack_entry *connection_named(struct passage *passage)
+{
+	struct nat_alias *alias = &passage->alias;
+	struct nat_key key = alias->key;
+	struct conntrack_entry *place;
+	struct nat_alias *found;
+
+	if (config_explain)
+		return NULL;
+	found = bpf_map_lookup_elem(&qn_nat, &key);
+	if (!found || !nat_copy(found, &key, alias))
+		return NULL;
+	passage->flow.key = alias->flow;
+	place = conntrack_find(passage);
+	return place && passage->record.nonce == alias->nonce ? place : NULL;
+}
+
+/*
+ * Opens a flow between the parties in the outcome, if the packet can open one and the policy lets it; under
+ * passage->naming, if there is one.
+ */
+static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, struct passage *passage)
 {
 	const struct packet *packet = &passage->packet;
-	struct ip_address address = {};
+	const struct outcome *outcome = &passage->outcome;
+	struct naming *naming = &passage->naming;
 	enum drop_reason reason;
+	bool self;
 
 	if (packet->fragment == FRAGMENT_LATER)
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	if (!packet_opens(packet))
 		return DROP_NO_CONNECTION;
-	reason = policy_judge_packet(passage);
+	/* As a container reaches itself without a service too, whatever the policy. */
+	self = naming->needed && naming->end == FLOW_RESPONDER && outcome->source.endpoint_id &&
+	       outcome->source.endpoint_id == outcome->destination.endpoint_id;
+	reason = self ? DROP_NONE : policy_judge_packet(passage);
 	if (reason || config_explain)
 		return reason;
-	if (masquerade) {
-		reason = uplink_address(packet, &address);
+	if (naming->needed && naming->end == FLOW_OPENER) {
+		reason = uplink_address(packet, &naming->address);
 		if (reason)
 			return reason;
 	}
-	reason = conntrack_create(skb, passage, masquerade ? &address : NULL);
+	reason = conntrack_create(skb, passage);
 	if (reason)
 		return reason;
 	passage->outcome.new_flow = true;

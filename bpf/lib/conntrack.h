@@ -38,11 +38,6 @@ static __always_inline enum flow_end flow_sender(const struct flow *flow, const 
 	return flow->from_b == !!(entry->flags & CONNTRACK_OPENER_IS_B) ? FLOW_OPENER : FLOW_RESPONDER;
 }
 
-static __always_inline enum flow_end other_end(enum flow_end end)
-{
-	return end == FLOW_OPENER ? FLOW_RESPONDER : FLOW_OPENER;
-}
-
 /* Without a variable index, which the verifier of older kernels cannot bound in a map's value. */
 static __always_inline __u32 conntrack_endpoint(const struct conntrack_entry *entry, enum flow_end end)
 {
@@ -222,20 +217,39 @@ static __always_inline void conntrack_remove(struct conntrack_entry *place, cons
 		return;
 	}
 	/* After the record: no record is ever without its alias. */
-	if (!address_is_zero(&record->nat_address))
+	if (record_is_translated(record))
 		nat_release_of(key, record);
 	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 	if (count)
 		__sync_fetch_and_add(flow_counter(count, payer), (__u32)-1);
 }
 
-/*
- * Makes the record of a flow that the policy allows; it stands in passage->record then. translate: under the
- * address in its nat_address, with an alias, or not at all.
- */
-static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, struct passage *passage,
-							 const struct ip_address *translate)
+/* Is the record the one that passage->naming asks for? */
+static __always_inline bool record_is_named(const struct conntrack_entry *record, const struct naming *naming)
 {
+	return address_equal(&record->nat_address, &naming->address) && named_end(record) == naming->end &&
+	       (!naming->port || record->nat_port == naming->port);
+}
+
+static __always_inline __u32 conntrack_naming_flags(const struct passage *passage)
+{
+	const struct outcome *outcome = &passage->outcome;
+
+	if (!passage->naming.needed || passage->naming.end != FLOW_RESPONDER)
+		return 0;
+	return CONNTRACK_NAMED_RESPONDER |
+	       (outcome->source.endpoint_id && outcome->source.endpoint_id == outcome->destination.endpoint_id
+		    ? CONNTRACK_SELF
+		    : 0);
+}
+
+/*
+ * Makes the record of a flow that the policy allows; it stands in passage->record then. With
+ * passage->naming: under that name, with an alias, or not at all.
+ */
+static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, struct passage *passage)
+{
+	const struct naming *naming = &passage->naming;
 	const struct outcome *outcome = &passage->outcome;
 	struct conntrack_entry *entry = &passage->record;
 	const struct flow *flow = &passage->flow;
@@ -255,7 +269,8 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 	__builtin_memset(entry, 0, sizeof(*entry));
 	entry->key = flow->key;
 	entry->flags = (flow->from_b ? CONNTRACK_OPENER_IS_B : 0) |
-		       (outcome->source.identity == IDENTITY_HOST ? CONNTRACK_OPENER_IS_HOST : 0);
+		       (outcome->source.identity == IDENTITY_HOST ? CONNTRACK_OPENER_IS_HOST : 0) |
+		       conntrack_naming_flags(passage);
 	entry->expires_ns = passage->now + conntrack_lifetime(flow->key.protocol, entry->flags);
 	entry->epoch = passage->epoch;
 	entry->endpoint_id[FLOW_OPENER] = outcome->source.endpoint_id;
@@ -285,8 +300,8 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 	/* Another CPU made it since we looked: the same flow, judged the same way. Or is about to remove it.
 	 * Untranslated it passes; what it is translated to, only a whole record tells.
 	 */
-	if (error == -EEXIST && translate &&
-	    (!conntrack_find(passage) || address_is_zero(&passage->record.nat_address)))
+	if (error == -EEXIST && naming->needed &&
+	    (!conntrack_find(passage) || !record_is_named(&passage->record, naming)))
 		return DROP_NO_CONNECTION;
 	if (error == -EEXIST)
 		return DROP_NONE;
@@ -299,11 +314,14 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 		return DROP_MAP_CORRUPT;
 	unnamed = conntrack_stamp_of(entry);
 	entry->nonce = bpf_get_prandom_u32() | 1;
-	if (translate) {
-		entry->nat_address = *translate;
+	if (naming->needed) {
+		entry->nat_address = naming->address;
+		entry->nat_port = naming->port;
 		reason = (enum drop_reason)nat_claim(skb, passage);
-		if (reason)
+		if (reason) {
 			entry->nat_address = (struct ip_address){};
+			entry->nat_port = 0;
+		}
 		place->nat_address = entry->nat_address;
 		place->nat_port = entry->nat_port;
 	}

@@ -56,8 +56,9 @@ static __always_inline bool party_of_interface(__u32 ifindex, struct party *part
 }
 
 /*
- * Finds out whose address this is. DROP_NO_SUCH_ENDPOINT: it lies in a network and nobody has it. What is
- * neither in a network nor the node's own is the world's. Not inlined: asked once per flow, from several
+ * Finds out whose address this is. DROP_NO_SUCH_ENDPOINT: it lies in a network and nobody has it.
+ * DROP_NO_SERVICE: a service's, which is nobody by itself. What is neither of that nor the node's own is the
+ * world's. Not inlined: asked once per flow, from several
  * places.
  */
 __attribute__((noinline)) int party_of_address(const struct ip_address *address, struct party *party)
@@ -80,6 +81,8 @@ __attribute__((noinline)) int party_of_address(const struct ip_address *address,
 		return DROP_NONE;
 	}
 	party->identity = IDENTITY_NONE;
+	if (in->kind == PREFIX_SERVICE)
+		return DROP_NO_SERVICE;
 	key.network_id = in->network_id;
 	key.address = *address;
 	entry = bpf_map_lookup_elem(&qn_addresses, &key);

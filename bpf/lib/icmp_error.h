@@ -76,6 +76,20 @@ static __always_inline int related_find(struct passage *passage, const struct ip
 	return connection_recheck(passage, place, other_end(*receiver));
 }
 
+/* The same when who got the quoted packet knows its sender by another name than its own. */
+static __always_inline int related_find_named(struct passage *passage, enum flow_end *receiver)
+{
+	const struct packet *quoted = &passage->quoted;
+	struct conntrack_entry *place;
+
+	nat_key_of_reply(quoted, &passage->alias.key);
+	place = connection_named(passage);
+	if (!place)
+		return DROP_ICMP_UNRELATED;
+	*receiver = named_end(&passage->record);
+	return connection_recheck(passage, place, other_end(*receiver));
+}
+
 /*
  * Readies a parsed packet for its flow: a later fragment gets the ports of its first one, and of ICMP only
  * echoes and errors go on. Errors belong to another packet's flow: then *is_error.

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * The second name of a translated flow: what the uplink calls it. A record that is translated has its alias
- * from when it can be found until it is gone, so there is never half a translation:
+ * The second name of a translated flow: what its other end calls it. A record that is translated has its
+ * alias from when it can be found until it is gone, so there is never half a translation:
  *  - It is claimed while the record has no nonce yet (conntrack_create()), and let go after the record is
  *    deleted (conntrack_remove()).
  *  - Of all who want to remove it one does so: whoever takes its nonce away. Nobody replaces one.
  * What could not be removed, because its table was locked by what a program interrupted, is dead: no record
- * has its nonce. conntrack_sweep collects it. Drops new flows when no port is free.
+ * has its nonce. conntrack_sweep collects it. Drops new flows when no port is free, or the name
+ * that was asked for is taken.
  */
 #pragma once
 
@@ -27,14 +28,64 @@ static __always_inline bool nat_key_equal(const struct nat_key *a, const struct 
 	       a->protocol == b->protocol;
 }
 
-/* What the uplink calls a flow; only its opener is ever translated. */
+static __always_inline enum flow_end other_end(enum flow_end end)
+{
+	return end == FLOW_OPENER ? FLOW_RESPONDER : FLOW_OPENER;
+}
+
+/* The end that the other one knows by another name. */
+static __always_inline enum flow_end named_end(const struct conntrack_entry *record)
+{
+	return record->flags & CONNTRACK_NAMED_RESPONDER ? FLOW_RESPONDER : FLOW_OPENER;
+}
+
+static __always_inline bool record_is_translated(const struct conntrack_entry *record)
+{
+	return !address_is_zero(&record->nat_address);
+}
+
+/* Address and port of an end, as the key has them. */
+static __always_inline void flow_end_of(const struct conntrack_key *key, const struct conntrack_entry *record,
+					enum flow_end end, struct ip_address *address, __be16 *port)
+{
+	bool is_b = !!(record->flags & CONNTRACK_OPENER_IS_B) == (end == FLOW_OPENER);
+
+	*address = is_b ? key->address_b : key->address_a;
+	*port = is_b ? key->port_b : key->port_a;
+}
+
+/* What the flow of a packet is called by its sender, if that knows its other end by a name. */
+static __always_inline void nat_key_of_packet(const struct packet *packet, struct nat_key *key)
+{
+	key->remote = packet->source;
+	key->local = packet->destination;
+	key->remote_port = packet->source_port;
+	key->local_port = packet->destination_port;
+	key->protocol = packet->protocol;
+	__builtin_memset(key->pad, 0, sizeof(key->pad));
+}
+
+/* The same by its receiver. */
+static __always_inline void nat_key_of_reply(const struct packet *packet, struct nat_key *key)
+{
+	key->remote = packet->destination;
+	key->local = packet->source;
+	key->remote_port = packet->destination_port;
+	key->local_port = packet->source_port;
+	key->protocol = packet->protocol;
+	__builtin_memset(key->pad, 0, sizeof(key->pad));
+}
+
+/* What the other end calls a flow. */
 static __always_inline void nat_key_of(const struct conntrack_key *flow, const struct conntrack_entry *record,
 				       struct nat_key *key)
 {
-	bool from_b = record->flags & CONNTRACK_OPENER_IS_B;
+	enum flow_end named = named_end(record);
+	__be16 port;
 
-	key->remote = from_b ? flow->address_a : flow->address_b;
-	key->remote_port = from_b ? flow->port_a : flow->port_b;
+	flow_end_of(flow, record, other_end(named), &key->remote, &key->remote_port);
+	if (record->flags & CONNTRACK_SELF)
+		flow_end_of(flow, record, named, &key->remote, &port);
 	key->local = record->nat_address;
 	key->local_port = record->nat_port;
 	key->protocol = flow->protocol;
@@ -118,8 +169,8 @@ static __always_inline bool nat_port_is_host(struct __sk_buff *skb, const struct
 }
 
 /*
- * Takes a port of passage->record's nat_address for the flow, and puts it there. Random, so that nobody
- * outside can tell it from the ports before.
+ * Takes the name of passage->record's nat_address and nat_port for the flow. Without a port (0) it takes one,
+ * at random, so that nobody outside can tell it from the ports before.
  */
 static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct passage *passage)
 {
@@ -128,11 +179,17 @@ static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct pas
 	__u32 size = config_nat_port_max - config_nat_port_min + 1;
 	long error;
 
-	if (!size || config_nat_port_max < config_nat_port_min)
-		return DROP_NAT_PORTS;
 	nat_key_of(&passage->flow.key, record, &alias->key);
 	alias->flow = passage->flow.key;
 	alias->nonce = record->nonce;
+	if (record->nat_port) {
+		error = bpf_map_update_elem(&qn_nat, &alias->key, alias, BPF_NOEXIST);
+		if (error == -EEXIST)
+			return DROP_NAT_CONFLICT;
+		return error ? DROP_CONNTRACK_FULL : DROP_NONE;
+	}
+	if (!size || config_nat_port_max < config_nat_port_min)
+		return DROP_NAT_PORTS;
 	for (int i = 0; i < NAT_TRIES; i++) {
 		__u32 port = config_nat_port_min + bpf_get_prandom_u32() % size;
 

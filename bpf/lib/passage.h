@@ -17,6 +17,14 @@ struct flow {
 	bool from_b;
 };
 
+/* What the other end is to know one end of a flow by. */
+struct naming {
+	bool needed;
+	enum flow_end end;
+	struct ip_address address;
+	__be16 port; /* 0: any of the node's that is free */
+};
+
 struct passage {
 	struct packet packet;
 	struct packet quoted; /* inside an ICMP error; filled only there */
@@ -26,6 +34,7 @@ struct passage {
 	struct endpoint self;	       /* whose interface this is */
 	struct endpoint peer;	       /* local receiver; filled on delivery */
 	struct nat_alias alias;	       /* of a translated flow; filled when it is made or found by it */
+	struct naming naming;	       /* of a flow that is being opened */
 	__u64 now;		       /* CLOCK_MONOTONIC, ns */
 	__u32 length;		       /* of the frame as it came in, bytes */
 	__u32 epoch;		       /* of the policy; read once, so that the packet sees one generation */
@@ -56,5 +65,6 @@ static __always_inline struct passage *passage_begin(const struct __sk_buff *skb
 	passage->length = skb->len;
 	passage->action = ACTION_DROP;
 	passage->answered = false;
+	passage->naming.needed = false;
 	return passage;
 }

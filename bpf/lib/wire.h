@@ -6,6 +6,7 @@
 
 #define ICMP4_ECHO_REPLY	   0 /* RFC 792 */
 #define ICMP4_UNREACHABLE	   3
+#define ICMP4_CODE_PORT		   3
 #define ICMP4_REDIRECT		   5
 #define ICMP4_ECHO_REQUEST	   8
 #define ICMP4_ROUTER_ADVERTISEMENT 9 /* RFC 1256 */
@@ -14,6 +15,7 @@
 #define ICMP4_PARAMETER_PROBLEM	   12
 
 #define ICMP6_UNREACHABLE	      1 /* RFC 4443; 2 is packet too big, 3 time exceeded */
+#define ICMP6_CODE_PORT		      4
 #define ICMP6_PARAMETER_PROBLEM	      4
 #define ICMP6_ECHO_REQUEST	      128
 #define ICMP6_ECHO_REPLY	      129

@@ -77,6 +77,10 @@ export class Programs implements Disposable {
   readonly eventLimits;
   readonly nat;
   readonly uplink;
+  readonly frontends;
+  readonly slots;
+  readonly backends;
+  readonly affinity;
   /** Of the devices in the namespace. */
   readonly ifindexes: readonly number[];
   readonly #namespace: NetnsHandle;
@@ -114,6 +118,10 @@ export class Programs implements Disposable {
     this.eventLimits = new TypedMap(this.map('qn_event_limits'), MAPS.qn_event_limits);
     this.nat = new TypedMap(this.map('qn_nat'), MAPS.qn_nat);
     this.uplink = new TypedMap(this.map('qn_uplink'), MAPS.qn_uplink);
+    this.frontends = new TypedMap(this.map('qn_frontends'), MAPS.qn_frontends);
+    this.slots = new TypedMap(this.map('qn_slots'), MAPS.qn_slots);
+    this.backends = new TypedMap(this.map('qn_backends'), MAPS.qn_backends);
+    this.affinity = new TypedMap(this.map('qn_affinity'), MAPS.qn_affinity);
   }
 
   static async load({ settings = {}, maxEntries = {}, devices = 5 }: LoadOptions = {}): Promise<Programs> {

@@ -3,6 +3,7 @@
  * only what differs.
  */
 import { type Endpoint, EndpointFlags, PrefixKind } from '../../src/datapath/abi/generated.js';
+import { type TestFrontend, writeFrontend } from './frontends.js';
 import type { Outcome } from './outcome.js';
 import { addressBytes, macBytes, mappedAddress, type Packet, packet } from './packet.js';
 import type { Programs } from './programs.js';
@@ -41,6 +42,8 @@ export const GATEWAY = { 4: '10.7.0.1', 6: 'fd00:7::1' } as const;
 export const NOBODY = { 4: '10.7.0.77', 6: 'fd00:7::77' } as const;
 /** The node's, in no network. */
 export const NODE = { 4: '10.99.0.5', 6: 'fd00:99::5' } as const;
+/** A service's. */
+export const SERVICE = { 4: '10.96.0.10', 6: 'fd00:96::10' } as const;
 /** Outside. */
 export const WORLD = { 4: '198.18.0.9', 6: 'fd99::9' } as const;
 export const WORLD_ROUTER = { 4: '198.19.0.1', 6: 'fd98::1' } as const;
@@ -90,6 +93,8 @@ export class Scenario {
       programs.flowCounts,
       programs.eventLimits,
       programs.nat,
+      programs.frontends,
+      programs.affinity,
     ]) {
       map.clear();
     }
@@ -132,6 +137,14 @@ export class Scenario {
   masquerade(...endpoints: TestEndpoint[]): void {
     this.uplink({ ifindex: this.outside, ip4: NODE[4], ip6: NODE[6] });
     for (const endpoint of endpoints) this.add({ ...endpoint, flags: EndpointFlags.MASQUERADE });
+  }
+
+  /** A port that leads to containers; those of SERVICE belong to a service. */
+  frontend(frontend: TestFrontend): void {
+    writeFrontend(this.programs, frontend);
+    const { address } = frontend;
+    if (Object.values<string>(SERVICE).includes(address))
+      this.prefix(address, address.includes(':') ? 128 : 32, PrefixKind.SERVICE, 0);
   }
 
   /** A real device in the place of the uplink. */

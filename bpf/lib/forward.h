@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The way out by the uplink, under the node's address: what a router with address translation does, past the
+ * host's stack. Drops what is too large for the uplink or has been too far, and tells the sender.
+ */
+#pragma once
+
+#include "icmp_answer.h"
+#include "translate.h"
+#include "uplink.h"
+
+/* Type and code of the answers: RFC 792, RFC 1191; RFC 4443. */
+#define ICMP4_CODE_FRAGMENTATION_NEEDED 4
+#define ICMP6_TOO_BIG			2
+#define ICMP6_TIME_EXCEEDED		3
+
+/* May the packet be sent on by the uplink? */
+static __always_inline enum drop_reason forward_check(struct __sk_buff *skb, struct passage *passage,
+						      __u32 uplink)
+{
+	const struct packet *packet = &passage->packet;
+	bool ip4 = packet->family == 4;
+	struct icmp_answer answer = {};
+	enum drop_reason reason;
+	__u32 mtu = 0;
+	long fits;
+
+	if (!uplink)
+		return DROP_NO_UPLINK;
+	reason = checksum_check(skb, packet);
+	if (reason)
+		return reason;
+	if (packet->hop_limit <= 1) {
+		answer.type = ip4 ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED;
+		reason = DROP_HOP_LIMIT;
+	} else {
+		/* Segments of what the card will cut are measured one by one. */
+		fits = bpf_check_mtu(skb, uplink, &mtu, 0, BPF_MTU_CHK_SEGS);
+		if (!fits)
+			return DROP_NONE;
+		if (fits < 0)
+			return DROP_NO_UPLINK;
+		/* Also without DF: the sender fragments itself from now on. */
+		answer.type = ip4 ? ICMP4_UNREACHABLE : ICMP6_TOO_BIG;
+		answer.code = ip4 ? ICMP4_CODE_FRAGMENTATION_NEEDED : 0;
+		answer.mtu = (__u16)(mtu > 0xffff ? 0xffff : mtu);
+		reason = DROP_TOO_BIG;
+	}
+	icmp_answer(skb, passage, &answer);
+	return reason;
+}
+
+/* Sends a packet of a translated flow, or the container's error about one, to its end outside. */
+static __always_inline enum drop_reason forward(struct __sk_buff *skb, struct passage *passage,
+						enum flow_end sender, bool is_error)
+{
+	__u32 uplink = uplink_ifindex();
+	enum drop_reason reason;
+
+	reason = forward_check(skb, passage, uplink);
+	if (!reason)
+		reason = translate(skb, passage, sender, is_error);
+	if (!reason)
+		reason = rewrite_hop_limit(skb, &passage->packet);
+	if (reason)
+		return reason;
+	/* To whoever has the destination's address beyond the uplink; the kernel finds route and neighbour.
+	 */
+	passage->action = (int)bpf_redirect_neigh(uplink, NULL, 0, 0);
+	return DROP_NONE;
+}

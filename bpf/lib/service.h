@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * A new flow to a port that leads to a container becomes one to that container, for the judge and the
+ * connection table; the packet's bytes are changed when it is sent on (translate.h). Drops what nobody
+ * serves.
+ */
+#pragma once
+
+#include "connection.h"
+#include "frontend.h"
+
+/* Does a packet that belongs to no flow ask for a frontend, as far as it tells? */
+static __always_inline bool service_is_asked(const struct packet *packet)
+{
+	return (packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP) &&
+	       packet->fragment != FRAGMENT_LATER && packet_opens(packet);
+}
+
+/*
+ * Chooses the backend of the frontend that the packet is for. DROP_NONE: it is the packet's destination now,
+ * and the outcome's, and what the client asked for is passage->naming. DROP_NO_SERVICE: there is no such
+ * frontend; DROP_NO_BACKEND: nobody serves it. Not inlined, for its stack.
+ */
+static __attribute__((noinline)) int service_resolve(struct passage *passage, bool is_node)
+{
+	struct packet *packet = &passage->packet;
+	struct naming *naming = &passage->naming;
+	struct frontend frontend;
+	struct backend backend;
+
+	if (!frontend_find(&packet->destination, packet->destination_port, packet->protocol, is_node,
+			   &frontend))
+		return DROP_NO_SERVICE;
+	if (!backend_choose(&frontend, &packet->source,
+			    client_hash(&packet->source, packet->source_port, frontend.id), passage->now,
+			    &backend))
+		return DROP_NO_BACKEND;
+	naming->needed = true;
+	naming->end = FLOW_RESPONDER;
+	naming->address = packet->destination;
+	naming->port = packet->destination_port;
+	nat_key_of_packet(packet, &passage->alias.key);
+	packet->destination = backend.address;
+	packet->destination_port = backend.port;
+	return DROP_NONE;
+}
+
+/*
+ * Frees the name in passage->alias.key, which a new flow of the same client is to have, if the flow that had
+ * it is over. Not inlined, for its stack.
+ */
+static __attribute__((noinline)) int name_release_dead(struct passage *passage)
+{
+	struct conntrack_entry *place, *record = &passage->record;
+	struct nat_alias *alias = &passage->alias, *found;
+	struct conntrack_key flow;
+	struct nat_key key = alias->key;
+	__u32 nonce;
+
+	found = bpf_map_lookup_elem(&qn_nat, &key);
+	if (!found || !nat_copy(found, &key, alias))
+		return 0;
+	flow = alias->flow;
+	place = bpf_map_lookup_elem(&qn_conntrack, &flow);
+	nonce = place ? *(const volatile __u32 *)&place->nonce : ~alias->nonce;
+	if (nonce && nonce != alias->nonce) {
+		nat_release(found, &key, alias->nonce);
+	} else if (place && conntrack_copy(place, &flow, record) && record->nonce == alias->nonce &&
+		   (record->expires_ns <= passage->now || conntrack_closing(record) ||
+		    !end_is_present(record, FLOW_OPENER) || !end_is_present(record, FLOW_RESPONDER))) {
+		conntrack_remove(place, &flow, record);
+	}
+	return 0;
+}
+
+/*
+ * Looks for the flow between the client and the backend that service_resolve() chose, in which self must
+ * stand at the end that self_sends says. As connection_find(); what another connection stands in the way of
+ * is dropped.
+ */
+static __always_inline int service_find(struct passage *passage, bool self_sends, enum flow_end *sender,
+					struct conntrack_entry **place)
+{
+	int found;
+
+	if (!config_explain)
+		name_release_dead(passage);
+	found = connection_find(passage, self_sends, sender, place);
+	if (found == CONNECTION_KNOWN &&
+	    (*sender != FLOW_OPENER || !record_is_named(&passage->record, &passage->naming)))
+		return DROP_NAT_CONFLICT;
+	return found;
+}

@@ -1,0 +1,37 @@
+/** Port mappings and services as the programs find them in their maps. */
+import { mappedAddress } from './packet.js';
+import type { Programs } from './programs.js';
+
+export interface TestFrontend {
+  /** `0.0.0.0`, `::`: every address of the node of that family. */
+  address: string;
+  port: number;
+  protocol: number;
+  backends: readonly { address: string; port: number }[];
+  affinityS?: number;
+  /** Default 1. Each has a part of its own of the slots. */
+  id?: number;
+}
+
+/** Slots that a frontend of the tests may have. */
+const PART = 16;
+let version = 0n;
+
+/** Each backend has one slot; they come in the order given. */
+export function writeFrontend(programs: Programs, frontend: TestFrontend): void {
+  const { address, port, protocol, backends, affinityS = 0, id = 1 } = frontend;
+  const first = id * PART;
+  for (const [at, backend] of backends.entries()) {
+    programs.backends.set(first + at, {
+      frontendId: id,
+      address: mappedAddress(backend.address),
+      port: backend.port,
+    });
+    programs.slots.set(first + at, first + at);
+  }
+  version += 1n;
+  programs.frontends.set(
+    { address: mappedAddress(address), port, protocol },
+    { version, id, first, slots: backends.length, affinityS, versionEnd: version },
+  );
+}
