@@ -9,7 +9,7 @@ import { AppError } from '../model/errors.js';
 import type { Settings } from '../model/settings.js';
 import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
-import { CONFIG, MAPS } from './abi/generated.js';
+import { CONFIG, type MAPS } from './abi/generated.js';
 import { type DatapathMaps, openMaps } from './maps.js';
 import { SPARE_RANGES } from './policy-table.js';
 import { requirePrivate } from './private-directory.js';
@@ -91,7 +91,6 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
       using object = await loadObject(name, variables, sizes, pins);
       loaded.set(name, object.program(name));
     }
-    makeUnused(sizes, pins);
     const maps = openMaps(pins.maps);
     return {
       fromContainer: required(loaded, 'from_container'),
@@ -173,16 +172,6 @@ async function loadObject(
         hint: 'the README lists what the kernel must have; a map of another version is removed by a restart of the node',
       },
     );
-  }
-}
-
-/** Makes the maps that no loaded program has, for what it is told of here to be there. */
-function makeUnused(sizes: ReadonlyMap<MapName, number>, pins: PinDirectories): void {
-  for (const name of ['qn_frontends', 'qn_slots', 'qn_backends', 'qn_affinity'] as const) {
-    const path = `${pins.maps}/${name}`;
-    if (existsSync(path)) continue;
-    using map = BpfMap.create({ ...MAPS[name], maxEntries: sizes.get(name) ?? MAPS[name].maxEntries });
-    map.pin(path);
   }
 }
 
