@@ -201,7 +201,12 @@ export const settingsSchema = z
     port_names_max: integer('Ports of endpoints that have a name', 65536, 256, 1048576),
     subjects_max: integer('Identities that have a policy on the node', 65536, 256, 1048576),
     endpoints_max: integer('Endpoints on the node', 16384, 16, 65536),
-    prefixes_max: integer('Address ranges of networks, and addresses of the node', 16384, 256, 1048576),
+    prefixes_max: integer(
+      'Address ranges of networks, and addresses of the node and of services',
+      65536,
+      256,
+      1048576,
+    ),
   })
   .check(({ value, issues }) => {
     if (value.nat_port_min > value.nat_port_max) {

@@ -25,12 +25,17 @@ import {
 import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
 import { requireNetwork } from './networks.js';
+import type { NodePorts } from './node-ports.js';
+import { erasePorts, recordPorts } from './port-mappings.js';
+import type { Publishing } from './publishing.js';
 import { Rollback } from './rollback.js';
 
 export interface EndpointMakerParts {
   store: Store;
   host: Rtnl;
   datapath: Datapath;
+  nodePorts: NodePorts;
+  publishing: Publishing;
   onStoreError(error: unknown): void;
   /** Told of each endpoint whose network namespace belongs to the user namespace of the node. */
   onSharedUserNamespace(endpoint: Endpoint): void;
@@ -70,6 +75,7 @@ export class EndpointMaker {
       const { result, durable } = await store.stage((transaction) => {
         const made = recordEndpoint(transaction, networkName, request, options);
         this.enlistment.requireRoom(transaction, made.endpoint);
+        recordPorts(transaction, this.parts.nodePorts, made.endpoint, request.ports);
         return made;
       });
       const { endpoint, network } = result;
@@ -81,6 +87,9 @@ export class EndpointMaker {
       const containerIndex = await this.prepare(endpoint, network, netns, rollback);
       await durable;
       const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
+      // Last: nobody is led to a container that cannot answer.
+      rollback.add(() => this.parts.publishing.leave(endpoint));
+      await this.parts.publishing.join(endpoint);
       if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
       return this.complete(endpoint, { endpoint_id: endpoint.id, origin: options.origin, routes });
     } catch (error) {
@@ -95,6 +104,7 @@ export class EndpointMaker {
     // Not waited for: whether a daemon that starts anew finds this written, or the interface gone, it does the rest.
     store.transaction((transaction) => condemnEndpoint(transaction, endpoint), 'soon').catch(() => undefined);
     const network = requireNetwork(store, endpoint.network);
+    await this.parts.publishing.leave(endpoint);
     await this.unmake(endpoint, network, host.link(endpoint.host_interface)?.index);
     await this.enlistment.dismiss(endpoint);
     await this.forget(endpoint);
@@ -148,6 +158,7 @@ export class EndpointMaker {
   /** Forgets the endpoint, and its identity when nobody has it any more. */
   private async forget(endpoint: Endpoint): Promise<void> {
     await this.parts.store.transaction((transaction) => {
+      erasePorts(transaction, endpoint);
       eraseEndpoint(transaction, endpoint);
       this.enlistment.drop(transaction, endpoint.identity);
     });

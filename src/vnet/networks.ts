@@ -11,12 +11,14 @@ import {
   networkRanges,
   requireDriver,
 } from '../model/network.js';
+import type { ServiceRecord } from '../model/service.js';
 import type { Rtnl } from '../native/net.js';
 import type { Reader, Store, Transaction } from '../store/store.js';
-import { endpointKeys, networks, nextNumber } from '../store/tables.js';
+import { endpointKeys, networks, nextNumber, services } from '../store/tables.js';
 import type { HostPrefixes } from './host-prefixes.js';
 import { addressUsage, forgetAddresses } from './ipam.js';
 import type { PolicySync } from './policy-sync.js';
+import { addressesOf, serviceName } from './published.js';
 import { Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { NetworkService } from './services.js';
@@ -99,6 +101,13 @@ export class Networks implements NetworkService {
         if (transaction.any(endpointKeys, [found.id])) {
           throw new AppError('NETWORK_IN_USE', `containers are connected to the network ${name}`);
         }
+        const service = transaction.list(services).find(({ network: named }) => named === name);
+        if (service !== undefined) {
+          throw new AppError(
+            'NETWORK_IN_USE',
+            `the service ${serviceName(service)} names the network ${name}`,
+          );
+        }
         eraseNetwork(transaction, found);
         return found;
       });
@@ -119,7 +128,10 @@ export class Networks implements NetworkService {
     }
     const id = nextNumber(transaction, 'network');
     const network = networkFrom(request, { id, created_at: new Date().toISOString() });
-    refuseOverlap(network, transaction.list(networks), hostRanges(this.parts.host));
+    refuseOverlap(network, transaction.list(networks), [
+      ...hostRanges(this.parts.host),
+      ...transaction.list(services).flatMap(serviceRanges),
+    ]);
     transaction.put(networks, [network.name], network);
     return network;
   }
@@ -142,12 +154,12 @@ interface TakenRange {
   owner: string;
 }
 
-function refuseOverlap(network: Network, others: readonly Network[], host: readonly TakenRange[]): void {
+function refuseOverlap(network: Network, others: readonly Network[], more: readonly TakenRange[]): void {
   const taken = [
     ...others.flatMap((other) =>
       networkRanges(other).map(({ cidr }) => ({ range: formatCidr(cidr), owner: `network ${other.name}` })),
     ),
-    ...host,
+    ...more,
   ];
   for (const { cidr } of networkRanges(network)) {
     const clash = taken.find(({ range }) => cidrsOverlap(cidr, parseCidr(range)));
@@ -158,6 +170,14 @@ function refuseOverlap(network: Network, others: readonly Network[], host: reado
       ],
     });
   }
+}
+
+/** A network over the address of a service would take what is sent there. */
+function serviceRanges(service: ServiceRecord): TakenRange[] {
+  return addressesOf(service).map((address) => ({
+    range: `${address}/${address.includes(':') ? 128 : 32}`,
+    owner: `the service ${serviceName(service)}`,
+  }));
 }
 
 /** Ranges that the node's own interfaces are in: a network over one would take the node's traffic. */

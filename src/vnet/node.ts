@@ -9,20 +9,27 @@ import { Rtnl } from '../native/net.js';
 import { markExpedition } from '../native/rcu.js';
 import type { Store } from '../store/store.js';
 import { identities, namespaces, networks } from '../store/tables.js';
+import { Services } from './balancing.js';
 import { Endpoints } from './endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
-import { HostPrefixes } from './host-prefixes.js';
+import { HostPrefixes, type IsOwn, ownAddresses } from './host-prefixes.js';
 import { IdentityUse } from './identities.js';
 import { isolatedBy } from './isolating.js';
+import { listeningAt } from './listeners.js';
 import { Namespaces } from './namespaces.js';
 import { type NetworkFiles, Networks } from './networks.js';
+import { NodePorts } from './node-ports.js';
 import { NodeObservation } from './observation.js';
 import { Policies, storedPolicies } from './policies.js';
 import { previewPolicies } from './policy-preview.js';
 import { PolicySync } from './policy-sync.js';
+import { PortMappings } from './port-mappings.js';
+import { Publishing } from './publishing.js';
+import { reachableFromOutside } from './reachability.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Serial } from './serial.js';
+import { ServiceAddresses } from './service-addresses.js';
 import type { Node } from './services.js';
 import { Uplink } from './uplink.js';
 
@@ -48,6 +55,8 @@ export class LocalNode implements Node, AsyncDisposable {
   readonly endpoints: Endpoints;
   readonly namespaces: Namespaces;
   readonly policies: Policies;
+  readonly portMappings: PortMappings;
+  readonly services: Services;
   readonly observation: NodeObservation;
   readonly explanations: Explanations;
   private readonly serial = new Serial();
@@ -56,6 +65,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly prefixes: HostPrefixes;
   private readonly flows: FlowLog;
   private readonly uplink: Uplink;
+  private readonly publishing: Publishing;
   private timer: NodeJS.Timeout | undefined;
   private isStarted = false;
   /** Opens when start() has ended; changes that are asked for before wait in line behind it. */
@@ -94,9 +104,12 @@ export class LocalNode implements Node, AsyncDisposable {
       onChange: (state) => log.info(state, 'the way to the outside'),
       onError: (error) => log.error({ err: error }, 'could not follow the uplink'),
     });
+    this.publishing = new Publishing(store, datapath.frontends);
+    const isOwn: IsOwn = (address) => ownAddresses(store, host)(address);
+    const nodePorts = new NodePorts({ settings: options.settings, isOwn, listeningAt });
     const isolating = isolatedBy(engine);
     this.flows = new FlowLog(store, isolating);
-    const { serial, identityUse, policy, prefixes, uplink } = this;
+    const { serial, identityUse, policy, prefixes, uplink, publishing } = this;
     this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows, uplink });
     this.networks = new Networks({ store, serial, host, prefixes, policy, files });
     this.endpoints = new Endpoints({
@@ -106,6 +119,8 @@ export class LocalNode implements Node, AsyncDisposable {
       datapath,
       policy,
       identityUse,
+      nodePorts,
+      publishing,
       onStoreError: onError('could not mark an endpoint as made'),
       // Ordinary for most runtimes, and no fault without that right, which cannot be seen from here: so not a warning.
       onSharedUserNamespace: ({ network, container_id, interface_name }) =>
@@ -123,6 +138,10 @@ export class LocalNode implements Node, AsyncDisposable {
       policy,
       preview: (apply, undo) => previewPolicies(previewed, apply, undo),
     });
+    const isReachable = reachableFromOutside(engine, store);
+    this.portMappings = new PortMappings({ store, serial, nodePorts, publishing, isReachable });
+    const addresses = new ServiceAddresses(options.settings, isOwn);
+    this.services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
     this.explanations = new Explanations({
       store,
       serial,
@@ -170,6 +189,7 @@ export class LocalNode implements Node, AsyncDisposable {
       this.uplink.start();
       const report = await reconcile(parts, found);
       for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
+      await this.publishing.start();
       // Once more: bridges may have gone with their addresses, and the watch may tell of it late.
       await this.prefixes.sync();
       // The daemon before this one may have ended between a change of who an endpoint is and its effect on flows.

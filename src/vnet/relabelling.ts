@@ -9,6 +9,7 @@ import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
 import { requireNetwork } from './networks.js';
 import type { PolicySync } from './policy-sync.js';
+import type { Publishing } from './publishing.js';
 import { Rollback } from './rollback.js';
 
 export interface RelabellingParts {
@@ -16,6 +17,7 @@ export interface RelabellingParts {
   host: Rtnl;
   datapath: Datapath;
   policy: PolicySync;
+  publishing: Publishing;
 }
 
 /** Only under the serial. */
@@ -61,9 +63,12 @@ export class Relabelling {
       return changed;
     });
     if (after.identity === before.identity) return after;
+    const { publishing } = this.parts;
     try {
+      await publishing.relabel(before, after);
       await this.enlistment.enlist(after);
     } catch (error) {
+      await publishing.relabel(after, before);
       await store.transaction((transaction) => {
         transaction.put(endpoints, [before.id], before);
         this.enlistment.drop(transaction, after.identity);

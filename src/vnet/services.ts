@@ -11,6 +11,8 @@ import type { Namespace, NamespaceRequest } from '../model/namespace.js';
 import type { Network, NetworkRequest } from '../model/network.js';
 import type { Policy } from '../model/policy.js';
 import type { PolicyChange } from '../model/policy-preview.js';
+import type { PortMapping, PortMappingRequest } from '../model/port-mapping.js';
+import type { Service, ServiceRequest } from '../model/service.js';
 import type { AuditedVerdict } from '../model/verdict.js';
 
 export interface NetworkService {
@@ -24,7 +26,7 @@ export interface NetworkService {
 }
 
 export interface EndpointService {
-  /** NETWORK_NOT_FOUND, ENDPOINT_EXISTS, ADDRESS_IN_USE, POOL_EXHAUSTED, NETNS_INVALID, INTERFACE_EXISTS, INSUFFICIENT_CAPACITY. */
+  /** NETWORK_NOT_FOUND, ENDPOINT_EXISTS, ADDRESS_IN_USE, POOL_EXHAUSTED, NETNS_INVALID, INTERFACE_EXISTS, INSUFFICIENT_CAPACITY; of its published ports as PortMappingService.create(). */
   connect(network: string, request: EndpointRequest): Promise<Endpoint>;
   /** All of the node, or of a network (NETWORK_NOT_FOUND). */
   list(network?: string): Endpoint[];
@@ -81,6 +83,40 @@ export interface PolicyService {
   /** POLICY_NOT_FOUND. */
   get(namespace: string, name: string): Policy;
   /** POLICY_NOT_FOUND. */
+  delete(namespace: string, name: string): Promise<void>;
+}
+
+export interface PortMappingService {
+  /**
+   * NETWORK_NOT_FOUND, CONTAINER_NOT_FOUND, NODE_PORT_IN_USE (the owner is named), NODE_PORTS_EXHAUSTED,
+   * UNSUPPORTED_PROTOCOL, INVALID_REQUEST (the address is not the node's), INSUFFICIENT_CAPACITY.
+   */
+  create(request: PortMappingRequest): Promise<PortMapping>;
+  list(): PortMapping[];
+  /** PORT_MAPPING_NOT_FOUND. */
+  get(id: number): PortMapping;
+  /** PORT_MAPPING_NOT_FOUND. Connections that are open go on. */
+  delete(id: number): Promise<void>;
+}
+
+/** A service as it is in force now. */
+export interface AppliedService {
+  readonly service: Service;
+  /** Whether there was none of its name before. */
+  readonly created: boolean;
+}
+
+export interface ServiceService {
+  /**
+   * Creates or replaces; what is not asked for stays as it was given. NETWORK_NOT_FOUND, SERVICE_ADDRESS_INVALID,
+   * SERVICE_PORT_IN_USE, POOL_EXHAUSTED, INVALID_REQUEST (no address, and no range), INSUFFICIENT_CAPACITY; of its node
+   * ports as PortMappingService.create().
+   */
+  apply(request: ServiceRequest): Promise<AppliedService>;
+  list(): Service[];
+  /** SERVICE_NOT_FOUND. */
+  get(namespace: string, name: string): Service;
+  /** SERVICE_NOT_FOUND. Connections that are open go on. */
   delete(namespace: string, name: string): Promise<void>;
 }
 
@@ -161,6 +197,8 @@ export interface Node {
   readonly endpoints: EndpointService;
   readonly namespaces: NamespaceService;
   readonly policies: PolicyService;
+  readonly portMappings: PortMappingService;
+  readonly services: ServiceService;
   readonly observation: Observation;
   readonly explanations: ExplanationService;
 }
