@@ -156,11 +156,13 @@ static __always_inline int flow_resolve(struct __sk_buff *skb, struct passage *p
 		served = DROP_NO_BACKEND;
 	if (served)
 		return refuse(skb, passage, (enum drop_reason)served);
-	passage->scope =
-	    endpoint_network_contains(&passage->self, &packet->destination) ? passage->self.network_id : 0;
-	/* CONNTRACK_SELF */
+	/* CONNTRACK_SELF: its answer goes to the name that it asked for. */
 	if (destination->endpoint_id == passage->self.id)
 		packet->source = passage->naming.address;
+	else
+		passage->scope = endpoint_network_contains(&passage->self, &packet->destination)
+				     ? passage->self.network_id
+				     : 0;
 	return service_find(passage, true, sender, place);
 }
 

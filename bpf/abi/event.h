@@ -58,7 +58,7 @@
 	X(NO_UPLINK_ADDRESS, 43,                                                                             \
 	  "the packet is to be masqueraded and the uplink has no address of its family")                     \
 	X(NAT_PORTS, 44, "no port of the uplink's address is free towards this destination")                 \
-	X(NAT_PROTOCOL, 45, "a protocol that is not masqueraded: SCTP")                                      \
+	X(NAT_PROTOCOL, 45, "a fragment of SCTP, whose checksum is of the whole, to be translated")          \
 	X(HOP_LIMIT, 46, "its time to live has run out at the node; a container is told")                    \
 	X(TOO_BIG, 47, "larger than the uplink carries; the sender is told")                                 \
 	X(NO_SERVICE, 48, "no service at this address has the port; the sender is told")                     \

@@ -8,7 +8,7 @@
 struct frontend_key {
 	struct ip_address address; /* 0.0.0.0 (mapped), ::: every address of the node of that family */
 	__be16 port;
-	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 protocol; /* IPPROTO_TCP, _UDP, _SCTP */
 	__u8 pad;
 };
 _Static_assert(sizeof(struct frontend_key) == 20, "layout of frontend_key");

@@ -39,6 +39,14 @@ static __always_inline __u32 checksum_offset(__u8 protocol)
 	}
 }
 
+/* Is the checksum left to the card? */
+static __always_inline bool checksum_is_partial(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel = (struct sk_buff *)skb;
+
+	return BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) == CHECKSUM_PARTIAL;
+}
+
 /* For packets that leave for the host's stack or the uplink: what goes to a container of this node is never
  * completed. */
 static __always_inline enum drop_reason checksum_check(struct __sk_buff *skb, const struct packet *packet)
@@ -46,7 +54,7 @@ static __always_inline enum drop_reason checksum_check(struct __sk_buff *skb, co
 	struct sk_buff *kernel = (struct sk_buff *)skb;
 	__u32 at, transport = packet->transport_offset;
 
-	if (BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) != CHECKSUM_PARTIAL)
+	if (!checksum_is_partial(skb))
 		return DROP_NONE;
 	at = (__u32)(BPF_CORE_READ(kernel, csum_start) -
 		     (__u32)(BPF_CORE_READ(kernel, data) - BPF_CORE_READ(kernel, head)) +

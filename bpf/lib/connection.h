@@ -152,7 +152,7 @@ static __always_inline bool connection_takes(const struct packet *packet, enum f
 		return true;
 	if (packet->protocol == IPPROTO_TCP)
 		return sender == FLOW_OPENER || !packet_opens(packet);
-	if (packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6)
+	if (packet_is_icmp(packet))
 		return icmp_is_echo_request(packet) == (sender == FLOW_OPENER);
 	return true;
 }
@@ -243,6 +243,9 @@ static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, s
 		return DROP_FRAGMENT_WITHOUT_FIRST;
 	if (!packet_opens(packet))
 		return DROP_NO_CONNECTION;
+	/* Its checksum is of the whole (see rewrite_sctp()). */
+	if (naming->needed && packet->protocol == IPPROTO_SCTP && packet->fragment != FRAGMENT_NONE)
+		return DROP_NAT_PROTOCOL;
 	/* As a container reaches itself without a service too, whatever the policy. */
 	self = naming->needed && naming->end == FLOW_RESPONDER && outcome->source.endpoint_id &&
 	       outcome->source.endpoint_id == outcome->destination.endpoint_id;

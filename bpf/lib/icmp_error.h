@@ -106,7 +106,7 @@ static __always_inline enum drop_reason flow_prepare(struct passage *passage, bo
 		if (reason)
 			return reason;
 	}
-	if (packet->protocol != IPPROTO_ICMP && packet->protocol != IPPROTO_ICMPV6)
+	if (!packet_is_icmp(packet))
 		return DROP_NONE;
 	*is_error = icmp_is_error(packet);
 	return *is_error || icmp_is_echo_request(packet) || icmp_is_echo_reply(packet) ? DROP_NONE

@@ -41,6 +41,11 @@ static __always_inline enum drop_reason parse_udp(struct __sk_buff *skb, struct 
 	return DROP_NONE;
 }
 
+static __always_inline bool packet_is_icmp(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6;
+}
+
 static __always_inline bool icmp_is_echo_request(const struct packet *packet)
 {
 	return packet->protocol == IPPROTO_ICMP ? packet->icmp_type == ICMP4_ECHO_REQUEST

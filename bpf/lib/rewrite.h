@@ -6,6 +6,7 @@
 #pragma once
 
 #include "checksum.h"
+#include "crc32c.h"
 
 /*
  * Of an IPv6 address the pseudo header's part of a complete checksum must not be taken off twice; kernels
@@ -32,11 +33,6 @@ static __always_inline __u32 address_offset(const struct packet *packet, enum pa
 	return packet->network_offset + (end == PACKET_SOURCE ? 8 : 24);
 }
 
-static __always_inline bool packet_is_icmp(const struct packet *packet)
-{
-	return packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6;
-}
-
 static __always_inline __u32 port_offset(const struct packet *packet, enum packet_end end)
 {
 	if (packet_is_icmp(packet))
@@ -50,8 +46,10 @@ static __always_inline long rewrite_address(struct __sk_buff *skb, const struct 
 {
 	__u32 at = address_offset(packet, rewrite->end);
 
+	/* No checksum of SCTP's makes up for it. */
 	if (packet->family == 6)
-		return bpf_skb_store_bytes(skb, at, &rewrite->to, sizeof(rewrite->to), 0);
+		return bpf_skb_store_bytes(skb, at, &rewrite->to, sizeof(rewrite->to),
+					   packet->protocol == IPPROTO_SCTP ? BPF_F_RECOMPUTE_CSUM : 0);
 	if (bpf_l3_csum_replace(skb, packet->network_offset + 10, rewrite->from.word[3], rewrite->to.word[3],
 				4))
 		return -1;
@@ -74,6 +72,42 @@ static __always_inline long rewrite_pseudo(struct __sk_buff *skb, const struct p
 	return error == -EINVAL ? bpf_l4_csum_replace(skb, at, 0, (__u32)difference, flags) : error;
 }
 
+/* What becomes of the first four bytes, which are the ports. */
+static __always_inline __u32 sctp_change(const struct rewrite *rewrite)
+{
+	__u32 change = (__u32)(rewrite->from_port ^ rewrite->to_port);
+
+	return rewrite->end == PACKET_SOURCE ? change : change << 16;
+}
+
+/*
+ * A port of SCTP, whose checksum covers the whole packet and no address (RFC 9260 §6.8). One that is left to
+ * the card is made of what the packet will hold then.
+ */
+static __always_inline enum drop_reason rewrite_sctp(struct __sk_buff *skb, const struct packet *packet,
+						     const struct rewrite *rewrite)
+{
+	__u32 length = packet->network_offset + packet->length - packet->transport_offset;
+	__u32 change = sctp_change(rewrite), crc;
+	__u32 at = packet->transport_offset + checksum_offset(IPPROTO_SCTP);
+
+	if (!change)
+		return DROP_NONE;
+	if (packet->fragment != FRAGMENT_NONE)
+		return DROP_NAT_PROTOCOL;
+	if (!checksum_is_partial(skb)) {
+		if (bpf_skb_load_bytes(skb, at, &crc, sizeof(crc)))
+			return DROP_DELIVERY_FAILED;
+		crc ^= crc32c_difference(change, length);
+		if (bpf_skb_store_bytes(skb, at, &crc, sizeof(crc), BPF_F_RECOMPUTE_CSUM))
+			return DROP_DELIVERY_FAILED;
+	}
+	return bpf_skb_store_bytes(skb, port_offset(packet, rewrite->end), &rewrite->to_port,
+				   sizeof(rewrite->to_port), BPF_F_RECOMPUTE_CSUM)
+		   ? DROP_DELIVERY_FAILED
+		   : DROP_NONE;
+}
+
 /* One end of a packet; of a later fragment the address alone, of an ICMP error no port. */
 static __always_inline enum drop_reason rewrite_packet(struct __sk_buff *skb, const struct packet *packet,
 						       const struct rewrite *rewrite)
@@ -85,6 +119,8 @@ static __always_inline enum drop_reason rewrite_packet(struct __sk_buff *skb, co
 		return DROP_DELIVERY_FAILED;
 	if (packet->fragment == FRAGMENT_LATER)
 		return DROP_NONE;
+	if (packet->protocol == IPPROTO_SCTP)
+		return rewrite_sctp(skb, packet, rewrite);
 	/* RFC 768: of IPv4 a zero means "none", and stays; RFC 8200 §8.1: of IPv6 there is always one. */
 	if (packet->protocol == IPPROTO_UDP)
 		flags =
@@ -128,6 +164,21 @@ static __always_inline long rewrite_quoted_word(struct __sk_buff *skb, __u32 at,
 	return bpf_skb_store_bytes(skb, at, &to, sizeof(to), 0);
 }
 
+/* The same of SCTP's, which is of the whole packet that the quote is the start of. */
+static __always_inline long rewrite_quoted_sctp(struct __sk_buff *skb, const struct packet *quoted,
+						__u32 error_checksum, const struct rewrite *rewrite)
+{
+	__u32 at = quoted->transport_offset + checksum_offset(IPPROTO_SCTP), before, after;
+	__u32 length = quoted->network_offset + quoted->length - quoted->transport_offset;
+
+	if (quoted->fragment != FRAGMENT_NONE || bpf_skb_load_bytes(skb, at, &before, sizeof(before)))
+		return 0;
+	after = before ^ crc32c_difference(sctp_change(rewrite), length);
+	if (bpf_l4_csum_replace(skb, error_checksum, before, after, 4))
+		return -1;
+	return bpf_skb_store_bytes(skb, at, &after, sizeof(after), 0);
+}
+
 /*
  * What a checksum becomes when address and port change under it, if it is in the quote at all: of TCP only
  * the ports need be there (RFC 792).
@@ -143,6 +194,8 @@ static __always_inline long rewrite_quoted_checksum(struct __sk_buff *skb, const
 	__be16 before, after;
 	__s64 sum;
 
+	if (quoted->protocol == IPPROTO_SCTP)
+		return rewrite_quoted_sctp(skb, quoted, error_checksum, rewrite);
 	if (bpf_skb_load_bytes(skb, at, &before, sizeof(before)))
 		return 0;
 	if (quoted->protocol == IPPROTO_UDP && !before)

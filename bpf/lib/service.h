@@ -12,8 +12,7 @@
 /* Does a packet that belongs to no flow ask for a frontend, as far as it tells? */
 static __always_inline bool service_is_asked(const struct packet *packet)
 {
-	return (packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP) &&
-	       packet->fragment != FRAGMENT_LATER && packet_opens(packet);
+	return !packet_is_icmp(packet) && packet->fragment != FRAGMENT_LATER && packet_opens(packet);
 }
 
 /*

@@ -23,9 +23,6 @@ static __always_inline enum drop_reason uplink_address(const struct packet *pack
 	struct uplink *uplink;
 	__u32 zero = 0, end;
 
-	/* Its ports lie under a CRC of the whole packet (RFC 9260 §6.8), which no helper sets right. */
-	if (packet->protocol == IPPROTO_SCTP)
-		return DROP_NAT_PROTOCOL;
 	uplink = bpf_map_lookup_elem(&qn_uplink, &zero);
 	if (!uplink)
 		return DROP_MAP_CORRUPT;

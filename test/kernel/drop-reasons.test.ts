@@ -10,6 +10,7 @@ import { icmpRows } from './rows/icmp.js';
 import { ipRows } from './rows/ip.js';
 import { ipHeaderRows } from './rows/ip-headers.js';
 import { masqueradeRows, onePortRows } from './rows/masquerade.js';
+import { serviceRows } from './rows/service.js';
 import { transportRows } from './rows/transport.js';
 
 const TABLES: Record<string, Row[]> = {
@@ -21,6 +22,7 @@ const TABLES: Record<string, Row[]> = {
   icmpRows,
   flowRows,
   masqueradeRows,
+  serviceRows,
 };
 
 /** Reasons that no packet can bring about from outside, and why. */

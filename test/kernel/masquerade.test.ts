@@ -24,7 +24,7 @@ const PORT = 40000;
 const SERVER = 53;
 const TTL = 64;
 
-const KINDS = ['tcp', 'udp', 'echo'] as const;
+const KINDS = ['tcp', 'udp', 'sctp', 'echo'] as const;
 type Kind = (typeof KINDS)[number];
 
 /** Flows to one place take one of these. */
@@ -49,6 +49,7 @@ beforeEach(() => {
 function opening(base: Packet, family: Family, kind: Kind, port: number): Packet {
   if (kind === 'tcp') return base.tcp({ sourcePort: port, destinationPort: SERVER, options: [2, 4, 5, 180] });
   if (kind === 'udp') return base.udp({ sourcePort: port, destinationPort: SERVER }).payload(33);
+  if (kind === 'sctp') return base.sctp({ sourcePort: port, destinationPort: SERVER }).payload(1234);
   return family === 4
     ? base.icmp({ type: 8, id: port, sequence: 1 }).payload(33)
     : base.icmpv6({ type: 128, id: port, sequence: 1 }).payload(33);
@@ -58,6 +59,7 @@ function answering(base: Packet, family: Family, kind: Kind, port: number): Pack
   if (kind === 'tcp')
     return base.tcp({ sourcePort: SERVER, destinationPort: port, flags: TCP.SYN | TCP.ACK });
   if (kind === 'udp') return base.udp({ sourcePort: SERVER, destinationPort: port }).payload(47);
+  if (kind === 'sctp') return base.sctp({ sourcePort: SERVER, destinationPort: port }).payload(3);
   return family === 4
     ? base.icmp({ type: 0, id: port, sequence: 1 }).payload(33)
     : base.icmpv6({ type: 129, id: port, sequence: 1 }).payload(33);
@@ -182,6 +184,8 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     it("what opens a connection by the same ports is the node's own", () => {
       const port = open(s.a, family, kind);
       if (kind === 'udp') expectUntouched(arriving(family).udp({ sourcePort: 54, destinationPort: port }));
+      else if (kind === 'sctp')
+        expectUntouched(arriving(family).sctp({ sourcePort: 54, destinationPort: port }));
       else if (kind === 'tcp')
         expectUntouched(arriving(family).tcp({ sourcePort: SERVER, destinationPort: port }));
       else expectUntouched(opening(arriving(family), family, kind, port));

@@ -12,8 +12,8 @@ import {
   type Family,
   GATEWAY,
   NETWORK,
-  NODE,
   NOBODY,
+  NODE,
   Scenario,
   SERVICE,
   type TestEndpoint,
@@ -29,7 +29,7 @@ const TTL = 64;
 /** Every address of the node. */
 const EVERY = { 4: '0.0.0.0', 6: '::' } as const;
 const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: '02:aa:00:00:00:02' };
-const KINDS = ['tcp', 'udp'] as const;
+const KINDS = ['tcp', 'udp', 'sctp'] as const;
 type Kind = (typeof KINDS)[number];
 
 let s: Scenario;
@@ -43,7 +43,7 @@ beforeEach(() => {
   s.masquerade(s.a, s.b, s.c);
 });
 
-const protocolOf = (kind: Kind) => (kind === 'tcp' ? PROTOCOL.TCP : PROTOCOL.UDP);
+const protocolOf = (kind: Kind) => ({ tcp: PROTOCOL.TCP, udp: PROTOCOL.UDP, sctp: PROTOCOL.SCTP })[kind];
 
 /** One end of a connection: a container, or somebody outside. */
 type End = TestEndpoint | 'outside';
@@ -60,7 +60,8 @@ interface Segment {
 
 function transport(base: Packet, { kind, source, destination, flags = TCP.SYN }: Segment): Packet {
   const ports = { sourcePort: source[1], destinationPort: destination[1] };
-  return kind === 'tcp' ? base.tcp({ ...ports, flags }).payload(9) : base.udp(ports).payload(21);
+  if (kind === 'tcp') return base.tcp({ ...ports, flags }).payload(9);
+  return kind === 'udp' ? base.udp(ports).payload(21) : base.sctp(ports).payload(701);
 }
 
 /** As it leaves an end, or as it comes in by the uplink. */
@@ -211,13 +212,13 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       it('is judged as a connection to the container', () => {
         s.newEpoch((slot) => {
           for (const subject of [s.a, s.b, s.c]) s.rule({ subject, direction: 'egress' }, slot);
-          s.rule({ subject: server(), direction: 'ingress', protocol, ports: [PORT, PORT] }, slot);
+          s.rule({ subject: server(), direction: 'ingress', protocol, port: PORT }, slot);
         });
         expect(pass(client(), sentBy(client(), request())).reason).toBe('POLICY_INGRESS');
         expectWhole(0);
         s.newEpoch((slot) => {
           for (const subject of [s.a, s.b, s.c]) s.rule({ subject, direction: 'egress' }, slot);
-          s.rule({ subject: server(), direction: 'ingress', protocol, ports: [TARGET, TARGET] }, slot);
+          s.rule({ subject: server(), direction: 'ingress', protocol, port: TARGET }, slot);
         });
         expect(pass(client(), sentBy(client(), request())).reason).toBe('NONE');
         expectWhole(1);
@@ -346,13 +347,17 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expectWhole(0);
     });
 
-    it('a container reaches itself by its service, whatever the policy says of it', () => {
+    it.each([
+      ['a service', SERVICE[family], SERVICE[family]],
+      ["the node's address", NODE[family], EVERY[family]],
+      ['the gateway', GATEWAY[family], EVERY[family]],
+    ])('a container reaches itself by %s, whatever the policy says of it', (_name, asked, listed) => {
       s.newEpoch(() => {});
-      serve(s.a);
+      serve(s.a, listed);
       const own: [string, number] = [addressOf(s.a, family), CLIENT_PORT];
-      const front: [string, number] = [SERVICE[family], PORT];
+      const front: [string, number] = [asked, PORT];
       const back: [string, number] = [addressOf(s.a, family), TARGET];
-      const caller: [string, number] = [SERVICE[family], CLIENT_PORT];
+      const caller: [string, number] = [asked, CLIENT_PORT];
       const there = s.send(s.a, sentBy(s.a, { kind, source: own, destination: front }));
       expect(there).toMatchObject({ reason: 'NONE', verdict: ACTION.REDIRECT });
       expect(there.frame).toEqual(handedTo(s.a, { kind, source: caller, destination: back }).bytes());
@@ -367,7 +372,9 @@ describe.each(FAMILIES)('IPv%i', (family) => {
         handedTo(s.a, { kind, source: caller, destination: back, flags: TCP.ACK }).bytes(),
       );
       s.newEpoch(() => {});
-      expect(s.send(s.a, sentBy(s.a, { kind, source: back, destination: caller, flags })).reason).toBe('NONE');
+      expect(s.send(s.a, sentBy(s.a, { kind, source: back, destination: caller, flags })).reason).toBe(
+        'NONE',
+      );
       expectWhole(1);
     });
 
@@ -537,18 +544,10 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(s.send(s.a, fragment(fromA, [a, front], 32).payload(40)).reason).toBe('FRAGMENT_WITHOUT_FIRST');
     expect(s.send(s.a, head(fragment(fromA, [a, front], 0), CLIENT_PORT, PORT)).reason).toBe('NONE');
     const late = s.send(s.a, fragment(fromA, [a, front], 32).payload(40));
-    expect(late.frame).toEqual(
-      fragment(toB, [a, b], 32)
-        .payload(40)
-        .bytes(),
-    );
+    expect(late.frame).toEqual(fragment(toB, [a, b], 32).payload(40).bytes());
     expect(s.send(s.b, head(fragment(fromB, [b, a], 0), TARGET, CLIENT_PORT)).reason).toBe('NONE');
     const answer = s.send(s.b, fragment(fromB, [b, a], 32).payload(40));
-    expect(answer.frame).toEqual(
-      fragment(toA, [front, a], 32)
-        .payload(40)
-        .bytes(),
-    );
+    expect(answer.frame).toEqual(fragment(toA, [front, a], 32).payload(40).bytes());
   });
 
   it('echoes to the address of a service are answered by nobody, and refused', () => {

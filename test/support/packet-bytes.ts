@@ -36,6 +36,16 @@ export function checksum(...parts: Uint8Array[]): number {
   return ~sum & 0xffff;
 }
 
+/** RFC 9260 Appendix A, bit by bit: the four bytes as SCTP carries them. */
+export function crc32c(bytes: Uint8Array): number[] {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
+  }
+  return be32(~crc).reverse();
+}
+
 export const be16 = (value: number): number[] => [(value >>> 8) & 0xff, value & 0xff];
 export const be32 = (value: number): number[] => [...be16(value >>> 16), ...be16(value)];
 

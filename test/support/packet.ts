@@ -11,6 +11,7 @@ import {
   be32,
   checksum,
   concat,
+  crc32c,
   type IpContext,
   macBytes,
   sealed,
@@ -195,16 +196,13 @@ export class Packet {
     const { sourcePort, destinationPort } = { ...UDP_DEFAULTS, ...fields };
     return this.#add({
       protocol: PROTOCOL.SCTP,
-      build: (rest) =>
-        concat(
-          be16(sourcePort),
-          be16(destinationPort),
-          be32(0),
-          be32(0),
-          [1, 0, 0, 20],
-          new Uint8Array(16),
-          rest,
-        ),
+      build: (rest) => {
+        const ports = [...be16(sourcePort), ...be16(destinationPort)];
+        const body = concat([1, 0, 0, 20], new Uint8Array(16), rest);
+        const bytes = concat(ports, be32(0), be32(0), body);
+        bytes.set(crc32c(bytes), 8);
+        return bytes;
+      },
     });
   }
 

@@ -94,6 +94,7 @@ export const ConntrackFlags = {
   OPENER_IS_HOST: 64,
   ESTABLISHED: 32,
   NAMED_RESPONDER: 128,
+  SELF: 256,
 } as const;
 export type ConntrackFlags = (typeof ConntrackFlags)[keyof typeof ConntrackFlags];
 
@@ -1133,7 +1134,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 42, name: 'NO_UPLINK', text: 'the packet is to be masqueraded and the node has no uplink' },
   { value: 43, name: 'NO_UPLINK_ADDRESS', text: 'the packet is to be masqueraded and the uplink has no address of its family' },
   { value: 44, name: 'NAT_PORTS', text: 'no port of the uplink\'s address is free towards this destination' },
-  { value: 45, name: 'NAT_PROTOCOL', text: 'a protocol that is not masqueraded: SCTP' },
+  { value: 45, name: 'NAT_PROTOCOL', text: 'a fragment of SCTP, whose checksum is of the whole, to be translated' },
   { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; a container is told' },
   { value: 47, name: 'TOO_BIG', text: 'larger than the uplink carries; the sender is told' },
   { value: 48, name: 'NO_SERVICE', text: 'no service at this address has the port; the sender is told' },

@@ -1,7 +1,15 @@
 /** Packets to the outside that cannot leave under the node's address. */
-import type { Packet } from '../../support/packet.js';
+import { type Packet, PROTOCOL, packet } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
-import { FAMILIES, type Family, NODE, outgoing, type Scenario, WORLD } from '../../support/scenario.js';
+import {
+  addressOf,
+  FAMILIES,
+  type Family,
+  NODE,
+  outgoing,
+  type Scenario,
+  WORLD,
+} from '../../support/scenario.js';
 
 const udp = (s: Scenario, family: Family, sourcePort = 40000): Packet =>
   outgoing(s.a, WORLD[family]).udp({ sourcePort }).payload(8);
@@ -40,7 +48,8 @@ export const masqueradeRows: Row[] = FAMILIES.flatMap((family): Row[] => {
       },
       frame: (s) => udp(s, family),
     },
-    { name: `${ip}-sctp-NAT_PROTOCOL`, before, frame: (s) => outgoing(s.a, WORLD[family]).sctp() },
+    { name: `${ip}-masqueraded_sctp-PASS`, before, frame: (s) => outgoing(s.a, WORLD[family]).sctp() },
+    { name: `${ip}-sctp_in_fragments-NAT_PROTOCOL`, before, frame: (s) => sctpFragment(s, family) },
     {
       name: `${ip}-last_hop-HOP_LIMIT`,
       before,
@@ -56,6 +65,17 @@ export const masqueradeRows: Row[] = FAMILIES.flatMap((family): Row[] => {
     { name: `${ip}-as_large_as_the_uplink-PASS`, before, frame: (s) => fullSize(s, family) },
   ];
 });
+
+/** The first of several. */
+function sctpFragment({ a }: Scenario, family: Family): Packet {
+  const macs = packet().ethernet({ source: a.mac, destination: a.gatewayMac });
+  const ends = { source: addressOf(a, family), destination: WORLD[family] };
+  const ip =
+    family === 4
+      ? macs.ipv4({ ...ends, id: 7, moreFragments: true, protocol: PROTOCOL.SCTP })
+      : macs.ipv6(ends).fragment({ offset: 0, more: true, id: 7, next: PROTOCOL.SCTP });
+  return ip.sctp();
+}
 
 function fullSize(s: Scenario, family: Family): Packet {
   return outgoing(s.a, WORLD[family])
