@@ -26,6 +26,8 @@ import { inventoryRoutes } from './routes/inventory.js';
 import { namespaceRoutes } from './routes/namespaces.js';
 import { networkRoutes } from './routes/networks.js';
 import { policyRoutes } from './routes/policies.js';
+import { portMappingRoutes } from './routes/port-mappings.js';
+import { serviceRoutes } from './routes/services.js';
 import { type Api, encodeAnswers, validateRequest } from './schemas.js';
 
 /** What the API tells about itself. */
@@ -105,6 +107,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     containerRoutes(api, node);
     inventoryRoutes(api, node);
     namespaceRoutes(api, node);
+    portMappingRoutes(api, node);
+    serviceRoutes(api, node);
     explainRoutes(api, node);
     flowRoutes(api, node, (count) => metrics.flowsLost(count));
     healthRoutes(api, node, version);

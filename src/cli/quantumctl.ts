@@ -26,6 +26,12 @@ const COMMANDS: readonly { name: string; text: string; load: () => Promise<Comma
   { name: 'container', text: 'containers on a network', load: () => import('./commands/container.js') },
   { name: 'namespace', text: 'namespaces', load: () => import('./commands/namespace.js') },
   { name: 'policy', text: 'policies', load: () => import('./commands/policy.js') },
+  {
+    name: 'port-mapping',
+    text: 'ports of the node that lead to containers',
+    load: () => import('./commands/port-mapping.js'),
+  },
+  { name: 'service', text: 'services', load: () => import('./commands/service.js') },
   { name: 'endpoint', text: 'everything that is attached', load: () => import('./commands/endpoint.js') },
   { name: 'identity', text: 'identities', load: () => import('./commands/identity.js') },
   { name: 'flows', text: 'verdicts about packets', load: () => import('./commands/flows.js') },

@@ -59,7 +59,6 @@ export const ERRORS = {
   UNSUPPORTED_MEDIA_TYPE: kind(415, 116, 'The content type of the body is not supported.'),
   INVALID_POLICY: kind(422, 117, 'The policy is not valid; details name each bad field.'),
   NETNS_INVALID: kind(422, 4, 'The path is missing or is not a network namespace.'),
-  UNSUPPORTED_PROTOCOL: kind(422, 133, 'The protocol is not translated.'),
   UNSUPPORTED_DRIVER: kind(422, 2, 'There is no such network driver.'),
   INSUFFICIENT_CAPACITY: kind(503, 118, 'A limit of the node is reached; the change was not made.'),
   NOT_READY: kind(503, 11, 'The daemon is starting, or cannot serve at the moment; try again.'),

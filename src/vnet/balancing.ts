@@ -14,7 +14,7 @@ import { services } from '../store/tables.js';
 import { capacityError } from './enlistment.js';
 import type { HostPrefixes } from './host-prefixes.js';
 import { requireNetwork } from './networks.js';
-import { type NodePorts, requireTranslated } from './node-ports.js';
+import type { NodePorts } from './node-ports.js';
 import { addressesOf, claimPlaces, forgetPlaces, placesOfService, takenPorts } from './published.js';
 import type { Publishing } from './publishing.js';
 import type { Serial } from './serial.js';
@@ -105,7 +105,6 @@ export class Services implements ServiceService {
   ): ServicePort[] {
     const given: TakenPort[] = [];
     return ports.map(({ target_port, node_port: asked, ...port }, index): ServicePort => {
-      requireTranslated(port.protocol);
       const made = { ...port, target_port: target_port ?? port.port };
       if (asked === undefined) return made;
       const known = before?.ports.find(

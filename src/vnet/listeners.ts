@@ -6,6 +6,7 @@ import { type OpenSocket, openSockets } from '../native/net.js';
 
 /** Who listens at the port. The names of processes are looked for when they are asked for: that takes milliseconds. */
 export function listeningAt(protocol: Protocol, port: number): TakenPort[] {
+  // The kernel tells of no SCTP sockets this way.
   if (protocol === 'SCTP') return [];
   return openSockets(PROTOCOL_NUMBERS[protocol], port).flatMap((socket) =>
     addressesOf(socket).flatMap((address) =>

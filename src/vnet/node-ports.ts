@@ -34,10 +34,9 @@ export class NodePorts {
 
   /**
    * The wanted port, or one that is free. `field`: what to call it and its address in errors. NODE_PORT_IN_USE names the
-   * owner; NODE_PORTS_EXHAUSTED; INVALID_REQUEST: the address is not the node's; UNSUPPORTED_PROTOCOL.
+   * owner; NODE_PORTS_EXHAUSTED; INVALID_REQUEST: the address is not the node's.
    */
   choose(wanted: WantedPort, taken: readonly TakenPort[], field: { port: string; address: string }): number {
-    requireTranslated(wanted.protocol);
     const { address } = wanted;
     if (address !== undefined && !EVERY.has(address) && !this.parts.isOwn(parseAddress(address))) {
       const message = `${address} is not an address of the node`;
@@ -78,12 +77,4 @@ export class NodePorts {
     const places: FrontendPlace[] = nodePorts(protocol, port, address);
     return (findClash(places, taken) ?? findClash(places, this.parts.listeningAt(protocol, port)))?.owner;
   }
-}
-
-/** Throws UNSUPPORTED_PROTOCOL: the programs cannot give SCTP another address, whose checksum covers the whole packet. */
-export function requireTranslated(protocol: Protocol): void {
-  if (protocol !== 'SCTP') return;
-  throw new AppError('UNSUPPORTED_PROTOCOL', 'SCTP is not translated: no port of the node can lead to it', {
-    hint: 'use TCP or UDP, or let clients connect to the address of the container',
-  });
 }

@@ -89,7 +89,7 @@ export interface PolicyService {
 export interface PortMappingService {
   /**
    * NETWORK_NOT_FOUND, CONTAINER_NOT_FOUND, NODE_PORT_IN_USE (the owner is named), NODE_PORTS_EXHAUSTED,
-   * UNSUPPORTED_PROTOCOL, INVALID_REQUEST (the address is not the node's), INSUFFICIENT_CAPACITY.
+   * INVALID_REQUEST (the address is not the node's), INSUFFICIENT_CAPACITY.
    */
   create(request: PortMappingRequest): Promise<PortMapping>;
   list(): PortMapping[];

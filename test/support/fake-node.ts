@@ -24,8 +24,11 @@ import type {
   Node,
   Observation,
   PolicyService,
+  PortMappingService,
+  ServiceService,
   TrafficSample,
 } from '../../src/vnet/services.js';
+import { fakePortMappings, fakeServices } from './fake-published.js';
 
 export const CREATED_AT = '2026-01-02T03:04:05.000Z';
 
@@ -35,6 +38,8 @@ export class FakeNode implements Node {
   readonly endpoints: EndpointService;
   readonly namespaces: NamespaceService;
   readonly policies: PolicyService;
+  readonly portMappings: PortMappingService;
+  readonly services: ServiceService;
   readonly observation: Observation;
   readonly explanations: ExplanationService;
 
@@ -60,6 +65,13 @@ export class FakeNode implements Node {
     this.endpoints = this.#endpointService();
     this.namespaces = this.#namespaceService();
     this.policies = this.#policyService();
+    const published = {
+      fail: () => this.#fail(),
+      find: (...key: Parameters<EndpointService['get']>) => this.endpoints.get(...key),
+      createdAt: CREATED_AT,
+    };
+    this.portMappings = fakePortMappings(published);
+    this.services = fakeServices(published);
     this.observation = this.#observation();
     this.explanations = {
       explain: async () => {
