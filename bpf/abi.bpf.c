@@ -62,6 +62,7 @@ EXPORT(enum, flow_end);
 
 EXPORT(struct, nat_key);
 EXPORT(struct, nat_alias);
+EXPORT(struct, source_addresses);
 EXPORT(struct, uplink);
 
 EXPORT(struct, frontend_key);

@@ -8,6 +8,7 @@ enum endpoint_flags {
 	ENDPOINT_ALLOW_MULTICAST = 1, /* the network's options.multicast */
 	ENDPOINT_ALLOW_BROADCAST = 2, /* the network's options.broadcast */
 	ENDPOINT_MASQUERADE = 4,      /* the network's options.masquerade */
+	ENDPOINT_SOURCE_ADDRESS = 8,  /* and its network has an entry in qn_source_addresses */
 };
 
 /*

@@ -28,6 +28,18 @@ struct nat_alias {
 _Static_assert(sizeof(struct nat_alias) == 88, "layout of nat_alias");
 
 /*
+ * Value of qn_source_addresses, by the network's id: what a network's masqueraded flows leave under in place
+ * of the uplink's address. Of a network that has one it never changes, so that whoever finds the key intact
+ * after reading the rest has read its own.
+ */
+struct source_addresses {
+	__u32 network_id;
+	struct ip_address ip4; /* mapped form; zero: the uplink's */
+	struct ip_address ip6;
+};
+_Static_assert(sizeof(struct source_addresses) == 36, "layout of source_addresses");
+
+/*
  * The one value of qn_uplink. The daemon may replace it while a program reads: it is written front to back,
  * so whoever reads version_end first, and finds the same in version afterwards, has read one version.
  */

@@ -252,7 +252,9 @@ static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, s
 	reason = self ? DROP_NONE : policy_judge_packet(passage);
 	if (reason || config_explain)
 		return reason;
-	if (naming->needed && naming->end == FLOW_OPENER) {
+	if (naming->needed && naming->end == FLOW_OPENER &&
+	    !((passage->self.flags & ENDPOINT_SOURCE_ADDRESS) &&
+	      source_address(packet, passage->self.network_id, &naming->address))) {
 		reason = uplink_address(packet, &naming->address);
 		if (reason)
 			return reason;

@@ -15,6 +15,21 @@ static __always_inline __u32 uplink_ifindex(void)
 	return uplink ? *(const volatile __u32 *)&uplink->ifindex : 0;
 }
 
+/* The address of its own that a network's flows of the packet's family leave under; false: it has none. */
+static __always_inline bool source_address(const struct packet *packet, __u32 network_id,
+					   struct ip_address *address)
+{
+	struct source_addresses *found = bpf_map_lookup_elem(&qn_source_addresses, &network_id);
+	const volatile __u32 *key;
+
+	if (!found)
+		return false;
+	*address = packet->family == 4 ? found->ip4 : found->ip6;
+	barrier();
+	key = &found->network_id;
+	return *key == network_id && !address_is_zero(address);
+}
+
 /* The address that flows of the packet's family leave under. */
 static __always_inline enum drop_reason uplink_address(const struct packet *packet,
 						       struct ip_address *address)

@@ -127,6 +127,16 @@ struct {
 	__type(value, struct uplink);
 } qn_uplink SEC(".maps");
 
+/* Written by the daemon, read once per masqueraded flow of a network that has an address of its own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct source_addresses);
+} qn_source_addresses SEC(".maps");
+
 /* Written by the daemon, read once per flow to the node or to an address of a service. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

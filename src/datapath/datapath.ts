@@ -13,6 +13,7 @@ import { Explainer } from './explainer.js';
 import { FrontendTable } from './frontend-table.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
+import { SourceAddresses } from './source-addresses.js';
 import { UplinkHook } from './uplink-hook.js';
 
 /** Records that wait for the event loop; what comes beyond is dropped and counted. */
@@ -27,6 +28,7 @@ export class Datapath implements AsyncDisposable {
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
   readonly frontends: FrontendTable;
+  readonly sources: SourceAddresses;
   private ring: RingBuffer | undefined;
 
   private constructor(
@@ -44,6 +46,7 @@ export class Datapath implements AsyncDisposable {
     this.counters = new Counters(programs.maps);
     this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
     this.explainer = new Explainer(settings, place.pins);
+    this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
   }
 

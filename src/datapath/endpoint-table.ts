@@ -29,6 +29,8 @@ export interface EndpointState {
   multicast: boolean;
   broadcast: boolean;
   masquerade: boolean;
+  /** Its network is in SourceAddresses. */
+  sourceAddress: boolean;
   /** The ports that have names. */
   namedPorts: readonly NamedPort[];
 }
@@ -187,7 +189,8 @@ function encodeEndpoint(state: EndpointState): Endpoint {
     flags:
       (state.multicast ? EndpointFlags.ALLOW_MULTICAST : 0) |
       (state.broadcast ? EndpointFlags.ALLOW_BROADCAST : 0) |
-      (state.masquerade ? EndpointFlags.MASQUERADE : 0),
+      (state.masquerade ? EndpointFlags.MASQUERADE : 0) |
+      (state.sourceAddress ? EndpointFlags.SOURCE_ADDRESS : 0),
   };
 }
 

@@ -29,6 +29,7 @@ import {
   PolicyValue,
   PrefixEntry,
   PrefixKey,
+  SourceAddresses,
   SubjectKey,
   SubjectValue,
   Uplink,
@@ -55,6 +56,7 @@ export interface DatapathMaps extends Disposable {
   readonly slots: TypedMap<number, number>;
   readonly backends: TypedMap<number, Backend>;
   readonly affinity: TypedMap<AffinityKey, Affinity>;
+  readonly sourceAddresses: TypedMap<number, SourceAddresses>;
   readonly eventLoss: TypedMap<number, bigint>;
   /** The ring buffer; it has no entries. */
   readonly events: BpfMap;
@@ -93,6 +95,7 @@ export function openMaps(directory: string): DatapathMaps {
       slots: typed('qn_slots', u32, u32),
       backends: typed('qn_backends', u32, Backend),
       affinity: typed('qn_affinity', AffinityKey, Affinity),
+      sourceAddresses: typed('qn_source_addresses', u32, SourceAddresses),
       eventLoss: typed('qn_event_loss', u32, u64),
       events: open('qn_events'),
       [Symbol.dispose]: close,

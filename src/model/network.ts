@@ -80,11 +80,21 @@ const masquerade = z
   .default(true)
   .describe("Whether containers reach the outside under the node's address, by its uplink");
 
+const sourceAddresses = {
+  source_address: ipv4Address
+    .optional()
+    .describe("What masqueraded IPv4 connections leave under in place of the uplink's address"),
+  source_address6: ipv6Address
+    .optional()
+    .describe("What masqueraded IPv6 connections leave under in place of the uplink's address"),
+};
+
 const requestOptions = z.strictObject({
   mtu: mtu.optional(),
   multicast: z.boolean().default(false).describe('Whether containers may send multicast to each other'),
   broadcast: z.boolean().default(false).describe('Whether containers may send IPv4 broadcast to each other'),
   masquerade,
+  ...sourceAddresses,
 });
 
 const uniquePeers = z
@@ -101,7 +111,12 @@ type Check = z.core.ParsePayload<{
   gateway6?: string | undefined;
   isolation_mode: IsolationMode;
   peers: string[];
-  options: { mtu?: number | undefined };
+  options: {
+    mtu?: number | undefined;
+    masquerade: boolean;
+    source_address?: string | undefined;
+    source_address6?: string | undefined;
+  };
 }>;
 
 /** What no single field can tell. */
@@ -121,6 +136,14 @@ function checkNetwork({ value, issues }: Check): void {
   }
   if (value.cidr6 !== undefined && value.options.mtu !== undefined && value.options.mtu < MTU_MIN[6]) {
     report(['options', 'mtu'], `must be at least ${MTU_MIN[6]} with IPv6`);
+  }
+  for (const [option, range] of [
+    ['source_address', value.cidr],
+    ['source_address6', value.cidr6],
+  ] as const) {
+    if (value.options[option] === undefined) continue;
+    if (!value.options.masquerade) report(['options', option], 'needs `masquerade`');
+    if (range === undefined) report(['options', option], 'the network has no range of that family');
   }
   if (value.peers.length > 0 && value.isolation_mode !== 'mesh') {
     report(['peers'], 'only a network of isolation_mode "mesh" has peers');
@@ -181,7 +204,13 @@ export const network = z
     isolation_mode: isolationMode,
     peers: uniquePeers,
     options: z
-      .strictObject({ mtu: mtu.optional(), multicast: z.boolean(), broadcast: z.boolean(), masquerade })
+      .strictObject({
+        mtu: mtu.optional(),
+        multicast: z.boolean(),
+        broadcast: z.boolean(),
+        masquerade,
+        ...sourceAddresses,
+      })
       .describe('Options of the driver'),
     labels,
     dns: dnsSettings.optional(),
@@ -211,6 +240,21 @@ export function networkRanges(
   return pairs.flatMap(([range, gateway]) =>
     range === undefined ? [] : [{ cidr: parseCidr(range), gateway: gatewayOf(range, gateway) }],
   );
+}
+
+/** The addresses that the network's masqueraded connections leave under, where they are not the uplink's. */
+export function sourceAddressesOf({ options }: Pick<Network, 'options'>): {
+  option: 'source_address' | 'source_address6';
+  address: string;
+}[] {
+  return (['source_address', 'source_address6'] as const).flatMap((option) => {
+    const address = options[option];
+    return address === undefined ? [] : [{ option, address }];
+  });
+}
+
+export function hasSourceAddress(of: Pick<Network, 'options'>): boolean {
+  return sourceAddressesOf(of).length > 0;
 }
 
 /** The driver of that name. Throws UNSUPPORTED_DRIVER. */

@@ -3,7 +3,7 @@ import type { EndpointState, NamedPort } from '../datapath/endpoint-table.js';
 import { parseCidr } from '../model/address.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { PROTOCOL_NUMBERS } from '../model/names.js';
-import type { Network } from '../model/network.js';
+import { hasSourceAddress, type Network } from '../model/network.js';
 import type { Reader } from '../store/store.js';
 import { portNames } from '../store/tables.js';
 import { numberOf } from './stored-numbers.js';
@@ -31,6 +31,7 @@ export function endpointState(
     multicast: network.options.multicast,
     broadcast: network.options.broadcast,
     masquerade: network.options.masquerade,
+    sourceAddress: hasSourceAddress(network),
     namedPorts: namedPorts(reader, endpoint),
   };
 }

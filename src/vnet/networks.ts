@@ -2,14 +2,24 @@
 
 import { ownerOf } from '../bridge/aliases.js';
 import { ensureNetworkDevice, removeNetworkDevice } from '../bridge/network-device.js';
-import { cidrsOverlap, type Family, formatCidr, parseCidr } from '../model/address.js';
+import type { NetworkSource, SourceAddresses } from '../datapath/source-addresses.js';
+import {
+  cidrContains,
+  cidrsOverlap,
+  type Family,
+  formatCidr,
+  parseAddress,
+  parseCidr,
+} from '../model/address.js';
 import { AppError } from '../model/errors.js';
 import {
+  hasSourceAddress,
   type Network,
   type NetworkRequest,
   networkFrom,
   networkRanges,
   requireDriver,
+  sourceAddressesOf,
 } from '../model/network.js';
 import type { ServiceRecord } from '../model/service.js';
 import type { Rtnl } from '../native/net.js';
@@ -35,6 +45,7 @@ export interface NetworksParts {
   serial: Serial;
   host: Rtnl;
   prefixes: HostPrefixes;
+  sources: SourceAddresses;
   policy: PolicySync;
   files: NetworkFiles;
 }
@@ -61,7 +72,7 @@ export class Networks implements NetworkService {
 
   create(request: NetworkRequest): Promise<Network> {
     return this.parts.serial.run(async () => {
-      const { store, host, prefixes, policy, files } = this.parts;
+      const { store, host, prefixes, sources, policy, files } = this.parts;
       requireDriver(request.driver);
       const rollback = new Rollback();
       try {
@@ -79,6 +90,10 @@ export class Networks implements NetworkService {
         // The ranges are known before an address of theirs exists: until then they were the outside world's.
         prefixes.addNetwork(network);
         rollback.add(() => prefixes.removeNetwork(network));
+        for (const source of networkSources([network])) {
+          sources.put(source);
+          rollback.add(() => sources.remove(network.id));
+        }
         rollback.add(() => removeNetworkDevice(host, network));
         ensureNetworkDevice(host, network);
         await policy.change(
@@ -95,7 +110,7 @@ export class Networks implements NetworkService {
 
   delete(name: string): Promise<void> {
     return this.parts.serial.run(async () => {
-      const { store, host, prefixes, policy, files } = this.parts;
+      const { store, host, prefixes, sources, policy, files } = this.parts;
       const network = await store.transaction((transaction) => {
         const found = requireNetwork(transaction, name);
         if (transaction.any(endpointKeys, [found.id])) {
@@ -118,6 +133,7 @@ export class Networks implements NetworkService {
       );
       removeNetworkDevice(host, network);
       prefixes.removeNetwork(network);
+      sources.remove(network.id);
       await files.remove(network);
     });
   }
@@ -128,13 +144,24 @@ export class Networks implements NetworkService {
     }
     const id = nextNumber(transaction, 'network');
     const network = networkFrom(request, { id, created_at: new Date().toISOString() });
-    refuseOverlap(network, transaction.list(networks), [
+    const others = transaction.list(networks);
+    refuseOverlap(network, others, [
       ...hostRanges(this.parts.host),
       ...transaction.list(services).flatMap(serviceRanges),
     ]);
+    refuseSource(network, others);
     transaction.put(networks, [network.name], network);
     return network;
   }
+}
+
+/** Of the networks that do not leave under the uplink's address. */
+export function networkSources(list: readonly Network[]): NetworkSource[] {
+  return list.filter(hasSourceAddress).map(({ id, options }) => ({
+    networkId: id,
+    ip4: options.source_address,
+    ip6: options.source_address6,
+  }));
 }
 
 /** The network of that name. Throws NETWORK_NOT_FOUND. */
@@ -159,6 +186,12 @@ function refuseOverlap(network: Network, others: readonly Network[], more: reado
     ...others.flatMap((other) =>
       networkRanges(other).map(({ cidr }) => ({ range: formatCidr(cidr), owner: `network ${other.name}` })),
     ),
+    ...others.flatMap((other) =>
+      sourceAddressesOf(other).map(({ option, address }) => ({
+        range: address.includes(':') ? `${address}/128` : `${address}/32`,
+        owner: `network ${other.name} (${option})`,
+      })),
+    ),
     ...more,
   ];
   for (const { cidr } of networkRanges(network)) {
@@ -178,6 +211,26 @@ function serviceRanges(service: ServiceRecord): TakenRange[] {
     range: `${address}/${address.includes(':') ? 128 : 32}`,
     owner: `the service ${serviceName(service)}`,
   }));
+}
+
+/** Who leaves under an address of the fabric would never get an answer. */
+function refuseSource(network: Network, others: readonly Network[]): void {
+  const ranges = [network, ...others].flatMap((other) =>
+    networkRanges(other).map(({ cidr }) => ({ cidr, name: other.name })),
+  );
+  for (const { option, address } of sourceAddressesOf(network)) {
+    const clash = ranges.find(({ cidr }) => cidrContains(cidr, parseAddress(address)));
+    if (clash === undefined) continue;
+    throw new AppError(
+      'CIDR_OVERLAP',
+      `${address} is in ${formatCidr(clash.cidr)} of network ${clash.name}`,
+      {
+        details: [
+          { path: `options.${option}`, message: `is in ${formatCidr(clash.cidr)} of network ${clash.name}` },
+        ],
+      },
+    );
+  }
 }
 
 /** Ranges that the node's own interfaces are in: a network over one would take the node's traffic. */

@@ -18,7 +18,7 @@ import { IdentityUse } from './identities.js';
 import { isolatedBy } from './isolating.js';
 import { listeningAt } from './listeners.js';
 import { Namespaces } from './namespaces.js';
-import { type NetworkFiles, Networks } from './networks.js';
+import { type NetworkFiles, Networks, networkSources } from './networks.js';
 import { NodePorts } from './node-ports.js';
 import { NodeObservation } from './observation.js';
 import { Policies, storedPolicies } from './policies.js';
@@ -111,7 +111,15 @@ export class LocalNode implements Node, AsyncDisposable {
     this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes, uplink, publishing } = this;
     this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows, uplink });
-    this.networks = new Networks({ store, serial, host, prefixes, policy, files });
+    this.networks = new Networks({
+      store,
+      serial,
+      host,
+      prefixes,
+      sources: datapath.sources,
+      policy,
+      files,
+    });
     this.endpoints = new Endpoints({
       store,
       serial,
@@ -185,6 +193,7 @@ export class LocalNode implements Node, AsyncDisposable {
         () => this.serial.run(() => this.policy.judgeAgain()),
         (error) => log.error({ err: error }, 'could not follow the addresses of the node'),
       );
+      await datapath.sources.sync(networkSources(store.list(networks)));
       this.uplink.sync();
       this.uplink.start();
       const report = await reconcile(parts, found);

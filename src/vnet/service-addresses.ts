@@ -8,7 +8,7 @@ import {
   specialUse,
 } from '../model/address.js';
 import { AppError } from '../model/errors.js';
-import { networkRanges } from '../model/network.js';
+import { networkRanges, sourceAddressesOf } from '../model/network.js';
 import type { ServiceRecord, ServiceRequest } from '../model/service.js';
 import { type Settings, serviceCidr } from '../model/settings.js';
 import { freeServiceAddress } from '../nat/service-addresses.js';
@@ -82,6 +82,8 @@ export class ServiceAddresses {
     for (const network of reader.list(networks)) {
       if (networkRanges(network).some(({ cidr }) => cidrContains(cidr, address)))
         return `is inside the network ${network.name}`;
+      if (sourceAddressesOf(network).some((source) => source.address === formatAddress(address)))
+        return `is what the network ${network.name} leaves under`;
     }
     return this.isOwn(address) ? 'is an address of the node' : undefined;
   }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type Container, FAMILIES, type Host, TCP_PORT, UDP_PORT, unlike } from '../support/containers.js';
 import type { Outside } from '../support/outside.js';
-import { addressBytes } from '../support/packet.js';
+import { addressBytes, PROTOCOL } from '../support/packet.js';
 import { useSite } from '../support/site.js';
 
 const site = useSite({ settings: { uplink: 'auto' } });
@@ -111,6 +111,62 @@ it('when the node gets another address new connections leave under it, and open 
   const sources = (await capture.stop()).map(({ bytes }) => bytes.subarray(26, 30));
   expect(sources.some((source) => source.equals(Buffer.from(addressBytes('198.18.0.3'))))).toBe(true);
   expect(await stream.echoes()).toBe(true);
+});
+
+describe('a network with a source address of its own', () => {
+  const OWN = { 4: '198.19.7.7', 6: 'fd00:199::77' } as const;
+  const options = { masquerade: true, source_address: OWN[4], source_address6: OWN[6] };
+
+  async function own(): Promise<Container> {
+    // The node has it on no interface: what is sent there is routed to the node.
+    for (const family of FAMILIES) {
+      const destination = `${OWN[family]}/${family === 4 ? 32 : 128}`;
+      outside.netns.net.rtnl.addRoute({ destination, via: outside.nodeAddress(family) });
+    }
+    await site().network('green', { isolation_mode: 'none', options });
+    return site().container('c', 'green');
+  }
+
+  it.each(FAMILIES)(
+    'leaves under that, and others do not, over IPv%i, also after a restart',
+    async (family) => {
+      const c = await own();
+      const from = (container: Container) => {
+        const at = family === 4 ? 26 : 22;
+        return async () => {
+          const capture = await outside.capture();
+          expect(await unlike('open', family, [container, outside])).toEqual([]);
+          // TCP alone: neighbour discovery is the node's own.
+          const all = (await capture.stop()).map((packet) => packet.bytes);
+          const bytes = all.filter((frame) => frame[family === 4 ? 23 : 20] === PROTOCOL.TCP);
+          return [OWN[family], outside.nodeAddress(family)].map((address) =>
+            bytes.some((frame) =>
+              frame.subarray(at, at + (family === 4 ? 4 : 16)).equals(addressBytes(address)),
+            ),
+          );
+        };
+      };
+      expect(await from(c)()).toEqual([true, false]);
+      expect(await from(a)()).toEqual([false, true]);
+      await site().daemon.kill();
+      await site().daemon.start();
+      expect(await from(c)()).toEqual([true, false]);
+    },
+  );
+
+  it('is refused inside of a network, and no network may be made over it', async () => {
+    await own();
+    const { rest } = site();
+    const inside = { name: 'x', cidr: '10.61.0.0/24', options: { source_address: '10.61.0.9' } };
+    expect(await rest.call('POST', '/networks', inside)).toMatchObject({
+      status: 409,
+      json: { error: { code: 'CIDR_OVERLAP', details: [{ path: 'options.source_address' }] } },
+    });
+    expect(await rest.call('POST', '/networks', { name: 'x', cidr: '198.19.7.0/24' })).toMatchObject({
+      status: 409,
+      json: { error: { code: 'CIDR_OVERLAP' } },
+    });
+  });
 });
 
 function forwarding(): string[] {

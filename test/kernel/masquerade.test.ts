@@ -227,6 +227,24 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expect(s.answer(answering(arriving(family), family, kind, port)).reason).toBe('NONE');
     });
 
+    it("leaves under its network's address where that has one, and the answer finds the container", () => {
+      s.masquerade(s.b);
+      s.sourceAddress(s.a, { 4: '198.19.7.7', 6: 'fd98::77' });
+      const out = s.send(s.a, opening(sent(s.a, family), family, kind, PORT));
+      const own = { 4: '198.19.7.7', 6: 'fd98::77' }[family];
+      const ip = { source: own, destination: WORLD[family], ttl: TTL - 1 };
+      const macs = { source: s.a.mac, destination: s.a.gatewayMac };
+      expect(out.frame).toEqual(opening(packet().ethernet(macs).ip(ip), family, kind, portTaken()).bytes());
+      const answer = packet()
+        .ethernet(OUTSIDE_MACS)
+        .ip({ source: WORLD[family], destination: own, ttl: TTL });
+      const back = s.answer(answering(answer, family, kind, portTaken()));
+      expect(back.frame).toEqual(answering(handed(s.a, family), family, kind, PORT).bytes());
+      s.programs.nat.clear();
+      const other = s.send(s.b, opening(sent(s.b, family), family, kind, PORT));
+      expect(other.frame).toEqual(opening(translated(s.b, family), family, kind, portTaken()).bytes());
+    });
+
     it('ends with its endpoint, and the alias with it', () => {
       const port = open(s.a, family, kind);
       s.remove(s.a);

@@ -81,6 +81,7 @@ export class Programs implements Disposable {
   readonly slots;
   readonly backends;
   readonly affinity;
+  readonly sourceAddresses;
   /** Of the devices in the namespace. */
   readonly ifindexes: readonly number[];
   readonly #namespace: NetnsHandle;
@@ -121,6 +122,7 @@ export class Programs implements Disposable {
     this.frontends = new TypedMap(this.map('qn_frontends'), MAPS.qn_frontends);
     this.slots = new TypedMap(this.map('qn_slots'), MAPS.qn_slots);
     this.backends = new TypedMap(this.map('qn_backends'), MAPS.qn_backends);
+    this.sourceAddresses = new TypedMap(this.map('qn_source_addresses'), MAPS.qn_source_addresses);
     this.affinity = new TypedMap(this.map('qn_affinity'), MAPS.qn_affinity);
   }
 

@@ -95,6 +95,7 @@ export class Scenario {
       programs.nat,
       programs.frontends,
       programs.affinity,
+      programs.sourceAddresses,
     ]) {
       map.clear();
     }
@@ -137,6 +138,14 @@ export class Scenario {
   masquerade(...endpoints: TestEndpoint[]): void {
     this.uplink({ ifindex: this.outside, ip4: NODE[4], ip6: NODE[6] });
     for (const endpoint of endpoints) this.add({ ...endpoint, flags: EndpointFlags.MASQUERADE });
+  }
+
+  /** The endpoint's network leaves under an address of its own; of a family that is not given, under the node's. */
+  sourceAddress(endpoint: TestEndpoint, own: { 4?: string; 6?: string }): void {
+    const { networkId } = endpoint;
+    const bytes = (address?: string) => (address === undefined ? NO_ADDRESS : mappedAddress(address));
+    this.programs.sourceAddresses.set(networkId, { networkId, ip4: bytes(own[4]), ip6: bytes(own[6]) });
+    this.add({ ...endpoint, flags: EndpointFlags.MASQUERADE | EndpointFlags.SOURCE_ADDRESS });
   }
 
   /** A port that leads to containers; those of SERVICE belong to a service. */

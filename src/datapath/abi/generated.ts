@@ -26,6 +26,7 @@ export const EndpointFlags = {
   ALLOW_MULTICAST: 1,
   ALLOW_BROADCAST: 2,
   MASQUERADE: 4,
+  SOURCE_ADDRESS: 8,
 } as const;
 export type EndpointFlags = (typeof EndpointFlags)[keyof typeof EndpointFlags];
 
@@ -762,6 +763,26 @@ export const NatAlias: Codec<NatAlias> = codec(
   }),
 );
 
+/** struct source_addresses, 36 bytes. */
+export interface SourceAddresses {
+  networkId: number; // __u32
+  ip4: Uint8Array; // struct ip_address
+  ip6: Uint8Array; // struct ip_address
+}
+export const SourceAddresses: Codec<SourceAddresses> = codec(
+  36,
+  (view, at, value) => {
+    u32.write(view, at, value.networkId);
+    IpAddress.write(view, at + 4, value.ip4);
+    IpAddress.write(view, at + 20, value.ip6);
+  },
+  (view, at) => ({
+    networkId: u32.read(view, at),
+    ip4: IpAddress.read(view, at + 4),
+    ip6: IpAddress.read(view, at + 20),
+  }),
+);
+
 /** struct uplink, 44 bytes. */
 export interface Uplink {
   version: number; // __u32
@@ -1275,6 +1296,18 @@ export const MAPS = {
     flags: 0,
     key: u32,
     value: Uplink,
+  },
+  qn_source_addresses: {
+    name: 'qn_source_addresses',
+    type: 1,
+    typeName: 'hash',
+    perCpu: false,
+    keySize: 4,
+    valueSize: 36,
+    maxEntries: 4096,
+    flags: 1,
+    key: u32,
+    value: SourceAddresses,
   },
   qn_frontends: {
     name: 'qn_frontends',
