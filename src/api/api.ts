@@ -18,6 +18,7 @@ import { answerFailure, pathOf } from './failures.js';
 import { describeRoutes, openapiRoute } from './openapi.js';
 import { KnownPaths } from './paths.js';
 import { type CniService, cniRoutes } from './routes/cni.js';
+import { connectionRoutes } from './routes/connections.js';
 import { containerRoutes } from './routes/containers.js';
 import { explainRoutes } from './routes/explain.js';
 import { flowRoutes } from './routes/flows.js';
@@ -109,6 +110,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     namespaceRoutes(api, node);
     portMappingRoutes(api, node);
     serviceRoutes(api, node);
+    connectionRoutes(api, node);
     explainRoutes(api, node);
     flowRoutes(api, node, (count) => metrics.flowsLost(count));
     healthRoutes(api, node, version);

@@ -6,6 +6,7 @@ import { waitForPrograms } from '../native/rcu.js';
 import { Event } from './abi/generated.js';
 import { type Attachments, openAttachments } from './attachments.js';
 import { Claim } from './claim.js';
+import { ConnectionTable } from './connection-table.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
 import { EndpointTable } from './endpoint-table.js';
@@ -25,6 +26,7 @@ export class Datapath implements AsyncDisposable {
   readonly policy: PolicyTable;
   readonly counters: Counters;
   readonly sweeper: ConntrackSweeper;
+  readonly connections: ConnectionTable;
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
   readonly frontends: FrontendTable;
@@ -36,6 +38,7 @@ export class Datapath implements AsyncDisposable {
     private readonly place: Place,
     settings: Settings,
     readonly conntrackMax: number,
+    readonly translationsMax: number,
     /** Entries that the policy table has room for. */
     readonly policyMax: number,
   ) {
@@ -44,7 +47,8 @@ export class Datapath implements AsyncDisposable {
     this.policy = new PolicyTable(programs.maps, waitForPrograms);
     this.frontends = new FrontendTable(programs.maps, waitForPrograms);
     this.counters = new Counters(programs.maps);
-    this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
+    this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep, programs.flush);
+    this.connections = new ConnectionTable(programs.maps.conntrack, this.sweeper);
     this.explainer = new Explainer(settings, place.pins);
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
@@ -58,12 +62,13 @@ export class Datapath implements AsyncDisposable {
     const place = takePlace(settings.bpffs_dir);
     try {
       const programs = await loadPrograms(settings, place.pins);
-      const { conntrack, policy } = programs.maps;
+      const { conntrack, nat, policy } = programs.maps;
       return new Datapath(
         programs,
         place,
         settings,
         conntrack.raw.info.maxEntries,
+        nat.raw.info.maxEntries,
         policy.raw.info.maxEntries,
       );
     } catch (error) {

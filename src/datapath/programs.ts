@@ -33,6 +33,8 @@ export interface Programs extends Disposable {
   readonly leaveContainer: BpfProgram | undefined;
   readonly fromUplink: BpfProgram;
   readonly conntrackSweep: BpfProgram;
+  /** What conntrackSweep is to remove: no other program has it. */
+  readonly flush: BpfMap;
   readonly maps: DatapathMaps;
   /** Sizes that a setting asks for and that a map from before does not have; in force after a restart of the node. */
   readonly deferredSizes: { map: string; wanted: number; actual: number }[];
@@ -84,13 +86,17 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
   }
 
   const loaded = new Map<ProgramName, BpfProgram>();
+  let flush: BpfMap | undefined;
   try {
     const variables = { ...settings, explain: 0 };
     const names = tcxSupported() ? [...PROGRAMS, ...TCX_PROGRAMS] : PROGRAMS;
     for (const name of names) {
       using object = await loadObject(name, variables, sizes, pins);
       loaded.set(name, object.program(name));
+      if (name === 'conntrack_sweep') flush = object.map('flush');
     }
+    if (flush === undefined) throw new AppError('INTERNAL', 'conntrack_sweep was not loaded');
+    const own = flush;
     const maps = openMaps(pins.maps);
     return {
       fromContainer: required(loaded, 'from_container'),
@@ -98,15 +104,18 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
       leaveContainer: loaded.get('leave_container'),
       fromUplink: required(loaded, 'from_uplink'),
       conntrackSweep: required(loaded, 'conntrack_sweep'),
+      flush: own,
       maps,
       deferredSizes,
       [Symbol.dispose]() {
         maps[Symbol.dispose]();
+        own.close();
         for (const program of loaded.values()) program.close();
       },
     };
   } catch (error) {
     for (const program of loaded.values()) program.close();
+    flush?.close();
     throw error;
   }
 }

@@ -10,6 +10,7 @@ import { markExpedition } from '../native/rcu.js';
 import type { Store } from '../store/store.js';
 import { identities, namespaces, networks } from '../store/tables.js';
 import { Services } from './balancing.js';
+import { Connections } from './connections.js';
 import { Endpoints } from './endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
@@ -57,6 +58,7 @@ export class LocalNode implements Node, AsyncDisposable {
   readonly policies: Policies;
   readonly portMappings: PortMappings;
   readonly services: Services;
+  readonly connections: Connections;
   readonly observation: NodeObservation;
   readonly explanations: Explanations;
   private readonly serial = new Serial();
@@ -150,6 +152,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.portMappings = new PortMappings({ store, serial, nodePorts, publishing, isReachable });
     const addresses = new ServiceAddresses(options.settings, isOwn);
     this.services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
+    this.connections = new Connections(store, datapath.connections);
     this.explanations = new Explanations({
       store,
       serial,

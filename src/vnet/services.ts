@@ -3,6 +3,7 @@
  * model/ did), everything about state, and throws AppError. A promise that resolves means: durable in the store
  * and in force in the kernel. A promise that is rejected means: nothing has changed.
  */
+import type { ConnectionFilter, ConnectionList, ConnectionQuery } from '../model/connection.js';
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
 import type { ExplainRequest, Explanation } from '../model/explanation.js';
 import type { Readiness } from '../model/health.js';
@@ -120,6 +121,13 @@ export interface ServiceService {
   delete(namespace: string, name: string): Promise<void>;
 }
 
+export interface ConnectionService {
+  /** Those that fit, up to the limit, in no particular order. */
+  list(query: ConnectionQuery): Promise<ConnectionList>;
+  /** Forgets those that fit; returns how many. What they say next is judged as the first of a new one. */
+  flush(filter: ConnectionFilter): Promise<number>;
+}
+
 /** Packets and bytes of one endpoint, since it was connected. reason `NONE`: forwarded. */
 export interface TrafficSample {
   endpoint_id: number;
@@ -177,6 +185,8 @@ export interface Observation {
   lostEvents(): Record<string, bigint>;
   /** Live records of the connection table, and its size. */
   connections(): { used: number; max: number };
+  /** The same of those whose address is translated. */
+  translations(): { used: number; max: number };
   /** Calls back for each event until the signal aborts. */
   watchFlows(listener: (event: FlowEvent) => void, signal: AbortSignal): void;
   /** The last events, oldest first. */
@@ -199,6 +209,7 @@ export interface Node {
   readonly policies: PolicyService;
   readonly portMappings: PortMappingService;
   readonly services: ServiceService;
+  readonly connections: ConnectionService;
   readonly observation: Observation;
   readonly explanations: ExplanationService;
 }

@@ -28,7 +28,7 @@ import type {
   ServiceService,
   TrafficSample,
 } from '../../src/vnet/services.js';
-import { fakePortMappings, fakeServices } from './fake-published.js';
+import { FakeConnections, fakePortMappings, fakeServices } from './fake-published.js';
 
 export const CREATED_AT = '2026-01-02T03:04:05.000Z';
 
@@ -46,7 +46,9 @@ export class FakeNode implements Node {
   isReady = true;
   traffic: TrafficSample[] = [];
   lost: Record<string, bigint> = { ring_buffer: 0n };
-  connections = { used: 0, max: 262144 };
+  connectionCount = { used: 0, max: 262144 };
+  translationCount = { used: 0, max: 262144 };
+  readonly connections: FakeConnections;
   /** Thrown by the next call that changes something, once. */
   failure: unknown;
   readonly flows: FlowEvent[] = [];
@@ -72,6 +74,7 @@ export class FakeNode implements Node {
     };
     this.portMappings = fakePortMappings(published);
     this.services = fakeServices(published);
+    this.connections = new FakeConnections();
     this.observation = this.#observation();
     this.explanations = {
       explain: async () => {
@@ -310,7 +313,8 @@ export class FakeNode implements Node {
         return this.traffic;
       },
       lostEvents: () => this.lost,
-      connections: () => this.connections,
+      connections: () => this.connectionCount,
+      translations: () => this.translationCount,
       watchFlows: (listener, signal) => {
         this.watchers.add(listener);
         signal.addEventListener('abort', () => this.watchers.delete(listener), { once: true });

@@ -1,9 +1,10 @@
 /** Port mappings and services of a node in memory. */
+import type { Connection, ConnectionFilter, ConnectionQuery } from '../../src/model/connection.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { AppError } from '../../src/model/errors.js';
 import type { PortMapping } from '../../src/model/port-mapping.js';
 import { NODE_PORT_AUTO, type Service } from '../../src/model/service.js';
-import type { PortMappingService, ServiceService } from '../../src/vnet/services.js';
+import type { ConnectionService, PortMappingService, ServiceService } from '../../src/vnet/services.js';
 
 /** The first port that is given to who names none. */
 const FIRST_PORT = 30000;
@@ -91,4 +92,22 @@ export function fakeServices({ fail, createdAt }: FakePublishedParts): ServiceSe
       services.delete(`${namespace}/${name}`);
     },
   };
+}
+
+/** The table is what a test says, whatever is asked of it. */
+export class FakeConnections implements ConnectionService {
+  found: Connection[] = [];
+  /** What was asked last. */
+  asked: Partial<ConnectionQuery> = {};
+
+  async list(query: ConnectionQuery) {
+    this.asked = query;
+    const connections = this.found.slice(0, query.limit);
+    return { connections, truncated: connections.length < this.found.length };
+  }
+
+  async flush(filter: ConnectionFilter) {
+    this.asked = filter;
+    return this.found.splice(0).length;
+  }
 }

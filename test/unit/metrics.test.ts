@@ -85,7 +85,7 @@ describe('a scrape', () => {
 
   it('has what the node has at that moment', async () => {
     await connectOne();
-    node.connections = { used: 7, max: 100 };
+    node.connectionCount = { used: 7, max: 100 };
     node.lost = { ring_buffer: 3n };
     node.isReady = false;
     metrics.flowsLost(2);
