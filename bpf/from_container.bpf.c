@@ -99,17 +99,30 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	return send_on(skb, passage, other_end(receiver), true);
 }
 
-/* The flow that a packet belongs to, by the names that its sender has for both ends. As connection_find(). */
+/* Who has the packet's destination was not asked yet. */
+#define NOT_LOCATED (-1)
+
+/*
+ * The flow that a packet belongs to, by the names that its sender has for both ends. As connection_find().
+ * *located: the answer of party_of_address() about the destination, if it was asked.
+ */
 static __always_inline int flow_find(struct passage *passage, enum flow_end *sender,
-				     struct conntrack_entry **place)
+				     struct conntrack_entry **place, int *located)
 {
 	const struct conntrack_entry *record = &passage->record;
+	struct party *destination = &passage->outcome.destination;
 	int found = connection_find(passage, true, sender, place);
 
 	if (found == CONNECTION_KNOWN && sender_errs(record, *sender))
 		return DROP_NAT_CONFLICT;
 	if (found != CONNECTION_NEW)
 		return found;
+	/* Most new flows stay in their network, where no container's address is another's name. */
+	if (passage->scope) {
+		*located = party_of_address(&passage->packet.destination, destination);
+		if (!*located && destination->endpoint_id)
+			return CONNECTION_NEW;
+	}
 	nat_key_of_packet(&passage->packet, &passage->alias.key);
 	*place = connection_named(passage);
 	if (!*place)
@@ -140,13 +153,16 @@ static __always_inline enum drop_reason refuse(struct __sk_buff *skb, struct pas
  * outcome's destination, and passage->naming. As connection_find(), of the flow that it would be.
  */
 static __always_inline int flow_resolve(struct __sk_buff *skb, struct passage *passage, enum flow_end *sender,
-					struct conntrack_entry **place)
+					struct conntrack_entry **place, int located)
 {
 	struct packet *packet = &passage->packet;
 	struct party *destination = &passage->outcome.destination;
-	int reason = party_of_address(&packet->destination, destination), served;
-	bool is_node = !reason && destination->identity == IDENTITY_HOST;
+	int reason = located, served;
+	bool is_node;
 
+	if (reason == NOT_LOCATED)
+		reason = party_of_address(&packet->destination, destination);
+	is_node = !reason && destination->identity == IDENTITY_HOST;
 	if (reason != DROP_NO_SERVICE && !is_node)
 		return reason ? reason : CONNECTION_NEW;
 	served = service_is_asked(packet) ? service_resolve(passage, is_node) : DROP_NO_SERVICE;
@@ -171,9 +187,9 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 	struct outcome *outcome = &passage->outcome;
 	struct conntrack_entry *place = NULL;
 	enum flow_end sender;
-	int reason;
+	int reason, located = NOT_LOCATED;
 
-	reason = flow_find(passage, &sender, &place);
+	reason = flow_find(passage, &sender, &place, &located);
 	if (reason == CONNECTION_KNOWN && place) {
 		reason = send_on(skb, passage, sender, false);
 		if (!reason)
@@ -182,11 +198,12 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 		if (reason != DROP_NO_SUCH_ENDPOINT)
 			return reason;
 		flow_of(&passage->packet, passage->scope, &passage->flow);
+		located = NOT_LOCATED;
 	} else if (reason != CONNECTION_NEW) {
 		return reason;
 	}
 	party_from_endpoint(&outcome->source, &passage->self);
-	reason = flow_resolve(skb, passage, &sender, &place);
+	reason = flow_resolve(skb, passage, &sender, &place, located);
 	if (reason != CONNECTION_KNOWN && reason != CONNECTION_NEW)
 		return reason;
 	if (reason == CONNECTION_NEW) {

@@ -7,8 +7,10 @@
 
 #include <linux/if.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <netlink/route/link.h>
+#include <netlink/route/link/inet.h>
 #include <netlink/route/link/inet6.h>
 #include <netlink/route/link/veth.h>
 
@@ -198,8 +200,23 @@ static void set_alias_and_mode(Napi::Env env, rtnl_link *link, const Options &op
 		    "build", "link");
 }
 
-/* (socket, {name, peerName, peerNetnsFd?, mac?, peerMac?, mtu?, alias?, addrGenMode?}): its index and its
- * peer's */
+/* {arpIgnore?, acceptRedirects?, acceptSourceRoute?, dropUnicastInL2Multicast?}: net.ipv4.conf of the link */
+static void set_ipv4_conf(rtnl_link *link, const Options &options)
+{
+	static constexpr std::pair<const char *, unsigned> settings[] = {
+	    {"arpIgnore", IPV4_DEVCONF_ARP_IGNORE},
+	    {"acceptRedirects", IPV4_DEVCONF_ACCEPT_REDIRECTS},
+	    {"acceptSourceRoute", IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE},
+	    {"dropUnicastInL2Multicast", IPV4_DEVCONF_DROP_UNICAST_IN_L2_MULTICAST},
+	};
+	for (const auto &[name, setting] : settings) {
+		if (auto value = options.number_if(name))
+			check_libnl(rtnl_link_inet_set_conf(link, setting, *value), "build", "link");
+	}
+}
+
+/* (socket, {name, peerName, peerNetnsFd?, mac?, peerMac?, mtu?, alias?, addrGenMode?, and of
+ * set_ipv4_conf()}): its index and its peer's */
 static Napi::Value link_create_veth(const Napi::CallbackInfo &info)
 {
 	RouteSocket &route = unwrap<RouteSocket>(info, 0);
@@ -218,6 +235,7 @@ static Napi::Value link_create_veth(const Napi::CallbackInfo &info)
 	}
 	LinkPtr settings(check_allocated(rtnl_link_alloc(), "create", "veth"));
 	set_alias_and_mode(info.Env(), settings.get(), options);
+	set_ipv4_conf(settings.get(), options);
 	ObjectPtr made = create_link_with(route, link.get(), settings.get());
 	Napi::Object indexes = Napi::Object::New(info.Env());
 	indexes.Set("index", rtnl_link_get_ifindex(link_of(made)));

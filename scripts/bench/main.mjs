@@ -6,6 +6,7 @@ import { change } from './change.mjs';
 import { cni } from './cni.mjs';
 import { datapath } from './datapath.mjs';
 import { machine } from './machine.mjs';
+import { nat } from './nat.mjs';
 import { nftables } from './nftables.mjs';
 import { policy } from './policy.mjs';
 import { programs } from './programs.mjs';
@@ -14,7 +15,7 @@ import { scale } from './scale.mjs';
 import { start } from './start.mjs';
 import { verdict } from './verdict.mjs';
 
-const PARTS = { datapath, programs, verdict, nftables, policy, change, cni, scale, start };
+const PARTS = { datapath, nat, programs, verdict, nftables, policy, change, cni, scale, start };
 
 const HELP = `npm run bench [-- options]
   --only part,…   of ${Object.keys(PARTS).join(', ')}; all of them by default

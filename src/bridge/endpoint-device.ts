@@ -11,7 +11,7 @@ import { KernelError } from '../native/errors.js';
 import type { LinkInfo, NetnsHandle, RouteInfo, Rtnl, VethIndexes } from '../native/net.js';
 import { expediteGracePeriods } from '../native/rcu.js';
 import { endpointAlias, ownerOf } from './aliases.js';
-import { guardInterface } from './guard.js';
+import { GUARD_IPV4, guardInterface, guardIpv6 } from './guard.js';
 import type { HostNeighbour, HostPaths, HostRoute } from './host-paths.js';
 import { networkMtu } from './network-device.js';
 
@@ -66,6 +66,7 @@ export function createPair(
       peerNetns: netns,
       peerMac: endpoint.mac_address,
       addrGenMode: 'none',
+      ipv4Conf: GUARD_IPV4,
     });
   } catch (error) {
     if (error instanceof KernelError && error.code === 'EEXIST')
@@ -79,13 +80,13 @@ export function interfaceExists(name: string, cause?: unknown): AppError {
 }
 
 /**
- * Takes the host's side up, with the routes and neighbours that lead to the container. Repeatable.
+ * Takes the host's side that createPair() has made up, with the routes and neighbours that lead to the container.
  *
  * The host speaks from the gateway's address, the one that containers know. Left to itself the kernel would take the
  * first address of the node's first interface, so that a UDP server asked at the gateway would answer from elsewhere.
  */
 export function configureHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
-  guardInterface(endpoint.host_interface);
+  guardIpv6(endpoint.host_interface);
   host.setLink(index, { up: true });
   for (const { neighbour, route } of hostSideOf(index, endpoint, network)) {
     host.setNeighbour({ ...neighbour, permanent: true });

@@ -3,26 +3,39 @@
  * everyone, since frames to one host go by its MAC address, which containers do not know (see createPair).
  */
 import { writeFileSync } from 'node:fs';
+import type { Ipv4Conf } from '../native/net.js';
 
-/** Below /proc/sys/net; Documentation/networking/ip-sysctl.rst. */
-const SETTINGS: readonly (readonly [family: 'ipv4' | 'ipv6', name: string, value: string])[] = [
-  ['ipv4', 'arp_ignore', '8'], // no answer for any address: the program answers
-  ['ipv4', 'accept_redirects', '0'],
-  ['ipv4', 'accept_source_route', '0'],
-  ['ipv4', 'drop_unicast_in_l2_multicast', '1'],
-  ['ipv6', 'accept_ra', '0'],
-  ['ipv6', 'accept_redirects', '0'],
-  ['ipv6', 'drop_unicast_in_l2_multicast', '1'],
+/** Below /proc/sys/net/ipv4/conf and ipv6/conf; Documentation/networking/ip-sysctl.rst. */
+const IPV4: readonly (readonly [name: string, key: keyof Ipv4Conf, value: number])[] = [
+  ['arp_ignore', 'arpIgnore', 8], // no answer for any address: the program answers
+  ['accept_redirects', 'acceptRedirects', 0],
+  ['accept_source_route', 'acceptSourceRoute', 0],
+  ['drop_unicast_in_l2_multicast', 'dropUnicastInL2Multicast', 1],
+];
+const IPV6: readonly (readonly [name: string, value: number])[] = [
+  ['accept_ra', 0],
+  ['accept_redirects', 0],
+  ['drop_unicast_in_l2_multicast', 1],
 ];
 
-/** Sets up the host's side of a container's veth; before it is up. */
+/** For the host's side of a container's veth, when it is made; guardIpv6() does the rest. */
+export const GUARD_IPV4: Ipv4Conf = Object.fromEntries(IPV4.map(([, key, value]) => [key, value]));
+
+/** Sets up a side that was found, of which somebody may have changed what it was made with. */
 export function guardInterface(name: string): void {
-  for (const [family, setting, value] of SETTINGS) {
+  for (const [setting, , value] of IPV4)
+    writeFileSync(`/proc/sys/net/ipv4/conf/${name}/${setting}`, String(value));
+  guardIpv6(name);
+}
+
+/** Of IPv6 the kernel has nothing but files. Before the interface is up. */
+export function guardIpv6(name: string): void {
+  for (const [setting, value] of IPV6) {
     try {
-      writeFileSync(`/proc/sys/net/${family}/conf/${name}/${setting}`, value);
+      writeFileSync(`/proc/sys/net/ipv6/conf/${name}/${setting}`, String(value));
     } catch (error) {
       // A kernel that has no IPv6 has nothing to guard there.
-      if (!(family === 'ipv6' && (error as NodeJS.ErrnoException).code === 'ENOENT')) throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
   }
 }

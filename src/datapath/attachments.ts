@@ -35,13 +35,16 @@ export interface Attachable {
 export interface Attachments {
   /** How programs are attached here. */
   readonly kind: 'tcx' | 'clsact';
-  /** Puts the current programs on both hooks. When it throws, none of ours is on any. */
-  attach(target: Attachable): void;
+  /**
+   * Puts the current programs on both hooks of an interface that was just made, and on its other end. When it throws,
+   * none of ours is on any.
+   */
+  attach(target: Attachable, inside: ContainerSide): void;
   /** Like attach(), but takes over what an earlier daemon left. True: something was missing and had to be attached. */
   adopt(target: Attachable): boolean;
   /**
-   * Puts the current leave_container on the container's side, or takes over what is there. True: it had to be attached.
-   * `open` is called only then; it opens the namespace, and tells the interface there. Without TCX nothing is done.
+   * Takes over the leave_container that is on the container's side, or puts the current one there. True: it had to be
+   * attached. `open` is called only then; it opens the namespace, and tells the interface there. Without TCX nothing is done.
    */
   guard(interfaceName: string, open: () => ContainerSide): boolean;
   /** Whether the current programs are on both hooks. */
@@ -87,10 +90,11 @@ class TcxAttachments implements Attachments {
     private readonly directory: string,
   ) {}
 
-  attach(target: Attachable): void {
+  attach(target: Attachable, inside: ContainerSide): void {
     try {
       using _ = expediteGracePeriods();
       for (const hook of HOOKS) this.create(hook, target);
+      this.createGuard(target.interface, inside);
     } catch (error) {
       this.unpin(target.interface);
       throw error;
@@ -119,9 +123,8 @@ class TcxAttachments implements Attachments {
       }
     }
     this.removePin(GUARD, interfaceName);
-    const { netns, ifindex } = open();
     using _ = expediteGracePeriods();
-    netns.run(() => this.create(GUARD, { interface: interfaceName, ifindex }));
+    this.createGuard(interfaceName, open());
     return true;
   }
 
@@ -157,6 +160,10 @@ class TcxAttachments implements Attachments {
 
   private path(hook: Hook, interfaceName: string): string {
     return `${this.directory}/${interfaceName}_${hook.program}`;
+  }
+
+  private createGuard(interfaceName: string, { netns, ifindex }: ContainerSide): void {
+    netns.run(() => this.create(GUARD, { interface: interfaceName, ifindex }));
   }
 
   private create(hook: Hook, target: Attachable): void {

@@ -79,6 +79,16 @@ export interface CreateVethOptions extends CreateLinkOptions {
   peerMac?: string | undefined;
   /** Of the end that is not the peer. */
   addrGenMode?: 'eui64' | 'none' | undefined;
+  /** Of the end that is not the peer. */
+  ipv4Conf?: Ipv4Conf | undefined;
+}
+
+/** net.ipv4.conf of one interface (Documentation/networking/ip-sysctl.rst). */
+export interface Ipv4Conf {
+  arpIgnore?: number | undefined;
+  acceptRedirects?: number | undefined;
+  acceptSourceRoute?: number | undefined;
+  dropUnicastInL2Multicast?: number | undefined;
 }
 
 /** Of both ends of a veth, each in its own namespace. */

@@ -54,8 +54,8 @@ export class Rtnl implements Disposable {
   }
 
   /** Both ends come up in one step, in their namespaces, down, with their addresses and the same MTU. */
-  createVeth({ peerNetns, ...options }: CreateVethOptions): VethIndexes {
-    return native.linkCreateVeth(this.#open(), { ...options, peerNetnsFd: peerNetns?.fd });
+  createVeth({ peerNetns, ipv4Conf, ...options }: CreateVethOptions): VethIndexes {
+    return native.linkCreateVeth(this.#open(), { ...options, ...ipv4Conf, peerNetnsFd: peerNetns?.fd });
   }
 
   createBridge(options: CreateLinkOptions): void {

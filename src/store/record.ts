@@ -2,7 +2,7 @@
  * How a record lies in the file: the key is the JSON of [table, ...parts]; the value is a checksum of key
  * and JSON, then the JSON. The checksum finds a changed digit that the schema would not.
  */
-import { createHash } from 'node:crypto';
+import { sha256 } from '../model/digest.js';
 import { AppError, errorDetails } from '../model/errors.js';
 import type { Key, KeyPart } from './store.js';
 import { type AnyTable, STORE_VERSION, TABLES } from './tables.js';
@@ -34,7 +34,7 @@ export function encodeJson(key: string, json: string): string {
 }
 
 function checksum(key: string, json: string): string {
-  return createHash('sha256').update(`${key}\n${json}`).digest('hex').slice(0, CHECKSUM_LENGTH);
+  return sha256(`${key}\n${json}`).slice(0, CHECKSUM_LENGTH);
 }
 
 /** Whether the version record is of this version. Throws STORE_DAMAGED or STORE_INCOMPATIBLE. */

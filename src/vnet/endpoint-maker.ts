@@ -139,8 +139,10 @@ export class EndpointMaker {
     const { index, peerIndex } = createPair(host, netns, endpoint, network);
     rollback.add(() => this.unmake(endpoint, network, index));
     datapath.endpoints.put(endpointState(store, endpoint, network, index));
-    datapath.attachments.attach({ interface: endpoint.host_interface, ifindex: index });
-    datapath.attachments.guard(endpoint.host_interface, () => ({ netns, ifindex: peerIndex }));
+    datapath.attachments.attach(
+      { interface: endpoint.host_interface, ifindex: index },
+      { netns, ifindex: peerIndex },
+    );
     configureHostSide(host, index, endpoint, network);
     return peerIndex;
   }

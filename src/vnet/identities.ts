@@ -1,5 +1,5 @@
 /** Identities of the node: a number for each set of (network, namespace, labels) that some endpoint has. */
-import { createHash } from 'node:crypto';
+import { sha256 } from '../model/digest.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { FIRST_IDENTITY, type Identity, identityKey } from '../model/identity.js';
 import type { Labels } from '../model/names.js';
@@ -14,7 +14,7 @@ export interface IdentitySet {
 }
 
 function keyOf(set: IdentitySet): [string] {
-  return [createHash('sha256').update(identityKey(set)).digest('hex')];
+  return [sha256(identityKey(set))];
 }
 
 /** The identity of a set, made if there is none. Numbers are never used again. */

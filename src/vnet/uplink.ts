@@ -11,6 +11,9 @@ import type { LinkInfo, RouteInfo, Rtnl } from '../native/net.js';
 const ANYWHERE = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;
 const FAMILIES = [4, 6] as const;
 
+/** How long a change waits for those that come with it: each endpoint that is made or removed is several. */
+const SETTLE_MS = 50;
+
 const NO_MAC = /^(?:00(?::00)*)?$/;
 
 /** What is asked of the kernel. */
@@ -74,6 +77,7 @@ export interface UplinkParts {
 
 export class Uplink {
   private watch: Disposable | undefined;
+  private timer: NodeJS.Timeout | undefined;
   private known: UplinkState | undefined;
 
   constructor(private readonly parts: UplinkParts) {}
@@ -95,11 +99,17 @@ export class Uplink {
 
   /** Follows the node until stop(). */
   start(): void {
-    this.watch = this.parts.host.watch(['link', 'address', 'route'], () => this.sync());
+    this.watch = this.parts.host.watch(['link', 'address', 'route'], () => {
+      this.timer ??= setTimeout(() => {
+        this.timer = undefined;
+        this.sync();
+      }, SETTLE_MS);
+    });
   }
 
   stop(): void {
     this.watch?.[Symbol.dispose]();
+    clearTimeout(this.timer);
   }
 
   private follow(): void {

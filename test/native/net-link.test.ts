@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ClosedError, KernelError } from '../../src/native/errors.js';
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
@@ -54,6 +55,19 @@ describe('createVeth', () => {
     expect(made).toEqual({ index: host?.index, peerIndex: peer?.index });
     expect(names(rtnl)).toEqual(['lo', 'host0']);
     expect(names(peerRtnl)).toEqual(['lo', 'eth0']);
+  });
+
+  it('sets up IPv4 on the end that is not the peer', () => {
+    const ipv4Conf = { arpIgnore: 8, acceptRedirects: 0, acceptSourceRoute: 1, dropUnicastInL2Multicast: 1 };
+    rtnl.createVeth({ name: 'host0', peerName: 'eth0', ipv4Conf });
+    const read = (name: string) =>
+      here.run(() =>
+        ['arp_ignore', 'accept_redirects', 'accept_source_route', 'drop_unicast_in_l2_multicast'].map(
+          (setting) => readFileSync(`/proc/sys/net/ipv4/conf/${name}/${setting}`, 'utf8').trim(),
+        ),
+      );
+    expect(read('host0')).toEqual(['8', '0', '1', '1']);
+    expect(read('eth0')).toEqual(read('default'));
   });
 
   it('makes both ends in one namespace when no other is given, with MACs of the kernel', () => {

@@ -1,0 +1,134 @@
+/**
+ * Between a container and a host outside, through the node: the container's connections under the node's address, and
+ * those from outside to a port of the node that leads to the container. Beside a node that forwards and has nftables
+ * translate, without any policy.
+ */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { createVethPair, Netns } from '../../dist/netns/index.js';
+import { Cleanup } from './cleanup.mjs';
+import { Node, namedNamespaces } from './node.mjs';
+import { compile } from './processes.mjs';
+import { PORTS } from './sites.mjs';
+import { compareSites, serve } from './traffic.mjs';
+
+const SETTINGS = { 'flows-per-endpoint': 0, 'conntrack-max': 1048576 };
+const OTHER = 'nftables';
+const GOALS = {
+  throughput: { [OTHER]: '>= 1' },
+  connections: { [OTHER]: '>= 1.2' },
+};
+const NODE = { 4: '198.19.8.1', 6: 'fd00:be:8::1' };
+const WORLD = { 4: '198.19.8.2', 6: 'fd00:be:8::2' };
+const GATEWAY = { 4: '198.19.9.1', 6: 'fd00:be:9::1' };
+const CONTAINER = { 4: '198.19.9.2', 6: 'fd00:be:9::2' };
+
+export function nat({ rounds, seconds }) {
+  return Cleanup.during(async (cleanup) => {
+    const node = new Node(cleanup, { ...SETTINGS, uplink: 'uplink' });
+    const ours = await ourNode(cleanup, node);
+    const theirs = nftNode(cleanup);
+    const tool = compile('traffic', node.directory);
+    for (const { container, outside } of [ours, theirs]) {
+      await serve(cleanup, container, tool);
+      await serve(cleanup, outside, tool);
+    }
+    const options = { rounds, seconds, tool };
+    const out = ({ name, container, outside }) => ({
+      name,
+      client: container,
+      server: outside,
+      address: WORLD,
+    });
+    const back = ({ name, container, outside }) => ({
+      name,
+      client: outside,
+      server: container,
+      address: NODE,
+    });
+    return [
+      ...(await compareSites('masquerade', [out(ours), out(theirs)], GOALS, options)),
+      ...(await compareSites('port mapping', [back(ours), back(theirs)], GOALS, options)),
+    ];
+  });
+}
+
+/** Another host, which knows nothing of containers. */
+function outsideOf(cleanup, node) {
+  const outside = Netns.create();
+  cleanup.add(() => outside.close());
+  const end = (netns, name, address) => ({
+    netns,
+    name,
+    addresses: [`${address[4]}/24`, `${address[6]}/64`],
+  });
+  createVethPair(end(node, 'uplink', NODE), end(outside, 'eth0', WORLD));
+  return outside;
+}
+
+async function ourNode(cleanup, node) {
+  const outside = outsideOf(cleanup, node.netns);
+  await node.start();
+  const { rest } = node;
+  await rest.call('POST', '/networks', {
+    name: 'bench',
+    cidr: '198.18.0.0/24',
+    cidr6: 'fd00:be:1::/64',
+    isolation_mode: 'none',
+  });
+  const [path] = namedNamespaces(cleanup, 1, 'nat');
+  const container = Netns.open(path);
+  cleanup.add(() => container.close());
+  await rest.call('POST', '/networks/bench/containers', { container_id: 'server', netns_path: path });
+  for (const port of Object.values(PORTS)) {
+    await rest.call('POST', '/nat/port-mappings', {
+      network: 'bench',
+      container_id: 'server',
+      protocol: 'tcp',
+      host_port: port,
+      container_port: port,
+    });
+  }
+  return { name: 'ours', container, outside };
+}
+
+function nftNode(cleanup) {
+  const node = Netns.create();
+  const container = Netns.create();
+  cleanup.add(() => {
+    container.close();
+    node.close();
+  });
+  const outside = outsideOf(cleanup, node);
+  createVethPair(
+    { netns: node, name: 'host0', addresses: [`${GATEWAY[4]}/24`, `${GATEWAY[6]}/64`] },
+    {
+      netns: container,
+      name: 'eth0',
+      addresses: [`${CONTAINER[4]}/24`, `${CONTAINER[6]}/64`],
+      routes: [
+        { destination: '0.0.0.0/0', via: GATEWAY[4] },
+        { destination: '::/0', via: GATEWAY[6] },
+      ],
+    },
+  );
+  const ports = Object.values(PORTS).join(', ');
+  node.run(() => {
+    writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
+    writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', '1');
+    execFileSync('nft', ['-f', '-'], {
+      input: `table inet bench {
+        chain prerouting {
+          type nat hook prerouting priority dstnat;
+          iifname uplink meta nfproto ipv4 tcp dport { ${ports} } dnat ip to ${CONTAINER[4]}
+          iifname uplink meta nfproto ipv6 tcp dport { ${ports} } dnat ip6 to ${CONTAINER[6]}
+        }
+        chain postrouting {
+          type nat hook postrouting priority srcnat;
+          oifname uplink masquerade
+        }
+      }`,
+    });
+  });
+  return { name: OTHER, container, outside };
+}
