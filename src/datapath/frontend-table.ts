@@ -96,9 +96,17 @@ export class FrontendTable {
     const wanted = put.filter((state) => !this.isAsWanted(state));
     const plans = await this.plan(wanted);
     const garbage: Garbage = { places: [], parts: [] };
-    for (const place of remove) this.remove(place, garbage);
-    for (const planned of plans) await this.write(planned, garbage);
-    this.discard(garbage);
+    try {
+      for (const place of remove) this.remove(place, garbage);
+      while (plans[0] !== undefined) {
+        await this.write(plans[0], garbage);
+        plans.shift();
+      }
+    } finally {
+      // What the one has that failed half-way is not given away: programs may see it.
+      this.release(plans.slice(1));
+      this.discard(garbage);
+    }
   }
 
   /** Waits until what the last change gave up is free again; the daemon may end without it. */
@@ -127,11 +135,15 @@ export class FrontendTable {
       for (const state of states) plans.push(await this.planOne(state));
       return plans;
     } catch (error) {
-      for (const { before, after, added } of plans) {
-        for (const { index } of added) this.places.give(index, 1);
-        if (after.first !== before?.first) this.parts.give(after.first, after.slots.length);
-      }
+      this.release(plans);
       throw error;
+    }
+  }
+
+  private release(plans: readonly Planned[]): void {
+    for (const { before, after, added } of plans) {
+      for (const { index } of added) this.places.give(index, 1);
+      if (!isSamePart(before, after)) this.parts.give(after.first, after.slots.length);
     }
   }
 
@@ -205,16 +217,16 @@ export class FrontendTable {
   private async write({ state, key, before, after, added }: Planned, garbage: Garbage): Promise<void> {
     const { backends, slots, frontends } = this.maps;
     for (const { index, target } of added) backends.set(index, backendOf(state.id, target));
-    const isSamePart = before?.first === after.first && before.slots.length === after.slots.length;
+    const isKept = isSamePart(before, after);
     const changed = [...after.slots.keys()].filter(
-      (slot) => !isSamePart || before.slots[slot] !== after.slots[slot],
+      (slot) => !isKept || before?.slots[slot] !== after.slots[slot],
     );
     if (changed.length > 0) {
       const keys = Uint32Array.from(changed, (slot) => after.first + slot);
       const values = Uint32Array.from(changed, (slot) => after.slots[slot] as number);
       await slots.raw.setBatch(new Uint8Array(keys.buffer), new Uint8Array(values.buffer));
     }
-    if (!isSamePart || before.id !== after.id || before.affinitySeconds !== after.affinitySeconds) {
+    if (!isKept || before?.id !== after.id || before.affinitySeconds !== after.affinitySeconds) {
       const version = this.nextVersion();
       frontends.set(key, {
         version,
@@ -227,7 +239,7 @@ export class FrontendTable {
     }
     this.placed.set(placeText(state), after);
     if (before === undefined) return;
-    if (!isSamePart) garbage.parts.push({ first: before.first, slots: before.slots.length });
+    if (!isKept) garbage.parts.push({ first: before.first, slots: before.slots.length });
     const kept = new Set(after.places.values());
     for (const index of before.places.values()) if (!kept.has(index)) this.discardPlace(index, garbage);
   }
@@ -269,6 +281,10 @@ export class FrontendTable {
     this.version = now > this.version ? now : this.version + 1n;
     return this.version;
   }
+}
+
+function isSamePart(before: PlacedFrontend | undefined, after: PlacedFrontend): boolean {
+  return before?.first === after.first && before.slots.length === after.slots.length;
 }
 
 /** Whom each slot leads to, by name. */

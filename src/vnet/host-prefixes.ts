@@ -77,10 +77,15 @@ export class HostPrefixes {
 
   private wanted(): Prefix[] {
     const own = takenRanges(this.reader.list(networks), this.host.addresses());
+    const taken = new Set(own.map(formatCidr));
     return [
       ...this.reader.list(networks).flatMap(prefixesOf),
-      ...this.reader.list(services).flatMap(addressesOf).map(servicePrefix),
-      // Last: what is the node's own is that, should it have got the address of a service.
+      // What is the node's own is that, should it have got the address of a service.
+      ...this.reader
+        .list(services)
+        .flatMap(addressesOf)
+        .map(servicePrefix)
+        .filter(({ cidr }) => !taken.has(formatCidr(cidr))),
       ...own.map(nodePrefix),
     ];
   }

@@ -160,6 +160,7 @@ export class LocalNode implements Node, AsyncDisposable {
       engine,
       explainer: datapath.explainer,
       isolatedBy: isolating,
+      publishing,
       onDisagreement: (fields) => log.error(fields, 'a program has not decided as the compiled policy says'),
     });
   }

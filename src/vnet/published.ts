@@ -56,6 +56,41 @@ export function mappingFrontends(
   }));
 }
 
+/** A container that serves at a place, and the port that it does so at. */
+export interface Serving {
+  readonly endpoint: Endpoint;
+  readonly port: number;
+}
+
+/** Who serves at a place; undefined: nothing of the service is there. */
+export function servingOf(
+  service: ServiceRecord,
+  members: readonly Endpoint[],
+  at: FrontendPlace,
+): Serving[] | undefined {
+  const port = service.ports.find((candidate) => hasPlace(servicePlaces(service, candidate), at));
+  if (port === undefined) return undefined;
+  return members.flatMap((endpoint) => {
+    const target = targetPort(endpoint, port);
+    return target === undefined ? [] : [{ endpoint, port: target }];
+  });
+}
+
+/** The same of a port mapping. */
+export function servingMapping(
+  mapping: PortMappingRecord,
+  endpoint: Endpoint,
+  at: FrontendPlace,
+): Serving[] | undefined {
+  return hasPlace(placesOfMapping(mapping, endpoint), at)
+    ? [{ endpoint, port: mapping.container_port }]
+    : undefined;
+}
+
+function hasPlace(places: readonly FrontendPlace[], at: FrontendPlace): boolean {
+  return places.some((place) => placeText(place) === placeText(at));
+}
+
 /** `members`: who serves. */
 export function serviceFrontends(
   reader: Reader,
@@ -86,7 +121,7 @@ function targets(
   return [...found.values()];
 }
 
-function addressOf(
+export function addressOf(
   endpoint: Pick<Endpoint, 'ip_address' | 'ip6_address'>,
   family: 4 | 6,
 ): string | undefined {

@@ -7,10 +7,18 @@ import { labelMap, Selector } from '../firewall/selector.js';
 import type { Endpoint } from '../model/endpoint.js';
 import type { PortMappingRecord } from '../model/port-mapping.js';
 import type { ServiceRecord } from '../model/service.js';
-import { type FrontendState, placeText } from '../nat/frontend.js';
+import { type FrontendPlace, type FrontendState, placeText } from '../nat/frontend.js';
 import type { Reader } from '../store/store.js';
 import { endpoints, portMappings, services } from '../store/tables.js';
-import { mappingFrontends, placesOfMapping, placesOfService, serviceFrontends } from './published.js';
+import {
+  mappingFrontends,
+  placesOfMapping,
+  placesOfService,
+  type Serving,
+  serviceFrontends,
+  servingMapping,
+  servingOf,
+} from './published.js';
 
 /** What is asked of the kernel's side. */
 export interface Frontends {
@@ -50,6 +58,23 @@ export class Publishing {
       .flatMap(({ service, members }) => serviceFrontends(reader, service, [...members.values()]));
     const mapped = ready.flatMap((endpoint) => this.mappingsOf(endpoint));
     await this.frontends.sync([...wanted, ...mapped]);
+  }
+
+  /** Who serves there; undefined: the place is nobody's. */
+  servingAt(at: FrontendPlace): Serving[] | undefined {
+    const { reader } = this;
+    for (const named of this.served.values()) {
+      for (const { service, members } of named.values()) {
+        const found = servingOf(service, [...members.values()], at);
+        if (found !== undefined) return found;
+      }
+    }
+    for (const mapping of reader.list(portMappings)) {
+      const endpoint = reader.get(endpoints, [mapping.endpoint_id]);
+      const found = endpoint && servingMapping(mapping, endpoint, at);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** How many containers serve. */

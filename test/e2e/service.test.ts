@@ -107,6 +107,24 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     expect(await friend.dial(address, { port: 8000 })).toBe('open');
   });
 
+  it('what would become of a packet to it is explained by the container that it would reach', async () => {
+    const service = await apply();
+    const from = [{ podSelector: { matchLabels: { app: 'friend' } } }];
+    const explain = (to: string, port: number) =>
+      site().rest.expect('POST', '/explain', { from: 'client', to, port });
+    const allowed = { verdict: 'allowed', agreed: true };
+    expect(await explain(addressOf(service, family), 8000)).toMatchObject(allowed);
+    expect(await explain(outside.nodeAddress(family), NODE_PORT)).toMatchObject(allowed);
+    expect(await explain(outside.nodeAddress(family), 9)).toMatchObject(allowed);
+    await site().rest.apply({
+      ...{ name: 'friends', spec: { podSelector: { matchLabels: { app: 'web' } }, ingress: [{ from }] } },
+    });
+    const denied = { verdict: 'dropped', reason: 'POLICY_INGRESS', agreed: true };
+    expect(await explain(addressOf(service, family), 8000)).toMatchObject(denied);
+    expect(await explain(outside.nodeAddress(family), NODE_PORT)).toMatchObject(denied);
+    expect(await explain(addressOf(service, family), 8001)).toMatchObject({ reason: 'NO_SERVICE' });
+  });
+
   it('open connections stay with their container while others come and go, also over a restart', async () => {
     const service = await apply();
     const address = addressOf(service, family);
