@@ -9,9 +9,7 @@
  *
  * What a daemon that was ended has left is adopted with its slots, so that clients keep their backends.
  */
-import { parseAddress, toBytes16 } from '../model/address.js';
 import { AppError } from '../model/errors.js';
-import { PROTOCOL_NUMBERS } from '../model/names.js';
 import {
   type FrontendPlace,
   type FrontendState,
@@ -23,6 +21,7 @@ import { maglevTable, smallerSize, tableSize } from '../nat/maglev.js';
 import { monotonicNs } from '../native/bpf.js';
 import type { Backend, FrontendKey } from './abi/generated.js';
 import { adoptFrontends, type FrontendMaps, type PlacedFrontend } from './frontend-adoption.js';
+import { backendOf, keyOf, namesOf } from './frontend-encoding.js';
 import { Space } from './space.js';
 
 /** What becomes different; no place is in both. */
@@ -285,30 +284,6 @@ export class FrontendTable {
 
 function isSamePart(before: PlacedFrontend | undefined, after: PlacedFrontend): boolean {
   return before?.first === after.first && before.slots.length === after.slots.length;
-}
-
-/** Whom each slot leads to, by name. */
-function namesOf({ slots, places }: PlacedFrontend): (string | undefined)[] {
-  const names = new Map([...places].map(([name, index]) => [index, name]));
-  return Array.from(slots, (index) => names.get(index));
-}
-
-/**
- * Every address of the node is no address: all zero for IPv6, and its mapped form ::ffff:0.0.0.0 for IPv4, since a backend
- * serves clients of its own family alone.
- */
-const EVERY_ADDRESS = { 4: '0.0.0.0', 6: '::' } as const;
-
-export function keyOf({ address, family, port, protocol }: FrontendPlace): FrontendKey {
-  return {
-    address: toBytes16(parseAddress(address ?? EVERY_ADDRESS[family])),
-    port,
-    protocol: PROTOCOL_NUMBERS[protocol],
-  };
-}
-
-function backendOf(frontendId: number, { address, port }: Target): Backend {
-  return { frontendId, address: toBytes16(parseAddress(address)), port };
 }
 
 function noRoom(setting: string): AppError {

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { u32 } from '../../src/datapath/abi/codec.js';
 import { Backend, Frontend, FrontendKey, MAPS } from '../../src/datapath/abi/generated.js';
-import { FrontendTable, keyOf } from '../../src/datapath/frontend-table.js';
+import { keyOf } from '../../src/datapath/frontend-encoding.js';
+import { FrontendTable } from '../../src/datapath/frontend-table.js';
 import { TypedMap } from '../../src/datapath/typed-map.js';
 import { type FrontendState, type Target, targetText } from '../../src/nat/frontend.js';
 import { BpfMap } from '../../src/native/bpf.js';
