@@ -36,6 +36,7 @@ EXPORT(struct, policy_decision);
 EXPORT(struct, policy_value);
 EXPORT(struct, subject_key);
 EXPORT(struct, subject_rules);
+EXPORT(struct, range_lengths);
 EXPORT(struct, subject_slot);
 EXPORT(struct, subject_value);
 EXPORT(struct, cidr_key);
@@ -47,7 +48,6 @@ EXPORT(enum, verdict);
 EXPORT(enum, policy_peer);
 EXPORT(enum, policy_tier);
 EXPORT(enum, port_bits);
-EXPORT(enum, cidr_key_bits);
 EXPORT(enum, named_port_limit);
 
 EXPORT(struct, conntrack_key);
@@ -70,6 +70,8 @@ EXPORT(struct, frontend);
 EXPORT(struct, backend);
 EXPORT(struct, affinity_key);
 EXPORT(struct, affinity);
+EXPORT(struct, node_peer_key);
+EXPORT(struct, node_peer);
 
 EXPORT(struct, drop_reason_texts);
 EXPORT(struct, metric_key);

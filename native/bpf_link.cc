@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-/* BPF links: TCX and XDP. Interfaces are those of the calling thread's network namespace. */
+/* BPF links: TCX, XDP and cgroups. Interfaces are those of the calling thread's network namespace. */
 #include "bpf_addon.h"
 
 #include "args.h"
 #include "bpf_resources.h"
 
 #include <cstring>
+#include <fcntl.h>
 #include <linux/if_link.h>
 
 namespace
@@ -17,7 +18,7 @@ namespace
  */
 constexpr auto TCX_INGRESS = static_cast<bpf_attach_type>(46);
 constexpr auto TCX_EGRESS = static_cast<bpf_attach_type>(47);
-constexpr uint32_t LINK_TYPE_XDP = 6, LINK_TYPE_TCX = 11;
+constexpr uint32_t LINK_TYPE_CGROUP = 3, LINK_TYPE_XDP = 6, LINK_TYPE_TCX = 11;
 constexpr uint32_t POSITION_BEFORE = 1U << 3, POSITION_AFTER = 1U << 4; /* BPF_F_BEFORE, BPF_F_AFTER */
 
 struct TcxInfo {
@@ -76,6 +77,19 @@ Napi::Value link_attach_xdp(const Napi::CallbackInfo &info)
 						     BPF_XDP, flags, "attach XDP")});
 }
 
+/* Beside others that are there, and behind them. arguments: program, path of the cgroup, attach type */
+Napi::Value link_attach_cgroup(const Napi::CallbackInfo &info)
+{
+	constexpr const char *operation = "attach to cgroup";
+	int program = resource<Program>(info, 0)->fd.get();
+	std::string path = to_text(info[1], "path");
+	auto type = static_cast<bpf_attach_type>(to_u32(info[2], "attachType"));
+	UniqueFd cgroup(check_errno(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), operation, path));
+	LIBBPF_OPTS(bpf_link_create_opts, options);
+	int fd = bpf_link_create(program, cgroup.get(), type, &options);
+	return wrap_resource(info.Env(), Link{UniqueFd(check(fd, operation, path))});
+}
+
 Napi::Value link_from_pin(const Napi::CallbackInfo &info)
 {
 	return wrap_resource(info.Env(), Link{open_pin(to_text(info[0], "path"), Link::NAME)});
@@ -94,6 +108,10 @@ Napi::Value link_info(const Napi::CallbackInfo &info)
 		result.Set("ifindex", place.ifindex);
 	if (kernel.type == LINK_TYPE_TCX)
 		result.Set("attachType", place.attach_type);
+	if (kernel.type == LINK_TYPE_CGROUP) {
+		result.Set("cgroupId", static_cast<double>(kernel.cgroup.cgroup_id));
+		result.Set("attachType", static_cast<uint32_t>(kernel.cgroup.attach_type));
+	}
 	return result;
 }
 
@@ -118,6 +136,7 @@ void init_bpf_link(Napi::Env env, Napi::Object exports)
 	define<tcx_supported_value>(env, exports, "tcxSupported");
 	define<link_attach_tcx>(env, exports, "linkAttachTcx");
 	define<link_attach_xdp>(env, exports, "linkAttachXdp");
+	define<link_attach_cgroup>(env, exports, "linkAttachCgroup");
 	define<link_from_pin>(env, exports, "linkFromPin");
 	define<link_info>(env, exports, "linkInfo");
 	define<link_update>(env, exports, "linkUpdate");

@@ -30,6 +30,11 @@ static Napi::Value netns_info(const Napi::CallbackInfo &info)
 	return result;
 }
 
+static Napi::Value netns_cookie_value(const Napi::CallbackInfo &info)
+{
+	return Napi::BigInt::New(info.Env(), netns_cookie(unwrap<Netns>(info, 0).fd()));
+}
+
 static Napi::Value netns_fd(const Napi::CallbackInfo &info)
 {
 	return Napi::Number::New(info.Env(), unwrap<Netns>(info, 0).fd());
@@ -102,6 +107,7 @@ void define_netns(Napi::Env env, Napi::Object exports)
 	define<netns_open>(env, exports, "netnsOpen");
 	define<netns_create>(env, exports, "netnsCreate");
 	define<netns_info>(env, exports, "netnsInfo");
+	define<netns_cookie_value>(env, exports, "netnsCookie");
 	define<netns_fd>(env, exports, "netnsFd");
 	define<netns_shares_user>(env, exports, "netnsSharesUser");
 	define<netns_pin>(env, exports, "netnsPin");

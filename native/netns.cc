@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <cstdio>
@@ -99,6 +100,21 @@ bool shares_user_namespace(int fd)
 	UniqueFd ours(check_errno(open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC), operation, object));
 	NetnsId their_id = netns_id(theirs.get()), our_id = netns_id(ours.get());
 	return their_id.device == our_id.device && their_id.inode == our_id.inode;
+}
+
+uint64_t netns_cookie(int fd)
+{
+	constexpr const char *operation = "read cookie of";
+	uint64_t cookie = 0;
+	socklen_t size = sizeof(cookie);
+
+	/* A socket tells the cookie of the namespace that it was made in. */
+	NetnsScope scope(fd);
+	UniqueFd socket(check_errno(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), operation,
+				    netns_text(netns_id(fd).inode)));
+	check_errno(getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size), operation,
+		    netns_text(netns_id(fd).inode));
+	return cookie;
 }
 
 std::string netns_text(ino_t inode)

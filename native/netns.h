@@ -33,6 +33,9 @@ NetnsId netns_id(int fd);
  */
 bool shares_user_namespace(int fd);
 
+/* The kernel's number for it, which no other one gets until the next boot. */
+uint64_t netns_cookie(int fd);
+
 /* "netns 4026531840" */
 std::string netns_text(ino_t inode);
 

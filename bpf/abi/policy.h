@@ -88,12 +88,22 @@ struct subject_rules {
 	__u32 isolated; /* bit n set: TIER_NETWORK_POLICY isolates it in enum direction n */
 };
 
+/*
+ * Lengths of the ranges that rules name, by family: bit n of word w stands for 32 w + n bits of the mapped
+ * form, so that those of IPv4 begin with word 3. More of them than there are cost look-ups and change no
+ * answer.
+ */
+struct range_lengths {
+	__u32 ip4[2]; /* words 3 and 4 */
+	__u32 ip6[5]; /* words 0 to 4 */
+};
+
 struct subject_slot {
 	struct subject_rules enforced;
-	struct subject_rules audited; /* of the rules with TIER_AUDIT_FLAG alone */
-	__u32 audits;		      /* bit n set: something is audited in enum direction n */
-	__u32 cidrs;		      /* bit n set: it has entries in qn_policy_cidrs in enum direction n */
-	__u32 present;		      /* 1: computed in this generation */
+	struct subject_rules audited;	/* of the rules with TIER_AUDIT_FLAG alone */
+	__u32 audits;			/* bit n set: something is audited in enum direction n */
+	struct range_lengths ranges[2]; /* per enum direction: of its entries in qn_policy_cidrs */
+	__u32 present;			/* 1: computed in this generation */
 };
 
 /* Value of qn_policy_subjects; the key stands first as in struct policy_value. */
@@ -102,32 +112,24 @@ struct subject_value {
 	struct subject_slot slot[2];
 };
 
-/*
- * Key of qn_policy_cidrs (LPM trie): the ranges that rules of a subject name, in cidr or in except.
- * Everything before the address always counts, so that prefix_length is CIDR_KEY_BITS and the range's own,
- * which for IPv4 begins at bit 96.
- */
+/* Key of qn_policy_cidrs: the ranges that rules of a subject name, in cidr or in except. */
 struct cidr_key {
-	__u32 prefix_length;
 	__u32 subject;
-	__u8 direction; /* enum direction */
-	__u8 family;	/* 4, 6: ::/0 does not hold the mapped IPv4 addresses */
-	__u8 pad[2];
-	struct ip_address address;
+	__u8 direction;	    /* enum direction */
+	__u8 family;	    /* 4, 6: ::/0 does not hold the mapped IPv4 addresses */
+	__u8 prefix_length; /* in the mapped form: IPv4 begins at bit 96 */
+	__u8 pad;
+	struct ip_address address; /* zero beyond the prefix */
 };
-_Static_assert(sizeof(struct cidr_key) == 28, "layout of cidr_key");
-
-enum cidr_key_bits {
-	CIDR_KEY_BITS = 64,
-};
+_Static_assert(sizeof(struct cidr_key) == 24, "layout of cidr_key");
 
 /*
- * Value of qn_policy_cidrs. A class stands for the addresses of a range that are in no narrower range of the
- * subject; the rules about each class are in qn_policy. In a generation that does not have the range, its
- * slot repeats that of the next wider one.
+ * Value of qn_policy_cidrs; the key stands first as in struct policy_value. A class stands for the addresses
+ * of a range that are in no narrower range of the subject; the rules about each class are in qn_policy.
  */
 struct cidr_value {
-	__u32 cidr_class[2]; /* 0: no range of this generation */
+	struct cidr_key key;
+	__u32 slot[2]; /* the class of the range; 0: this generation has no such range */
 };
 
 /* Key of qn_named_ports: what the ports of an endpoint are called. */

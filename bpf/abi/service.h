@@ -14,19 +14,21 @@ struct frontend_key {
 _Static_assert(sizeof(struct frontend_key) == 20, "layout of frontend_key");
 
 /*
- * Value of qn_frontends. The daemon may replace it while a program reads: it is written front to back, so
- * whoever reads version_end first, and finds the same in version afterwards, has read one version of this
- * key's value.
+ * Value of qn_frontends. The daemon may replace it while a program reads, and the kernel give a removed one's
+ * place to another key. Either is written front to back: whoever reads version_end first, and finds the same
+ * in version and the key in its place afterwards, has read one version of that key's value.
  */
 struct frontend {
-	__u64 version;	  /* of no other value, whatever its key, since the maps were made */
+	struct frontend_key key;
 	__u32 id;	  /* of the port mapping or service: backend.frontend_id; never reused */
+	__u64 version;	  /* of no other value since the maps were made */
 	__u32 first;	  /* its part of qn_slots starts here */
 	__u32 slots;	  /* and has so many; 0: it has no backend */
 	__u32 affinity_s; /* a client keeps its backend for so many seconds after its last new flow; 0: no */
+	__u8 pad[4];
 	__u64 version_end;
 };
-_Static_assert(sizeof(struct frontend) == 32, "layout of frontend");
+_Static_assert(sizeof(struct frontend) == 56, "layout of frontend");
 
 /*
  * Value of qn_backends. The daemon writes one only while no slot leads to it, and gives its place away only
@@ -51,4 +53,20 @@ struct affinity {
 	__u64 expires_ns; /* CLOCK_MONOTONIC */
 	__u32 backend;	  /* index in qn_backends; counts while it is that frontend's */
 	__u32 pad;
+};
+
+/* Key of qn_node_peers: a socket of the node's own, and the backend that it talks to. */
+struct node_peer_key {
+	__u64 socket; /* the kernel's cookie of it, which no other one ever has */
+	struct ip_address address;
+	__be16 port;
+	__u8 pad[6];
+};
+
+/* Value of qn_node_peers: what the socket asked for. */
+struct node_peer {
+	struct node_peer_key key; /* first, as in struct endpoint: tells a reader whose entry it has read */
+	struct ip_address address;
+	__be16 port;
+	__u8 pad[6];
 };

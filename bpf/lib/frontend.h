@@ -9,10 +9,14 @@
 #include "config.h"
 #include "packet.h"
 
+static __always_inline bool frontend_key_equal(const struct frontend_key *a, const struct frontend_key *b)
+{
+	return address_equal(&a->address, &b->address) && a->port == b->port && a->protocol == b->protocol;
+}
+
 /* Copies out what stands at the key; false: nothing. */
 static __always_inline bool frontend_at(const struct frontend_key *key, struct frontend *frontend)
 {
-	const volatile __u64 *version;
 	struct frontend *found;
 	__u64 end;
 
@@ -26,8 +30,8 @@ static __always_inline bool frontend_at(const struct frontend_key *key, struct f
 		barrier();
 		*frontend = *found;
 		barrier();
-		version = &found->version;
-		if (*version == end && frontend->version == end)
+		if (*(const volatile __u64 *)&found->version == end && frontend->version == end &&
+		    frontend_key_equal(&found->key, key))
 			return true;
 	}
 	return false;

@@ -76,7 +76,7 @@ struct {
 
 /* Written by the daemon, read once per flow and change. When full, the daemon refuses the change. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__uint(max_entries, 1048576);
@@ -173,6 +173,18 @@ struct {
 	__type(key, struct affinity_key);
 	__type(value, struct affinity);
 } qn_affinity SEC(".maps");
+
+/*
+ * Written by the programs; what sockets of the node's own asked for. The least recently used make room: their
+ * sockets see the backend's address.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 32768);
+	__type(key, struct node_peer_key);
+	__type(value, struct node_peer);
+} qn_node_peers SEC(".maps");
 
 /* Written by conntrack_sweep, read by the daemon after it ran it. */
 struct {

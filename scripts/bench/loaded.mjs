@@ -44,9 +44,11 @@ export function address4(at) {
   return `198.18.${(at + 2) >> 8}.${(at + 2) & 255}`;
 }
 
-/** What the subject has rules for; `forms` by tier: for each direction a set of port_bits. */
-export function subject(identity, { egress = [], ingress = [], tier, ranges = false }) {
-  const bits = (of) => of.reduce((all, bit) => all | (1 << bit), 0);
+/** What the subject has rules for: port_bits by direction, and by family the lengths of ranges that it may send to. */
+export function subject(identity, { egress = [], ingress = [], tier, ranges = {} }) {
+  const bits = (of) => of.reduce((all, bit) => (all | (1 << bit)) >>> 0, 0);
+  const lengths = (of, words) =>
+    Array.from({ length: words }, (_, word) => bits(of.filter((length) => length >> 5 === word)));
   const portBits = [0, 0, 0, 0, 0, 0, 0, 0];
   portBits[2 * tier] = bits(egress);
   portBits[2 * tier + 1] = bits(ingress);
@@ -55,7 +57,10 @@ export function subject(identity, { egress = [], ingress = [], tier, ranges = fa
     enforced: { portBits, isolated: 0 },
     audited: none,
     audits: 0,
-    cidrs: Number(ranges),
+    ranges: [
+      { ip4: lengths(ranges[4] ?? [], 2), ip6: lengths(ranges[6] ?? [], 5) },
+      { ip4: lengths([], 2), ip6: lengths([], 5) },
+    ],
     present: 1,
   };
   return { identity, slot };

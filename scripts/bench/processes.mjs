@@ -26,8 +26,8 @@ export function compile(name, directory) {
 }
 
 /** Resolves at the first line of output that matches; what follows is read and dropped. */
-export async function lineOf(child, pattern) {
-  const timeout = AbortSignal.timeout(READY_MS);
+export async function lineOf(child, pattern, timeoutMs = READY_MS) {
+  const timeout = AbortSignal.timeout(timeoutMs);
   const ended = once(child, 'exit', { signal: timeout }).then(([code]) => {
     throw new Error(`${child.spawnargs.join(' ')} ended with code ${code}`);
   });

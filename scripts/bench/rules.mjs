@@ -1,5 +1,5 @@
 /** As many rules of one container as one likes, in the three forms that they have, and packets that they let pass. */
-import { parseCidr } from '../../dist/model/address.js';
+import { addressBits, parseCidr } from '../../dist/model/address.js';
 import { ALLOW, address4, endpoint, subject, TIER } from './loaded.mjs';
 
 export const SENDER = 256;
@@ -75,12 +75,42 @@ function toRanges(count, used) {
     }
     set.push(rule(CIDR_FLAG | (2 * at + 1), { portBits: 16, port: PORT }));
   }
-  const subjects = [subject(SENDER, { egress: [16], tier: TIER.networkPolicy, ranges: true })];
+  const subjects = [subject(SENDER, { egress: [16], tier: TIER.networkPolicy, ranges: { 4: [28, 30] } })];
   const destination = (flow) => {
     const at = ((Math.imul(flow, 2654435761) >>> 0) % used) * Math.floor(count / used);
     return rangeBase(at, 4 + (flow % 12));
   };
   return { change: { set, subjects, cidrs }, receivers: [], destination };
+}
+
+/** Ranges of the lengths 0 to `longest`, one inside the other, and packets to addresses that only the widest holds. */
+export function nested(family, longest) {
+  const base = family === 4 ? '20.0.0.0' : '7d01::';
+  const cidrs = Array.from({ length: longest + 1 }, (_, length) => ({
+    subject: SENDER,
+    direction: EGRESS,
+    cidr: parseCidr(`${base}/${length}`, 'mask'),
+    cidrClass: 1 + length,
+  }));
+  const set = [rule(CIDR_FLAG | 1, { portBits: 16, port: PORT })];
+  const ranges = { [family]: cidrs.map(({ cidr }) => cidr.prefixLength) };
+  const subjects = [subject(SENDER, { egress: [16], tier: TIER.networkPolicy, ranges })];
+  const destination = (flow) =>
+    family === 4 ? `148.0.${(flow >> 8) & 255}.${flow & 255}` : `fd01::${(flow & 0xffff).toString(16)}`;
+  return { change: { set, subjects, cidrs }, receivers: [], destination };
+}
+
+/** How many lengths there are. */
+export function lengthsOf(family) {
+  return addressBits(family) + 1;
+}
+
+/** Nothing but as many subjects. */
+export function subjectsAlone(count) {
+  const subjects = Array.from({ length: count }, (_, at) =>
+    subject(identityOf(at), { ingress: [0], tier: TIER.default }),
+  );
+  return { change: { set: [], subjects }, receivers: [] };
 }
 
 /** An address of the range that rule `at` lets pass; as in flows.c. */

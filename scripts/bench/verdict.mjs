@@ -7,31 +7,30 @@ import { Cleanup } from './cleanup.mjs';
 import { udpFrame } from './frames.mjs';
 import { load, MAC } from './loaded.mjs';
 import { line } from './report.mjs';
-import { KINDS, PORT } from './rules.mjs';
+import { KINDS, lengthsOf, nested, PORT, subjectsAlone } from './rules.mjs';
 import { median } from './statistics.mjs';
 
 const COUNTS = [10, 1000, 100_000];
+const SUBJECTS = [10, 10_000];
 /** New flows in a round. */
 const FLOWS = 1500;
 const MAPS = { qn_policy: 'rule', qn_policy_cidrs: 'range', qn_policy_subjects: 'subject' };
 
+const SOURCES = { 4: '198.18.0.2', 6: 'fd00:be:1::2' };
+
 export async function verdict({ rounds }) {
   const lines = [];
-  for (const kind of Object.keys(KINDS)) lines.push(...(await measure(kind, rounds)));
+  for (const kind of Object.keys(KINDS)) lines.push(...(await byCount(kind, rounds)));
+  for (const family of [4, 6]) lines.push(await byLengths(family, rounds));
+  lines.push(...(await subjectMemory()));
   return lines;
 }
 
-function measure(kind, rounds) {
+function byCount(kind, rounds) {
   return Cleanup.during(async (cleanup) => {
     const sites = [];
-    for (const count of COUNTS) {
-      const { change, receivers, destination } = KINDS[kind](count);
-      sites.push({ count, change, destination, times: [], ...(await load(cleanup, { change, receivers })) });
-    }
-    let flow = 0;
-    for (let round = 0; round <= rounds; round++) {
-      for (const site of sites) for (let at = 0; at < FLOWS; at++) runNew(site, flow++, round > 0);
-    }
+    for (const count of COUNTS) sites.push(await site(cleanup, KINDS[kind](count)));
+    takeTurns(sites, rounds);
     const [few, ...more] = sites.map(({ times }) => median(times));
     const about = { part: 'verdict', unit: 'ns', other: `${COUNTS[0]} rules`, theirs: few, goal: '<= 1.2' };
     return [
@@ -41,10 +40,46 @@ function measure(kind, rounds) {
   });
 }
 
-function runNew({ run, destination, times }, flow, isCounted) {
+/** The most that the lengths of ranges can cost. */
+function byLengths(family, rounds) {
+  return Cleanup.during(async (cleanup) => {
+    const count = lengthsOf(family);
+    const sites = [];
+    for (const longest of [0, count - 1]) {
+      sites.push(await site(cleanup, { ...nested(family, longest), source: SOURCES[family] }));
+    }
+    takeTurns(sites, rounds);
+    const [theirs, ours] = sites.map(({ times }) => median(times));
+    const what = `new flow, in none of ${count} ranges but the widest, IPv${family}`;
+    return line({ part: 'verdict', unit: 'ns', what, ours, other: 'one range', theirs });
+  });
+}
+
+function subjectMemory() {
+  return Cleanup.during(async (cleanup) => {
+    const sites = [];
+    for (const count of SUBJECTS) sites.push(await site(cleanup, subjectsAlone(count)));
+    return memory('of an identity', sites);
+  });
+}
+
+async function site(cleanup, { change, receivers, destination, source = SOURCES[4] }) {
+  const loaded = await load(cleanup, { change, receivers });
+  return { change, destination, source, times: [], ...loaded };
+}
+
+let flows = 0;
+
+function takeTurns(sites, rounds) {
+  for (let round = 0; round <= rounds; round++) {
+    for (const each of sites) for (let at = 0; at < FLOWS; at++) runNew(each, flows++, round > 0);
+  }
+}
+
+function runNew({ run, destination, source, times }, flow, isCounted) {
   const data = udpFrame({
     mac: MAC,
-    source: '198.18.0.2',
+    source,
     destination: destination(flow),
     sourcePort: 1024 + (flow % 64_000),
     destinationPort: PORT,

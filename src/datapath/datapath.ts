@@ -5,6 +5,7 @@ import { RingBuffer } from '../native/bpf.js';
 import { waitForPrograms } from '../native/rcu.js';
 import { Event } from './abi/generated.js';
 import { type Attachments, openAttachments } from './attachments.js';
+import { type CgroupRoot, findCgroupRoot } from './cgroup-root.js';
 import { Claim } from './claim.js';
 import { ConnectionTable } from './connection-table.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
@@ -14,6 +15,7 @@ import { Explainer } from './explainer.js';
 import { FrontendTable } from './frontend-table.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
+import { SocketHooks } from './socket-hooks.js';
 import { SourceAddresses } from './source-addresses.js';
 import { UplinkHook } from './uplink-hook.js';
 
@@ -30,6 +32,7 @@ export class Datapath implements AsyncDisposable {
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
   readonly frontends: FrontendTable;
+  readonly socketHooks: SocketHooks;
   readonly sources: SourceAddresses;
   private ring: RingBuffer | undefined;
 
@@ -37,6 +40,7 @@ export class Datapath implements AsyncDisposable {
     private readonly programs: Programs,
     private readonly place: Place,
     settings: Settings,
+    cgroup: CgroupRoot,
     readonly conntrackMax: number,
     readonly translationsMax: number,
     /** Entries that the policy table has room for. */
@@ -52,6 +56,7 @@ export class Datapath implements AsyncDisposable {
     this.explainer = new Explainer(settings, place.pins);
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
+    this.socketHooks = new SocketHooks(programs.sockets, cgroup, place.pins.links);
   }
 
   /**
@@ -61,12 +66,14 @@ export class Datapath implements AsyncDisposable {
   static async open(settings: Settings): Promise<Datapath> {
     const place = takePlace(settings.bpffs_dir);
     try {
-      const programs = await loadPrograms(settings, place.pins);
+      const cgroup = findCgroupRoot(settings.cgroup_root);
+      const programs = await loadPrograms(settings, place.pins, cgroup);
       const { conntrack, nat, policy } = programs.maps;
       return new Datapath(
         programs,
         place,
         settings,
+        cgroup,
         conntrack.raw.info.maxEntries,
         nat.raw.info.maxEntries,
         policy.raw.info.maxEntries,
@@ -108,7 +115,6 @@ export class Datapath implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.ring?.close();
     await this.sweeper.stop();
-    await this.policy.settled();
     await this.frontends.settled();
     this.explainer[Symbol.dispose]();
     this.programs[Symbol.dispose]();

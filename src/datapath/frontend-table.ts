@@ -228,6 +228,7 @@ export class FrontendTable {
     if (!isKept || before?.id !== after.id || before.affinitySeconds !== after.affinitySeconds) {
       const version = this.nextVersion();
       frontends.set(key, {
+        key,
         version,
         id: after.id,
         first: after.first,

@@ -2,27 +2,28 @@
  * The compiled policy in the kernel. Every entry has two slots, and the low bit of the epoch says which one
  * counts. A change is written into the slots that do not count and takes effect with the one write that advances
  * the epoch: each packet is judged by the old set or by the new one. Each flow is then judged again once.
+ *
+ * To write an element of a hash map is to put another in its place, and a program that looks for it at that moment may
+ * find neither (htab_map_update_elem() of Linux). So nothing is written but before the epoch advances: whoever has missed
+ * a rule then is judged again right after. The slots of a change are made alike only with the next change.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatCidr } from '../model/address.js';
 import { AppError } from '../model/errors.js';
 import { KernelError } from '../native/errors.js';
-import {
-  Direction,
-  type PolicyDecision,
-  type PolicyKey,
-  type SubjectSlot,
-  Verdict,
-} from './abi/generated.js';
+import { expediteGracePeriods } from '../native/rcu.js';
+import { Direction, type PolicyDecision, type PolicyKey, type SubjectSlot } from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
 import {
   type Cell,
-  CidrCell,
+  CIDR_CLASSES,
+  cidrKey,
   cidrOfKey,
-  PolicyCell,
+  DECISIONS,
   type PolicyCidr,
   type SlotIndex,
-  SubjectCell,
+  SlottedMap,
+  SUBJECTS,
 } from './policy-cells.js';
 
 export interface PolicyEntry {
@@ -45,7 +46,6 @@ export interface PolicyChange {
   set: PolicyEntry[];
   delete: PolicyKey[];
   subjects: { set: PolicySubject[]; delete: number[] };
-  /** Ranges in `set` are not there yet, those in `delete` are. */
   cidrs: { set: PolicyCidrClass[]; delete: PolicyCidr[] };
 }
 
@@ -59,27 +59,31 @@ export interface PolicyContents {
 /** Entries that are written before the event loop gets a turn. */
 const ENTRIES_PER_TURN = 2048;
 
-/** What the trie of ranges is larger than what it may hold. */
-export const SPARE_RANGES = 1;
-
 const FULL: ReadonlySet<string> = new Set(['E2BIG', 'ENOMEM', 'ENOSPC']);
 
 export class PolicyTable {
   /** Cells of the last change whose other slot still has the old value. */
   private unsettled: readonly Cell[] = [];
-  private settling: Promise<void> = Promise.resolve();
-  /** Ranges that the map has, and of those how many go when the last change settles. */
-  private ranges = 0;
-  private rangesGoing = 0;
+  /** The epoch has advanced, and programs may still run that have read the one before. */
+  private isFresh = false;
+  private readonly control;
+  private readonly policy;
+  private readonly subjects;
+  private readonly cidrs;
 
   constructor(
-    private readonly maps: Pick<DatapathMaps, 'policy' | 'subjects' | 'cidrs' | 'control'>,
+    { control, policy, subjects, cidrs }: Pick<DatapathMaps, 'policy' | 'subjects' | 'cidrs' | 'control'>,
     /** Resolves when no program runs any more that started before the call. */
     private readonly waitForPrograms: () => Promise<void>,
-  ) {}
+  ) {
+    this.control = control;
+    this.policy = new SlottedMap(policy, DECISIONS);
+    this.subjects = new SlottedMap(subjects, SUBJECTS);
+    this.cidrs = new SlottedMap(cidrs, CIDR_CLASSES);
+  }
 
   get epoch(): number {
-    return this.maps.control.get(0)?.policyEpoch ?? 0;
+    return this.control.get(0)?.policyEpoch ?? 0;
   }
 
   /**
@@ -87,21 +91,21 @@ export class PolicyTable {
    * Resolves when it is in force. One change after the other.
    */
   async commit(change: PolicyChange): Promise<void> {
-    await this.settleAtLast();
-    this.requireRoomForRanges(change);
-    const epoch = this.epoch;
-    const next: SlotIndex = (epoch & 1) === 0 ? 1 : 0;
+    await this.settle();
+    const next: SlotIndex = this.current === 0 ? 1 : 0;
     const cells = this.cells(change);
-    await this.attempt(
-      cells,
-      (cell) => cell.stage(next),
-      (cell) => cell.unstage(next),
-    );
-    this.maps.control.set(0, { policyEpoch: (epoch + 1) >>> 0 });
-    this.unsettled = cells;
-    this.ranges += change.cidrs.set.length;
-    this.rangesGoing = change.cidrs.delete.length;
-    this.beginSettling();
+    try {
+      await this.attempt(
+        cells,
+        (cell) => cell.stage(next),
+        (cell) => cell.unstage(next),
+      );
+      this.unsettled = cells;
+    } finally {
+      // Also when it was taken back: what was judged meanwhile may have missed a rule.
+      this.isFresh = true;
+      this.control.set(0, { policyEpoch: (this.epoch + 1) >>> 0 });
+    }
   }
 
   /**
@@ -109,14 +113,11 @@ export class PolicyTable {
    * without a new epoch, so that no flow is judged again. The same guarantees as commit().
    */
   async applyUnobserved(change: PolicyChange): Promise<void> {
-    await this.settleAtLast();
-    this.requireRoomForRanges(change);
     await this.attempt(
       this.cells(change),
       (cell) => cell.replace(),
       (cell) => cell.restore(),
     );
-    this.ranges += change.cidrs.set.length - change.cidrs.delete.length;
   }
 
   /** Judges every flow again under the rules as they are; for changes of who an endpoint is. */
@@ -129,84 +130,48 @@ export class PolicyTable {
     });
   }
 
-  /** Waits until the slots of the last change are alike; the daemon may end without it. */
-  async settled(): Promise<void> {
-    await this.settling.catch(() => undefined);
-  }
-
   /**
    * What is in force, and makes the other slots like it, in case a daemon ended between the epoch and the settling
    * of its last change. Once, before the first commit.
    */
   async load(): Promise<PolicyContents> {
     await this.waitForPrograms();
-    const slot: SlotIndex = (this.epoch & 1) === 0 ? 0 : 1;
-    const other: SlotIndex = slot === 0 ? 1 : 0;
-    const { policy, subjects: subjectMap, cidrs: cidrMap } = this.maps;
-    const found: PolicyContents = { entries: [], subjects: [], cidrs: [] };
-    for (const [key, value] of await policy.entries()) {
-      const decision = value.slot[slot];
-      const isThere = decision.verdict !== Verdict.NONE;
-      if (isThere) found.entries.push({ key, decision });
-      if (!isThere || !sameDecision(decision, value.slot[other]))
-        new PolicyCell(policy, key, isThere ? decision : undefined).settle();
-    }
-    for (const [{ identity }, value] of await subjectMap.entries()) {
-      const current = value.slot[slot];
-      const isThere = current.present !== 0;
-      if (isThere) found.subjects.push({ identity, slot: current });
-      new SubjectCell(subjectMap, identity, isThere ? current : undefined).settle();
-    }
-    for (const [key, { cidrClass }] of await cidrMap.entries()) {
-      const range = cidrOfKey(key);
-      if (range === undefined) {
-        cidrMap.delete(key);
-        continue;
-      }
-      // A range of the other generation repeats the class of a wider one here: whoever compares sees it is not its own.
-      found.cidrs.push({ ...range, cidrClass: cidrClass[slot] });
-      if (cidrClass[0] !== cidrClass[1]) cidrMap.set(key, { cidrClass: [cidrClass[slot], cidrClass[slot]] });
-    }
-    this.ranges = found.cidrs.length;
-    return found;
+    const slot = this.current;
+    const entries = await this.policy.settleOn(slot);
+    const subjects = await this.subjects.settleOn(slot);
+    const cidrs = await this.cidrs.settleOn(slot);
+    return {
+      entries: entries.map(([key, decision]) => ({ key, decision })),
+      subjects: subjects.map(([{ identity }, rules]) => ({ identity, slot: rules })),
+      cidrs: cidrs.flatMap(([key, cidrClass]) => {
+        const range = cidrOfKey(key);
+        if (range !== undefined) return { ...range, cidrClass };
+        this.cidrs.cell(key).replace();
+        return [];
+      }),
+    };
   }
 
-  private beginSettling(): void {
-    this.settling = this.settle();
-    // Whoever makes the next change tries again, and is told.
-    this.settling.catch(() => undefined);
-  }
-
-  private async settleAtLast(): Promise<void> {
-    try {
-      await this.settling;
-    } catch {
-      this.beginSettling();
-      await this.settling;
-    }
+  /** The slot that counts. */
+  private get current(): SlotIndex {
+    return (this.epoch & 1) === 0 ? 0 : 1;
   }
 
   /**
    * Waits before, for programs that read the other slots, and after: one that began to read an element meanwhile must not
-   * find it given to another rule and back.
+   * find it given to another rule and back. When it fails, the next change does it.
    */
   private async settle(): Promise<void> {
+    if (!this.isFresh) return;
+    using _ = expediteGracePeriods();
     await this.waitForPrograms();
-    await inTurns(this.unsettled, (cell) => cell.settle());
-    this.unsettled = [];
-    this.ranges -= this.rangesGoing;
-    this.rangesGoing = 0;
-    await this.waitForPrograms();
-  }
-
-  /**
-   * One place in the trie stays free: a kernel before 6.13 refuses to replace an element of one that is full, and then what
-   * was staged could not be settled.
-   */
-  private requireRoomForRanges({ cidrs }: PolicyChange): void {
-    const room = this.maps.cidrs.raw.info.maxEntries - SPARE_RANGES - this.ranges;
-    if (cidrs.set.length > room)
-      throw noRoom(new Error(`${cidrs.set.length} ranges more, and room for ${room}`));
+    if (this.unsettled.length > 0) {
+      const { current } = this;
+      await inTurns(this.unsettled, (cell) => cell.settle(current));
+      this.unsettled = [];
+      await this.waitForPrograms();
+    }
+    this.isFresh = false;
   }
 
   /** Changes every cell; when one does not fit, takes back what was done, last first, and throws. */
@@ -228,19 +193,14 @@ export class PolicyTable {
     }
   }
 
-  /** Ranges that go come last, wider ones first: each takes over what a wider one has taken over. */
   private cells(change: PolicyChange): Cell[] {
-    const { policy, subjects, cidrs } = this.maps;
-    const going = change.cidrs.delete.toSorted(
-      (left, right) => left.cidr.prefixLength - right.cidr.prefixLength,
-    );
     return [
-      ...change.set.map(({ key, decision }) => new PolicyCell(policy, key, decision)),
-      ...change.delete.map((key) => new PolicyCell(policy, key, undefined)),
-      ...change.subjects.set.map(({ identity, slot }) => new SubjectCell(subjects, identity, slot)),
-      ...change.subjects.delete.map((identity) => new SubjectCell(subjects, identity, undefined)),
-      ...change.cidrs.set.map(({ cidrClass, ...range }) => new CidrCell(cidrs, range, cidrClass)),
-      ...going.map((range) => new CidrCell(cidrs, range, undefined)),
+      ...change.set.map(({ key, decision }) => this.policy.cell(key, decision)),
+      ...change.delete.map((key) => this.policy.cell(key)),
+      ...change.subjects.set.map(({ identity, slot }) => this.subjects.cell({ identity }, slot)),
+      ...change.subjects.delete.map((identity) => this.subjects.cell({ identity })),
+      ...change.cidrs.set.map(({ cidrClass, ...range }) => this.cidrs.cell(cidrKey(range), cidrClass)),
+      ...change.cidrs.delete.map((range) => this.cidrs.cell(cidrKey(range))),
     ];
   }
 }
@@ -258,10 +218,6 @@ async function inTurns(cells: readonly Cell[], step: (cell: Cell) => void): Prom
     if (index > 0 && index % ENTRIES_PER_TURN === 0) await nextTurn();
     step(cell);
   }
-}
-
-function sameDecision(a: PolicyDecision, b: PolicyDecision): boolean {
-  return a.rule === b.rule && a.precedence === b.precedence && a.verdict === b.verdict;
 }
 
 /** Index of a direction as the maps have it. */

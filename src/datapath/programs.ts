@@ -9,10 +9,13 @@ import { AppError } from '../model/errors.js';
 import type { Settings } from '../model/settings.js';
 import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
+import { NetnsHandle } from '../native/net.js';
+import { u64 } from './abi/codec.js';
 import { CONFIG, type MAPS } from './abi/generated.js';
+import type { CgroupRoot } from './cgroup-root.js';
 import { type DatapathMaps, openMaps } from './maps.js';
-import { SPARE_RANGES } from './policy-table.js';
 import { requirePrivate } from './private-directory.js';
+import { SOCKET_PROGRAMS, type SocketPrograms } from './socket-hooks.js';
 
 /** Where the build puts the object files. */
 const OBJECTS = new URL('../../bpf/build/', import.meta.url);
@@ -20,6 +23,8 @@ const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'conntrack_sw
 /** Attached by TCX links alone: a filter on an interface of the container is the container's to remove. */
 const TCX_PROGRAMS = ['leave_container'] as const;
 type ProgramName = (typeof PROGRAMS | typeof TCX_PROGRAMS)[number];
+/** One object with a program for each hook. */
+const SOCKET_OBJECT = 'node_connect';
 
 type MapName = keyof typeof MAPS;
 
@@ -35,6 +40,8 @@ export interface Programs extends Disposable {
   readonly conntrackSweep: BpfProgram;
   /** What conntrackSweep is to remove: no other program has it. */
   readonly flush: BpfMap;
+  /** Undefined: there is no cgroup to attach them to. */
+  readonly sockets: SocketPrograms | undefined;
   readonly maps: DatapathMaps;
   /** Sizes that a setting asks for and that a map from before does not have; in force after a restart of the node. */
   readonly deferredSizes: { map: string; wanted: number; actual: number }[];
@@ -75,7 +82,11 @@ export function removePins(bpffsDir: string, pins: PinDirectories): void {
 }
 
 /** Throws AppError KERNEL_UNSUPPORTED (with the kernel's own words in the cause) when a program does not load. */
-export async function loadPrograms(settings: Settings, pins: PinDirectories): Promise<Programs> {
+export async function loadPrograms(
+  settings: Settings,
+  pins: PinDirectories,
+  cgroup: CgroupRoot,
+): Promise<Programs> {
   const sizes = wantedSizes(settings);
   const deferredSizes: Programs['deferredSizes'] = [];
   for (const [map, wanted] of sizes) {
@@ -87,6 +98,11 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
 
   const loaded = new Map<ProgramName, BpfProgram>();
   let flush: BpfMap | undefined;
+  let sockets: SocketPrograms | undefined;
+  const close = () => {
+    for (const program of [...loaded.values(), ...Object.values(sockets ?? {})]) program.close();
+    flush?.close();
+  };
   try {
     const variables = { ...settings, explain: 0 };
     const names = tcxSupported() ? [...PROGRAMS, ...TCX_PROGRAMS] : PROGRAMS;
@@ -97,6 +113,7 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
     }
     if (flush === undefined) throw new AppError('INTERNAL', 'conntrack_sweep was not loaded');
     const own = flush;
+    if ('path' in cgroup) sockets = await loadSocketPrograms(variables, sizes, pins);
     const maps = openMaps(pins.maps);
     return {
       fromContainer: required(loaded, 'from_container'),
@@ -105,19 +122,32 @@ export async function loadPrograms(settings: Settings, pins: PinDirectories): Pr
       fromUplink: required(loaded, 'from_uplink'),
       conntrackSweep: required(loaded, 'conntrack_sweep'),
       flush: own,
+      sockets,
       maps,
       deferredSizes,
       [Symbol.dispose]() {
         maps[Symbol.dispose]();
-        own.close();
-        for (const program of loaded.values()) program.close();
+        close();
       },
     };
   } catch (error) {
-    for (const program of loaded.values()) program.close();
-    flush?.close();
+    close();
     throw error;
   }
+}
+
+/** For the network namespace of the calling thread, which is the node. */
+async function loadSocketPrograms(
+  variables: Variables,
+  sizes: ReadonlyMap<MapName, number>,
+  pins: PinDirectories,
+): Promise<SocketPrograms> {
+  using netns = NetnsHandle.current();
+  using object = await loadObject(SOCKET_OBJECT, variables, sizes, pins, {
+    node_netns: u64.encode(netns.cookie),
+  });
+  const programs = SOCKET_PROGRAMS.map((name) => [name, object.program(name)] as const);
+  return Object.fromEntries(programs) as Record<(typeof SOCKET_PROGRAMS)[number], BpfProgram>;
 }
 
 /** A program that tells why it would let a packet pass or not; it shares the maps of those that are attached. */
@@ -150,10 +180,12 @@ export async function loadExplaining(
 }
 
 async function loadObject(
-  name: ProgramName,
+  name: ProgramName | typeof SOCKET_OBJECT,
   variables: Variables,
   sizes: ReadonlyMap<MapName, number>,
   pins: PinDirectories,
+  /** Values of variables that this object alone has. */
+  own: Readonly<Record<string, Uint8Array>> = {},
 ): Promise<BpfObject> {
   const path = fileURLToPath(new URL(`${name}.bpf.o`, OBJECTS));
   if (!existsSync(path)) {
@@ -165,6 +197,7 @@ async function loadObject(
     for (const { name: variable, variable: symbol, codec } of Object.values(CONFIG)) {
       object.setVariable(symbol, codec.encode(variables[variable]));
     }
+    for (const [symbol, bytes] of Object.entries(own)) object.setVariable(symbol, bytes);
     for (const [map, size] of sizes) {
       if (object.mapNames.includes(map)) object.setMaxEntries(map, size);
     }
@@ -198,7 +231,7 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_fragments', settings.endpoints_max + 1], // the uplink's
     ['qn_prefixes', settings.prefixes_max],
     ['qn_policy', settings.policy_max],
-    ['qn_policy_cidrs', settings.policy_cidrs_max + SPARE_RANGES],
+    ['qn_policy_cidrs', settings.policy_cidrs_max],
     ['qn_named_ports', settings.port_names_max],
     ['qn_policy_subjects', settings.subjects_max],
     ['qn_conntrack', settings.conntrack_max],

@@ -12,20 +12,14 @@ import { clusterNetworkPolicyRules } from './cluster-network-policy.js';
 import { HOST_ACCESS_RULE } from './host-access.js';
 import { NetworkDirectory } from './isolation.js';
 import { compiled, RuleLedger } from './ledger.js';
+import { Matching } from './matching.js';
 import { NamespaceDirectory } from './namespaces.js';
 import { networkPolicyRules } from './network-policy.js';
-import { ANY, HOST } from './peer-key.js';
-import {
-  AppliedPolicyRule,
-  type BoundTerm,
-  IdentityRecord,
-  type NamespaceRecord,
-  PolicyRecord,
-} from './records.js';
+import { HOST } from './peer-key.js';
+import { IdentityRecord, PolicyRecord } from './records.js';
 import { compareText } from './rule-ref.js';
-import { type PolicyRule, type PolicyRules, termMatches } from './rules.js';
+import type { PolicyRules } from './rules.js';
 import { type LabelMap, labelMap } from './selector.js';
-import { TermIndex } from './term-index.js';
 import type {
   CompiledPolicy,
   Direction,
@@ -62,18 +56,20 @@ export class PolicyEngine {
   readonly #namespaces = new NamespaceDirectory();
   readonly #identities = new Map<number, IdentityRecord>();
   readonly #policies = new Map<string, PolicyRecord>();
-  /** Policies, by whom they select. */
-  readonly #selecting = new TermIndex<PolicyRecord>();
-  /** The terms of their rules, by whom they mean. */
-  readonly #meaning = new TermIndex<BoundTerm>();
-  /** Rules that mean every endpoint. They mean it by its network: entries per network, not per identity. */
-  readonly #meaningEndpoints = new Set<AppliedPolicyRule>();
+  readonly #matching: Matching;
 
   constructor({ maxSize = Number.POSITIVE_INFINITY, node }: PolicyEngineOptions = {}) {
     this.#nodeLabels = labelMap(node?.labels ?? {});
     this.#hostAccess = node?.hostAccess ?? 'policy';
     this.#ledger = new RuleLedger(maxSize);
     this.#networks = new NetworkDirectory(this.#ledger, this.#vocabulary);
+    this.#matching = new Matching({
+      ledger: this.#ledger,
+      vocabulary: this.#vocabulary,
+      networks: this.#networks,
+      namespaces: this.#namespaces,
+      identities: this.#identities,
+    });
   }
 
   /** Port matches and ranges applied: at least the number of entries; more where several rules give the same key. */
@@ -86,9 +82,7 @@ export class PolicyEngine {
     const { key } = this.#networks.upsert(network);
     if (!isNew) return;
     this.#orUndo(
-      () => {
-        for (const rule of this.#meaningEndpoints) rule.addPeer(key);
-      },
+      () => this.#matching.addNetwork(key),
       () => this.removeNetwork(network.id),
     );
   }
@@ -97,8 +91,7 @@ export class PolicyEngine {
   removeNetwork(id: number): void {
     const key = this.#networks.get(id)?.key;
     this.#networks.remove(id);
-    if (key === undefined) return;
-    for (const rule of this.#meaningEndpoints) rule.removePeer(key);
+    if (key !== undefined) this.#matching.removeNetwork(key);
   }
 
   /** Sets the labels of a namespace. One that is not set exists all the same, with its implied label. */
@@ -135,8 +128,7 @@ export class PolicyEngine {
     this.#identities.delete(id);
     this.#ledger.removeSubject(identity);
     this.#networks.part(identity);
-    for (const policy of identity.policies) policy.identities.delete(identity);
-    for (const rule of identity.meantBy) rule.removePeer(id);
+    this.#matching.removeIdentity(identity);
     identity.namespace.identities.remove(identity);
     this.#namespaces.leave(identity.namespace);
   }
@@ -149,8 +141,8 @@ export class PolicyEngine {
     const before = policy?.source;
     if (policy !== undefined && before?.head.text === text) {
       this.#orUndo(
-        () => this.#changeRules(policy, after),
-        () => this.#changeRules(policy, before),
+        () => this.#matching.changeRules(policy, after.rules),
+        () => this.#matching.changeRules(policy, before.rules),
       );
       return;
     }
@@ -168,9 +160,7 @@ export class PolicyEngine {
     const policy = this.#policies.get(policyKey(ref));
     if (policy === undefined) return;
     this.#policies.delete(policyKey(ref));
-    this.#selecting.remove(policy);
-    for (const identity of [...policy.identities]) this.#deselect(policy, identity);
-    for (const rule of [...policy.rules.values()]) this.#removeRule(policy, rule);
+    this.#matching.removePolicy(policy);
   }
 
   /**
@@ -225,116 +215,23 @@ export class PolicyEngine {
     this.#ledger.addSubject(identity);
     this.#networks.join(identity);
     if (this.#hostAccess === 'full') this.#ledger.apply(identity, HOST_ACCESS_RULE, HOST);
-    // First as a peer: what it then is as a subject finds it among the peers of rules that mean it.
-    for (const { owner } of this.#meaning.meaning(identity)) this.#mean(owner, identity);
-    for (const policy of this.#selecting.meaning(identity)) this.#select(policy, identity);
+    this.#matching.addIdentity(identity);
   }
 
   #addPolicy({ head, rules }: PolicyRules): void {
     const policy = new PolicyRecord(head);
     this.#policies.set(policyKey(head.ref), policy);
-    this.#selecting.add(policy);
-    // Rules first: until there are subjects they cost nothing but themselves.
-    for (const rule of rules) this.#addRule(policy, rule.compile());
-    for (const identity of this.#namespaces.meant(policy)) this.#select(policy, identity);
-  }
-
-  #changeRules(policy: PolicyRecord, { rules }: PolicyRules): void {
-    const wanted = new Map(rules.map((rule) => [rule.place, rule]));
-    for (const [place, applied] of [...policy.rules]) {
-      if (wanted.get(place)?.text === applied.rule.text) wanted.delete(place);
-      else this.#removeRule(policy, applied);
-    }
-    for (const rule of wanted.values()) this.#addRule(policy, rule.compile());
-  }
-
-  #addRule(policy: PolicyRecord, rule: PolicyRule): void {
-    const applied = new AppliedPolicyRule(rule, policy.identities, this.#ledger);
-    policy.rules.set(rule.place, applied);
-    this.#vocabulary.add(rule);
-    if (rule.anybody) applied.addPeer(ANY);
-    if (rule.host) applied.addPeer(HOST);
-    if (rule.endpoints) {
-      this.#meaningEndpoints.add(applied);
-      for (const network of this.#networks.keys()) applied.addPeer(network);
-    }
-    for (const term of applied.terms) {
-      this.#meaning.add(term);
-      for (const identity of this.#namespaces.meant(term)) this.#mean(applied, identity);
-    }
-    for (const identity of policy.identities) this.#ledger.applyRanges(identity, rule);
-  }
-
-  #removeRule(policy: PolicyRecord, applied: AppliedPolicyRule): void {
-    policy.rules.delete(applied.rule.place);
-    this.#vocabulary.remove(applied.rule);
-    this.#meaningEndpoints.delete(applied);
-    for (const term of applied.terms) this.#meaning.remove(term);
-    for (const identity of policy.identities) applied.revokeFrom(identity);
-    for (const peer of applied.peers) {
-      if (typeof peer === 'number') this.#identities.get(peer)?.meantBy.delete(applied);
-    }
+    this.#matching.addPolicy(policy, rules);
   }
 
   #relabel(name: string, labels: Labels | undefined): void {
     const namespace = this.#namespaces.enter(name);
     const before = namespace.given ? Object.fromEntries(namespace.labels) : undefined;
     this.#orUndo(
-      () => this.#become(namespace, labels),
-      () => this.#become(namespace, before),
+      () => this.#matching.relabel(namespace, labels),
+      () => this.#matching.relabel(namespace, before),
     );
     this.#namespaces.leave(namespace);
-  }
-
-  #become(namespace: NamespaceRecord, given: Labels | undefined): void {
-    const { identities } = namespace;
-    const before = this.#namespaces.relabel(namespace, given);
-    const { labels } = namespace;
-    for (const policy of this.#selecting.seeing(before, labels)) {
-      for (const identity of identities.matching(policy.pods)) this.#deselect(policy, identity);
-    }
-    for (const { owner, pods } of [
-      ...this.#meaning.seeing(before, labels),
-      ...this.#meaning.seeing(labels, before),
-    ]) {
-      for (const identity of identities.matching(pods)) this.#review(owner, identity);
-    }
-    for (const policy of this.#selecting.seeing(labels, before)) {
-      for (const identity of identities.matching(policy.pods)) this.#select(policy, identity);
-    }
-  }
-
-  /** Makes a rule mean an identity exactly if one of its terms does. */
-  #review(rule: AppliedPolicyRule, identity: IdentityRecord): void {
-    if (rule.terms.some((term) => termMatches(term, identity))) {
-      this.#mean(rule, identity);
-      return;
-    }
-    identity.meantBy.delete(rule);
-    rule.removePeer(identity.id);
-  }
-
-  #mean(rule: AppliedPolicyRule, identity: IdentityRecord): void {
-    identity.meantBy.add(rule);
-    rule.addPeer(identity.id);
-  }
-
-  /** Where it selects already, that is no error. */
-  #select(policy: PolicyRecord, identity: IdentityRecord): void {
-    if (policy.identities.has(identity)) return;
-    policy.identities.add(identity);
-    identity.policies.add(policy);
-    const { isolates, audit } = policy.head;
-    for (const direction of isolates) this.#ledger.isolate(identity, direction, audit, 1);
-    for (const rule of policy.rules.values()) rule.applyTo(identity);
-  }
-
-  #deselect(policy: PolicyRecord, identity: IdentityRecord): void {
-    if (!policy.identities.delete(identity)) return;
-    identity.policies.delete(policy);
-    for (const rule of policy.rules.values()) rule.revokeFrom(identity);
-    const { isolates, audit } = policy.head;
-    for (const direction of isolates) this.#ledger.isolate(identity, direction, audit, -1);
   }
 
   #orUndo(change: () => void, undo: () => void): void {

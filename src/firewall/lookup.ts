@@ -114,12 +114,15 @@ export class RuleTable {
     return this.#subjects.get(identity);
   }
 
-  /** The narrowest range of a subject that an address is in. */
+  /** The narrowest range of a subject that an address is in; of those whose length the subject's entry tells. */
   rangeAround(subject: number, direction: Direction, text: PacketPeer['address']): Range | undefined {
     const ranges = this.#ranges.get(sideOf(subject, direction));
-    if (ranges === undefined) return undefined;
+    const lengths = this.#subjects.get(subject)?.cidrs[direction];
+    if (ranges === undefined || lengths === undefined) return undefined;
     const address = addressOf(text);
-    const around = [...ranges.values()].filter((range) => cidrContains(range, address));
+    const isLookedFor = ({ family, prefixLength }: Range) =>
+      (lengths[family] & (1n << BigInt(prefixLength))) !== 0n;
+    const around = [...ranges.values()].filter((range) => isLookedFor(range) && cidrContains(range, address));
     return around.sort(compareRanges).at(-1);
   }
 
@@ -193,7 +196,7 @@ function formatPeer(peer: Peer): string {
 export function decide(table: RuleTable, packet: Packet, options: DecideOptions): Decision {
   const subject = table.subject(packet.subject);
   if (subject === undefined) return { verdict: 'deny', isDefaultDeny: false };
-  const peers = candidatePeers(table, packet, subject);
+  const peers = candidatePeers(table, packet);
   const sets = options.audit ? [subject.enforced, subject.audited] : [subject.enforced];
   let last: Tier = TIERS[0];
   for (const tier of TIERS) {
@@ -241,12 +244,8 @@ function askTier(
   return best;
 }
 
-function candidatePeers(
-  table: RuleTable,
-  { subject, direction, peer }: Packet,
-  { cidrs }: SubjectEntry,
-): PeerKey[] {
-  const range = cidrs[direction] ? table.rangeAround(subject, direction, peer.address) : undefined;
+function candidatePeers(table: RuleTable, { subject, direction, peer }: Packet): PeerKey[] {
+  const range = table.rangeAround(subject, direction, peer.address);
   return [
     peerKey(peer),
     ANY,

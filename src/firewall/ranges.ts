@@ -3,7 +3,16 @@
  * except, are nested or apart: each address is in a narrowest one, and that one decides which rules apply to it. A
  * rule applies to a range when it is inside one of the rule's blocks and inside none of that block's exceptions.
  */
-import { addressBits, type Cidr, cidrOf, formatCidr, lastAddress, parseCidr } from '../model/address.js';
+import {
+  addressBits,
+  type Cidr,
+  cidrOf,
+  type Family,
+  formatCidr,
+  lastAddress,
+  parseCidr,
+} from '../model/address.js';
+import type { PrefixLengths } from './types.js';
 
 export interface Range extends Cidr {
   /** Canonical. */
@@ -116,6 +125,26 @@ export interface RangeChange<Rule> {
   readonly rules: { readonly rule: Rule; readonly range: Range }[];
 }
 
+export const NO_LENGTHS: PrefixLengths = { 4: 0n, 6: 0n };
+
+/** How many ranges there are of each length. */
+class LengthCounts {
+  readonly #counts: Record<Family, number[]> = { 4: [], 6: [] };
+  #present = NO_LENGTHS;
+
+  get present(): PrefixLengths {
+    return this.#present;
+  }
+
+  count({ family, prefixLength }: Cidr, change: 1 | -1): void {
+    const counts = this.#counts[family];
+    const before = counts[prefixLength] ?? 0;
+    counts[prefixLength] = before + change;
+    if (before > 0 && before + change > 0) return;
+    this.#present = { ...this.#present, [family]: this.#present[family] ^ (1n << BigInt(prefixLength)) };
+  }
+}
+
 interface RangeNode<Rule> {
   readonly range: Range;
   /** How many rules name it. */
@@ -132,6 +161,12 @@ export class RangeTable<Rule extends Ranged> {
   /** In the order of `compareRanges`. */
   readonly #nodes: RangeNode<Rule>[] = [];
   readonly #rules = new Set<Rule>();
+  readonly #lengths = new LengthCounts();
+
+  /** How long its ranges are. */
+  get lengths(): PrefixLengths {
+    return this.#lengths.present;
+  }
 
   get size(): number {
     return this.#nodes.length;
@@ -176,6 +211,7 @@ export class RangeTable<Rule extends Ranged> {
     }
     const rules = [...(this.#narrowestAround(range, index - 1)?.rules ?? [])];
     this.#nodes.splice(index, 0, { range, uses: 1, rules });
+    this.#lengths.count(range, 1);
     change.ranges.push(range);
     for (const rule of rules) change.rules.push({ rule, range });
   }
@@ -187,6 +223,7 @@ export class RangeTable<Rule extends Ranged> {
     node.uses -= 1;
     if (node.uses > 0) return;
     this.#nodes.splice(index, 1);
+    this.#lengths.count(range, -1);
     change.ranges.push(range);
     for (const rule of node.rules) change.rules.push({ rule, range });
   }

@@ -1,11 +1,12 @@
 /** One identity as the owner of rules: which apply to it, and what there is to look for among them. */
 import { LANES, type Lane, laneIndex } from './lanes.js';
 import type { PeerKey } from './peer-key.js';
-import type { RangeTable, RuleRange } from './ranges.js';
+import { NO_LENGTHS, type RangeTable, type RuleRange } from './ranges.js';
 import {
   DIRECTIONS,
   type Direction,
   type PortMatch,
+  type PrefixLengths,
   type RuleRef,
   type SubjectEntry,
   type SubjectRules,
@@ -75,37 +76,39 @@ export interface SubjectState {
   /** By Lane.index. */
   readonly portBits: readonly number[];
   readonly isolated: number;
-  /** Bit n set: its rules name ranges in direction n. */
-  readonly ranged: number;
+  readonly cidrs: SubjectEntry['cidrs'];
 }
 
 export function stateOf(subject: Subject): SubjectState {
   return {
     portBits: LANES.map(({ index }) => subject.lanes[index]?.portBits ?? 0),
     isolated: subject.isolated,
-    ranged: rangedOf(subject),
+    cidrs: lengthsOf(subject),
   };
 }
 
-function rangedOf({ ranges }: Subject): number {
-  return DIRECTIONS.reduce((bits, one, at) => (ranges[one] === undefined ? bits : bits | (1 << at)), 0);
+function lengthsOf({ ranges: { egress, ingress } }: Subject): SubjectEntry['cidrs'] {
+  return { egress: egress?.lengths ?? NO_LENGTHS, ingress: ingress?.lengths ?? NO_LENGTHS };
 }
 
 export function isSameState(left: SubjectState, right: SubjectState): boolean {
   return (
     left.isolated === right.isolated &&
-    left.ranged === right.ranged &&
+    DIRECTIONS.every((one) => isSameLengths(left.cidrs[one], right.cidrs[one])) &&
     left.portBits.every((bits, index) => bits === right.portBits[index])
   );
 }
 
+function isSameLengths(left: PrefixLengths, right: PrefixLengths): boolean {
+  return left[4] === right[4] && left[6] === right[6];
+}
+
 export function subjectEntry(subject: Subject): SubjectEntry {
-  const { egress, ingress } = subject.ranges;
   return {
     identity: subject.id,
     enforced: rulesOf(subject, false),
     audited: rulesOf(subject, true),
-    cidrs: { egress: egress !== undefined, ingress: ingress !== undefined },
+    cidrs: lengthsOf(subject),
   };
 }
 

@@ -2,6 +2,7 @@
  * The words that the policy compiler speaks. Everything is symbolic: what a peer, a range or a name of a port is
  * as a number in a map key is decided where the maps are written.
  */
+import type { Family } from '../model/address.js';
 import type { Identity } from '../model/identity.js';
 import type { Labels } from '../model/names.js';
 import type { IsolationMode, Network } from '../model/network.js';
@@ -90,13 +91,16 @@ export interface SubjectRules {
   readonly isolated: Readonly<Record<Direction, boolean>>;
 }
 
+/** By family: bit n set: there is a range of n bits. */
+export type PrefixLengths = Readonly<Record<Family, bigint>>;
+
 export interface SubjectEntry {
   readonly identity: number;
   readonly enforced: SubjectRules;
   /** Of the rules with `audit` alone. */
   readonly audited: SubjectRules;
-  /** Whether its rules name ranges. */
-  readonly cidrs: Readonly<Record<Direction, boolean>>;
+  /** How long the ranges are that its rules name. */
+  readonly cidrs: Readonly<Record<Direction, PrefixLengths>>;
 }
 
 /** A range that rules of a subject name in that direction, in cidr or in except. */

@@ -23,6 +23,13 @@ export const uplinkState = z.strictObject({
 });
 export type UplinkState = z.infer<typeof uplinkState>;
 
+/** Without a cgroup the node's own processes reach no port mapping, and the message says why. */
+export const nodeConnectState = z.strictObject({
+  cgroup: z.string().max(1024).optional().describe('Cgroup of the processes that are served'),
+  message: z.string().max(1024).optional().describe('Why none is served'),
+});
+export type NodeConnectState = z.infer<typeof nodeConnectState>;
+
 export const readiness = z
   .strictObject({
     ready: z.boolean().describe('Whether every condition holds'),
@@ -38,6 +45,9 @@ export const readiness = z
       )
       .max(READINESS.length),
     uplink: uplinkState.optional().describe('How containers reach the outside; no condition of readiness'),
+    node_connect: nodeConnectState
+      .optional()
+      .describe("How the node's own processes reach port mappings and services; no condition of readiness"),
   })
   .meta({ id: 'Readiness' });
 export type Readiness = z.infer<typeof readiness>;

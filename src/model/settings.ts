@@ -112,6 +112,11 @@ export const UPLINK_AUTO = 'auto';
 /** Value of `uplink` for a node without one. */
 export const UPLINK_NONE = 'none';
 
+/** Value of `cgroup_root` that stands for wherever the hierarchy is mounted. */
+export const CGROUP_ROOT_AUTO = 'auto';
+/** Value of `cgroup_root` for a node whose processes are to be left alone. */
+export const CGROUP_ROOT_NONE = 'none';
+
 export const settingsSchema = z
   .strictObject({
     config: path('Configuration file (YAML)', '/etc/quantum/config.yaml'),
@@ -132,6 +137,17 @@ export const settingsSchema = z
       .default(UPLINK_AUTO)
       .describe(
         'Interface to the outside; `auto`: the interface of the default route; `none`: there is none',
+      ),
+    cgroup_root: z
+      .string()
+      .max(1024, 'must have at most 1024 characters')
+      .regex(
+        /^(?:auto|none|(?!.*\/\.\.(?:\/|$))\/[^\0]*)$/,
+        'must be auto, none, or an absolute path without ".."',
+      )
+      .default(CGROUP_ROOT_AUTO)
+      .describe(
+        "Cgroup (version 2) of the node's processes that reach port mappings and services; `auto`: all of them; `none`: no process does",
       ),
     host_access: z
       .enum(['full', 'policy'])

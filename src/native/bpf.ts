@@ -4,6 +4,7 @@ export type { LinkInfo, MapEntries, MapInfo, ProgramInfo, TestRunResult } from '
 export {
   AttachType,
   BpfLink,
+  type CgroupOptions,
   type Direction,
   LinkType,
   type TcxOptions,

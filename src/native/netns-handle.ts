@@ -11,6 +11,7 @@ interface NetnsFunctions {
   netnsOpen(path: string): NativeNetns;
   netnsCreate(): NativeNetns;
   netnsInfo(netns: NativeNetns): { inode: number; device: number };
+  netnsCookie(netns: NativeNetns): bigint;
   netnsFd(netns: NativeNetns): number;
   netnsSharesUser(netns: NativeNetns): boolean;
   netnsPin(netns: NativeNetns, path: string): void;
@@ -62,6 +63,11 @@ export class NetnsHandle implements Disposable {
    */
   get sharesUserNamespace(): boolean {
     return native.netnsSharesUser(this.#open());
+  }
+
+  /** The number that BPF programs know it by; no other namespace gets it until the next boot. */
+  get cookie(): bigint {
+    return native.netnsCookie(this.#open());
   }
 
   /**

@@ -20,6 +20,7 @@ import { isolatedBy } from './isolating.js';
 import { listeningAt } from './listeners.js';
 import { Namespaces } from './namespaces.js';
 import { type NetworkFiles, Networks, networkSources } from './networks.js';
+import { NodeConnect } from './node-connect.js';
 import { NodePorts } from './node-ports.js';
 import { NodeObservation } from './observation.js';
 import { Policies, storedPolicies } from './policies.js';
@@ -68,6 +69,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly flows: FlowLog;
   private readonly uplink: Uplink;
   private readonly publishing: Publishing;
+  private readonly nodeConnect: NodeConnect;
   private timer: NodeJS.Timeout | undefined;
   private isStarted = false;
   /** Opens when start() has ended; changes that are asked for before wait in line behind it. */
@@ -109,10 +111,15 @@ export class LocalNode implements Node, AsyncDisposable {
     this.publishing = new Publishing(store, datapath.frontends);
     const isOwn: IsOwn = (address) => ownAddresses(store, host)(address);
     const nodePorts = new NodePorts({ settings: options.settings, isOwn, listeningAt });
+    this.nodeConnect = new NodeConnect({
+      hooks: datapath.socketHooks,
+      onChange: (state) => log.info(state, "the way of the node's own processes to port mappings"),
+      onError: (error) => log.error({ err: error }, 'could not attach the hooks of sockets'),
+    });
     const isolating = isolatedBy(engine);
     this.flows = new FlowLog(store, isolating);
-    const { serial, identityUse, policy, prefixes, uplink, publishing } = this;
-    this.observation = new NodeObservation({ store, datapath, identityUse, flows: this.flows, uplink });
+    const { serial, identityUse, policy, prefixes, uplink, nodeConnect, flows, publishing } = this;
+    this.observation = new NodeObservation({ store, datapath, identityUse, flows, uplink, nodeConnect });
     this.networks = new Networks({
       store,
       serial,
@@ -200,6 +207,7 @@ export class LocalNode implements Node, AsyncDisposable {
       await datapath.sources.sync(networkSources(store.list(networks)));
       this.uplink.sync();
       this.uplink.start();
+      this.nodeConnect.sync();
       const report = await reconcile(parts, found);
       for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
       await this.publishing.start();
@@ -239,6 +247,7 @@ export class LocalNode implements Node, AsyncDisposable {
       if (bare.length > 0)
         log.error({ interfaces: bare }, 'pins were missing: the programs were attached again');
       this.uplink.sync();
+      this.nodeConnect.sync();
       await this.observation.collectRetired();
     } catch (error) {
       log.error({ err: error }, 'could not look after pins and counters');

@@ -9,6 +9,7 @@ import type { Store } from '../store/store.js';
 import { endpoints, identities } from '../store/tables.js';
 import type { FlowLog } from './flow-log.js';
 import type { IdentityUse } from './identities.js';
+import type { NodeConnect } from './node-connect.js';
 import type { FlowEvent, Observation, TrafficSample } from './services.js';
 import type { Uplink } from './uplink.js';
 
@@ -28,6 +29,7 @@ export class NodeObservation implements Observation {
       identityUse: IdentityUse;
       flows: FlowLog;
       uplink: Pick<Uplink, 'state'>;
+      nodeConnect: Pick<NodeConnect, 'state'>;
     },
   ) {}
 
@@ -39,7 +41,13 @@ export class NodeObservation implements Observation {
   readiness(): Readiness {
     const checks = READINESS.map((name) => ({ name, ready: this.met.has(name) }));
     const uplink = this.parts.uplink.state;
-    return { ready: checks.every(({ ready }) => ready), checks, ...(uplink === undefined ? {} : { uplink }) };
+    const node_connect = this.parts.nodeConnect.state;
+    return {
+      ready: checks.every(({ ready }) => ready),
+      checks,
+      ...(uplink === undefined ? {} : { uplink }),
+      ...(node_connect === undefined ? {} : { node_connect }),
+    };
   }
 
   identities(): (Identity & { endpoints: number })[] {

@@ -1,5 +1,12 @@
 /** The compiled policy in keys and numbers of the maps. Pure. */
-import { Identity, PolicyPeer, PolicyTier, type SubjectSlot, Verdict } from '../datapath/abi/generated.js';
+import {
+  Identity,
+  PolicyPeer,
+  PolicyTier,
+  type RangeLengths,
+  type SubjectSlot,
+  Verdict,
+} from '../datapath/abi/generated.js';
 import type { PolicyCidr } from '../datapath/policy-cells.js';
 import {
   directionCode,
@@ -14,6 +21,7 @@ import {
   DIRECTIONS,
   type Peer,
   type PolicyDelta,
+  type PrefixLengths,
   type RuleEntry,
   type RuleKey,
   type RuleRef,
@@ -51,7 +59,7 @@ export function namesOfPorts(delta: PolicyDelta): string[] {
   return [...delta.set, ...delta.delete].flatMap(({ name }) => name ?? []);
 }
 
-/** The ranges that are named, as trie entries or as peers. */
+/** The ranges that are named, as entries of their own or as peers. */
 export function rangesOf({ set, delete: gone, cidrs }: PolicyDelta): string[] {
   return [
     ...[...set, ...gone].flatMap(({ peer }) => (peer.kind === 'cidr' ? peer.cidr : [])),
@@ -148,7 +156,7 @@ function encodeSubject({ identity, enforced, audited, cidrs }: SubjectEntry): Po
       enforced: encodeRules(enforced),
       audited: encodeRules(audited),
       audits: bitsOf(audits),
-      cidrs: bitsOf(DIRECTIONS.map((direction) => cidrs[direction])),
+      ranges: [encodeLengths(cidrs.egress), encodeLengths(cidrs.ingress)],
       present: 1,
     },
   };
@@ -159,6 +167,15 @@ function encodeRules({ portBits, isolated }: SubjectRules): SubjectSlot['enforce
   return {
     portBits: [...admin, ...portBits['network-policy'], ...baseline, ...portBits.default],
     isolated: bitsOf(DIRECTIONS.map((direction) => isolated[direction])),
+  };
+}
+
+function encodeLengths(lengths: PrefixLengths): RangeLengths {
+  const word = (bits: bigint, at: number) => Number((bits >> BigInt(32 * at)) & 0xffffffffn);
+  const ip6 = lengths[6];
+  return {
+    ip4: [word(lengths[4], 0), word(lengths[4], 1)],
+    ip6: [word(ip6, 0), word(ip6, 1), word(ip6, 2), word(ip6, 3), word(ip6, 4)],
   };
 }
 
@@ -203,7 +220,7 @@ function decisionText({ decision: { rule, precedence, verdict } }: PolicyEntry):
   return `${rule}/${precedence}/${verdict}`;
 }
 
-function subjectText({ slot: { enforced, audited, audits, cidrs } }: PolicySubject): string {
+function subjectText({ slot: { enforced, audited, audits, ranges } }: PolicySubject): string {
   const rules = [enforced, audited].map(({ portBits, isolated }) => `${portBits.join()}/${isolated}`);
-  return `${rules.join('/')}/${audits}/${cidrs}`;
+  return `${rules.join('/')}/${audits}/${ranges.map(({ ip4, ip6 }) => `${ip4}/${ip6}`).join('/')}`;
 }

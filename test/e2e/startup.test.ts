@@ -266,7 +266,7 @@ describe('a kernel or a build that lacks something', () => {
     };
   }
 
-  it.each(['from_container', 'to_container', 'conntrack_sweep'])(
+  it.each(['from_container', 'to_container', 'conntrack_sweep', 'node_connect'])(
     'the program %s is missing',
     async (name) => {
       const { program, objects } = copy();

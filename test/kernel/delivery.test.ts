@@ -1,9 +1,9 @@
 /** Where a packet goes that may pass, and what it looks like then. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { EndpointFlags } from '../../src/datapath/abi/generated.js';
 import { monotonicNs } from '../../src/native/bpf.js';
 import { macBytes, type Packet, TCP } from '../support/packet.js';
-import { ACTION, Programs } from '../support/programs.js';
+import { ACTION } from '../support/programs.js';
 import {
   addressOf,
   echo,
@@ -12,20 +12,19 @@ import {
   incoming,
   NODE,
   outgoing,
-  Scenario,
+  type Scenario,
   UPLINK,
   WORLD,
 } from '../support/scenario.js';
+import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;
-beforeAll(async () => {
-  s = new Scenario(await Programs.load());
-});
-afterAll(() => s?.programs.close());
-beforeEach(() => {
-  s.reset();
-  s.allowAll();
-});
+useScenario(
+  (scenario) => {
+    s = scenario;
+  },
+  (scenario) => scenario.allowAll(),
+);
 
 const TRANSPORTS: Record<string, (base: Packet, family: 4 | 6) => Packet> = {
   tcp: (base) => base.tcp(),

@@ -1,17 +1,24 @@
 /** Rules that are only audited: they change nothing but what is told. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { EventKind, PolicyTier } from '../../src/datapath/abi/generated.js';
 import { TCP } from '../support/packet.js';
-import { Programs, reasonName } from '../support/programs.js';
+import { reasonName } from '../support/programs.js';
 import { rangePeer } from '../support/rule-maps.js';
-import { addressOf, FAMILIES, incoming, outgoing, Scenario, UPLINK, WORLD } from '../support/scenario.js';
+import {
+  addressOf,
+  FAMILIES,
+  incoming,
+  outgoing,
+  type Scenario,
+  UPLINK,
+  WORLD,
+} from '../support/scenario.js';
+import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;
-beforeAll(async () => {
-  s = new Scenario(await Programs.load());
+useScenario((scenario) => {
+  s = scenario;
 });
-afterAll(() => s?.programs.close());
-beforeEach(() => s.reset());
 
 const { NETWORK_POLICY, BASELINE, DEFAULT } = PolicyTier;
 

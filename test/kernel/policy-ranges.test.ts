@@ -1,8 +1,8 @@
 /** Ranges of addresses and names of ports: which of them a packet falls under. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Identity } from '../../src/datapath/abi/generated.js';
+import { addressBits, formatAddress, formatCidr, parseAddress, parseCidr } from '../../src/model/address.js';
 import { PROTOCOL } from '../support/packet.js';
-import { Programs } from '../support/programs.js';
 import { rangePeer } from '../support/rule-maps.js';
 import {
   addressOf,
@@ -12,17 +12,16 @@ import {
   incoming,
   NODE,
   outgoing,
-  Scenario,
+  type Scenario,
   UPLINK,
   WORLD,
 } from '../support/scenario.js';
+import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;
-beforeAll(async () => {
-  s = new Scenario(await Programs.load());
+useScenario((scenario) => {
+  s = scenario;
 });
-afterAll(() => s?.programs.close());
-beforeEach(() => s.reset());
 
 const send = (address: string) => {
   s.programs.conntrack.clear();
@@ -52,6 +51,14 @@ const NESTED = {
   },
 } as const;
 
+/** Addresses that stay ordinary ones whichever of their bits is another. */
+const NARROWEST = { 4: { base: '10.55.0.9', bits: 32 }, 6: { base: '2001:db8::9', bits: 128 } } as const;
+
+function withBitFlipped(text: string, bit: number): string {
+  const { family, value } = parseAddress(text);
+  return formatAddress({ family, value: value ^ (1n << BigInt(addressBits(family) - 1 - bit)) });
+}
+
 describe.each(FAMILIES)('ranges of IPv%i', (family) => {
   const { all, wide, narrow, one, inOne, inNarrow, inWide, outside } = NESTED[family];
   const allow = (cidrClass: number) =>
@@ -75,6 +82,30 @@ describe.each(FAMILIES)('ranges of IPv%i', (family) => {
     expect(send(inOne)).toBe('NONE');
   });
 
+  it('of ranges of every length there is, one around the other, the narrowest decides', () => {
+    const { base, bits } = NARROWEST[family];
+    const lengths = [...Array(bits + 1).keys()];
+    for (const length of lengths) {
+      s.range(s.a, 'egress', formatCidr(parseCidr(`${base}/${length}`, 'mask')), 1 + length);
+      s.rule({ subject: s.a, direction: 'egress', peer: rangePeer(1 + length), rule: 1000 + length });
+    }
+    for (const length of lengths) {
+      // It has that many bits of the base, and then another.
+      const address = length === bits ? base : withBitFlipped(base, length);
+      expect([address, send(address)]).toEqual([address, 'NONE']);
+      expect([address, s.programs.conntrack.entries()[0]?.value.rule[0]]).toEqual([address, 1000 + length]);
+    }
+  });
+
+  it('a length that no range of the subject has changes nothing', () => {
+    s.range(s.a, 'egress', wide, 1);
+    allow(1);
+    const { bits } = NARROWEST[family];
+    for (let length = 128 - bits; length <= 128; length++) s.rangeLength(s.a, 'egress', family, length);
+    expect(reasons([...inWide, ...inNarrow])).toEqual(every([...inWide, ...inNarrow], 'NONE'));
+    expect(reasons(outside)).toEqual(every(outside, 'POLICY_EGRESS'));
+  });
+
   it('an exception is a range that no rule is about', () => {
     s.range(s.a, 'egress', all, 1);
     s.range(s.a, 'egress', narrow, 2);
@@ -83,13 +114,13 @@ describe.each(FAMILIES)('ranges of IPv%i', (family) => {
     expect(reasons([...inNarrow, inOne])).toEqual(every([...inNarrow, inOne], 'POLICY_EGRESS'));
   });
 
-  it('a range without a class in this generation is none', () => {
+  it('the addresses of a range that this generation does not have belong to the next wider one', () => {
     s.range(s.a, 'egress', wide, 1);
     s.range(s.a, 'egress', narrow, 0);
     allow(1);
     s.rule({ subject: s.a, direction: 'egress', peer: rangePeer(0), verdict: 'deny', precedence: 900 });
-    expect(reasons(inNarrow)).toEqual(every(inNarrow, 'POLICY_EGRESS'));
-    expect(reasons(inWide)).toEqual(every(inWide, 'NONE'));
+    expect(reasons([...inNarrow, ...inWide])).toEqual(every([...inNarrow, ...inWide], 'NONE'));
+    expect(reasons(outside)).toEqual(every(outside, 'POLICY_EGRESS'));
   });
 
   it('the slot that does not count is never seen', () => {

@@ -1,16 +1,14 @@
 /** In which order the tiers are asked, and when the asking ends. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { PolicyPeer, PolicyTier } from '../../src/datapath/abi/generated.js';
 import { PROTOCOL } from '../support/packet.js';
-import { Programs } from '../support/programs.js';
-import { addressOf, FAMILIES, NETWORK, outgoing, type Rule, Scenario } from '../support/scenario.js';
+import { addressOf, FAMILIES, NETWORK, outgoing, type Rule, type Scenario } from '../support/scenario.js';
+import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;
-beforeAll(async () => {
-  s = new Scenario(await Programs.load());
+useScenario((scenario) => {
+  s = scenario;
 });
-afterAll(() => s?.programs.close());
-beforeEach(() => s.reset());
 
 const { ADMIN, NETWORK_POLICY, BASELINE, DEFAULT } = PolicyTier;
 /** With the name that failures show. */

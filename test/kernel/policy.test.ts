@@ -1,9 +1,9 @@
 /** Which rule decides: asked through the programs, with one packet per question. */
 import fc from 'fast-check';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Identity, PolicyPeer } from '../../src/datapath/abi/generated.js';
 import { PROTOCOL } from '../support/packet.js';
-import { ACTION, Programs } from '../support/programs.js';
+import { ACTION } from '../support/programs.js';
 import {
   addressOf,
   echo,
@@ -15,18 +15,17 @@ import {
   NODE,
   outgoing,
   type Rule,
-  Scenario,
+  type Scenario,
   UPLINK,
   WORLD,
 } from '../support/scenario.js';
+import { useScenario } from '../support/use-scenario.js';
 import { LOOKUPS } from './rows/lookups.js';
 
 let s: Scenario;
-beforeAll(async () => {
-  s = new Scenario(await Programs.load());
+useScenario((scenario) => {
+  s = scenario;
 });
-afterAll(() => s?.programs.close());
-beforeEach(() => s.reset());
 
 type Transport = 'tcp' | 'udp' | 'sctp';
 const ask = (family: Family, port: number, transport: Transport = 'tcp', to = s.b) => {

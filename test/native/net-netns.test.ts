@@ -46,6 +46,18 @@ describe('opening a namespace', () => {
     expect(threadNetns()).toBe(first);
   });
 
+  it('cookie is the same for each handle of a namespace, and no other one has it', () => {
+    using own = NetnsHandle.current();
+    using again = NetnsHandle.open('/proc/self/ns/net');
+    using other = NetnsHandle.createUnnamed();
+    using another = NetnsHandle.createUnnamed();
+    expect(again.cookie).toBe(own.cookie);
+    expect(own.cookie).toBeGreaterThan(0n);
+    expect(new Set([own.cookie, other.cookie, another.cookie]).size).toBe(3);
+    other.close();
+    expect(() => other.cookie).toThrow(ClosedError);
+  });
+
   it.each([
     ['a path that does not exist', '/nonexistent/netns', 'ENOENT'],
     ['a process that does not exist', '/proc/2147483647/ns/net', 'ENOENT'],

@@ -18,7 +18,10 @@ const PART = 16;
 let version = 0n;
 
 /** Each backend has one slot; they come in the order given. */
-export function writeFrontend(programs: Programs, frontend: TestFrontend): void {
+export function writeFrontend(
+  programs: Pick<Programs, 'frontends' | 'slots' | 'backends'>,
+  frontend: TestFrontend,
+): void {
   const { address, port, protocol, backends, affinityS = 0, id = 1 } = frontend;
   const first = id * PART;
   for (const [at, backend] of backends.entries()) {
@@ -30,8 +33,14 @@ export function writeFrontend(programs: Programs, frontend: TestFrontend): void 
     programs.slots.set(first + at, first + at);
   }
   version += 1n;
-  programs.frontends.set(
-    { address: mappedAddress(address), port, protocol },
-    { version, id, first, slots: backends.length, affinityS, versionEnd: version },
-  );
+  const key = { address: mappedAddress(address), port, protocol };
+  programs.frontends.set(key, {
+    key,
+    id,
+    version,
+    first,
+    slots: backends.length,
+    affinityS,
+    versionEnd: version,
+  });
 }

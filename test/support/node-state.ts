@@ -6,7 +6,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RANGE_METRIC } from '../../src/bridge/network-device.js';
 import {
-  CidrKey,
   CidrValue,
   ConntrackKey,
   Control,
@@ -62,7 +61,6 @@ export function kernelState({ netns, bpffs }: Daemon): Omit<NodeState, 'files' |
   const nameOf = (index: number | undefined) => links.find((link) => link.index === index)?.name ?? index;
   const maps: NodeState['maps'] = {};
   for (const name of WRITTEN_BY_DAEMON) maps[name] = mapEntries(join(bpffs, 'maps'), name);
-  maps.policy_cidrs = ownClasses(maps.policy_cidrs ?? []);
   return {
     interfaces: links.map(({ name, mac, up, mtu, alias }) => `${name} ${mac} ${up} ${mtu} ${alias}`).sort(),
     addresses: rtnl
@@ -109,24 +107,10 @@ const SLOTTED: Record<string, (slot: 0 | 1) => (value: Uint8Array) => string | u
     return subject.present === 0 ? undefined : JSON.stringify(subject);
   },
   policy_cidrs: (slot) => (value) => {
-    const cidrClass = CidrValue.decode(value).cidrClass[slot];
+    const cidrClass = CidrValue.decode(value).slot[slot];
     return cidrClass === 0 ? undefined : String(cidrClass);
   },
 };
-
-/** Without ranges that only repeat the class of a wider one of their subject, as those do that are about to go. */
-function ownClasses(entries: readonly string[]): string[] {
-  const ranges = entries.map((entry) => {
-    const [key = '', cidrClass] = entry.split(' ');
-    const { prefixLength, subject, direction } = CidrKey.decode(Buffer.from(key, 'hex'));
-    return { entry, prefixLength, owner: `${subject} ${direction} ${cidrClass}` };
-  });
-  const widest = new Map<string, string>();
-  for (const { entry, owner } of ranges.sort((left, right) => right.prefixLength - left.prefixLength)) {
-    widest.set(owner, entry);
-  }
-  return [...widest.values()].sort();
-}
 
 function slotInForce(directory: string): 0 | 1 {
   using control = BpfMap.fromPin(join(directory, 'qn_control'));

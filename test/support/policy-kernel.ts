@@ -69,7 +69,7 @@ export class PolicyKernel implements Disposable {
     const wanted = encodeDelta(delta, this.#numbers.claim(delta));
     await this.#table.commit(difference(wanted, this.#present));
     // Half of the time the slots of the change before are still there.
-    if (this.#table.epoch % 2 === 0) await this.#table.settled();
+    if (this.#table.epoch % 2 === 0) await this.#table.advance();
     this.#present = { entries: wanted.set, subjects: wanted.subjects.set, cidrs: wanted.cidrs.set };
   }
 

@@ -106,10 +106,11 @@ async function presentInMaps(daemon: Daemon, maps: DatapathMaps): Promise<string
     lines.push(key.identity === identity ? line : `${line}, that names ${key.identity}`);
     if (!isSame(slots)) lines.push(`${line}, and something else in the other slot`);
   }
-  for (const [key, { cidrClass }] of await maps.cidrs.entries()) {
-    const range = cidrOfKey(key);
-    lines.push(range === undefined ? `range ${JSON.stringify(key)}` : rangeLine(range, cidrClass[slot]));
-    if (cidrClass[0] !== cidrClass[1]) lines.push(`range ${JSON.stringify(key)}, another in the other slot`);
+  for (const [key, { slot: slots, key: copy }] of await maps.cidrs.entries()) {
+    const range = cidrOfKey(copy);
+    const line = range === undefined ? `range ${JSON.stringify(key)}` : rangeLine(range, slots[slot]);
+    lines.push(isSame([key, copy]) ? line : `${line}, under ${JSON.stringify(key)}`);
+    if (!isSame(slots)) lines.push(`${line}, and something else in the other slot`);
   }
   for (const [{ endpointId, ...key }, { name }] of await maps.namedPorts.entries()) {
     lines.push(namedPortLine(endpointId, { ...key, names: name.filter((number) => number !== 0) }));

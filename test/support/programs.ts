@@ -34,6 +34,8 @@ export const OBJECT_FOLDER = fileURLToPath(new URL('../../bpf/build/', import.me
 export const PROGRAMS = ['from_container', 'to_container', 'from_uplink', 'conntrack_sweep'] as const;
 /** For kernels with TCX links. */
 export const TCX_PROGRAMS = ['leave_container'] as const;
+/** A program for each hook of sockets: no packets pass them. */
+export const SOCKET_OBJECT = 'node_connect';
 /** Those that packets pass. */
 export type TestedProgram = 'from_container' | 'to_container' | 'from_uplink';
 export type ProgramName = (typeof PROGRAMS)[number];

@@ -1,11 +1,11 @@
 /** Rules as the maps hold them, written by hand: what the programs do with each, whatever a compiler would write. */
 import {
-  CidrKeyBits,
   Direction,
   type PolicyDecision,
   PolicyPeer,
   PolicyTier,
   PortBits,
+  type RangeLengths,
   type SubjectRules,
   type SubjectSlot,
   Verdict,
@@ -35,11 +35,12 @@ export interface MapRule {
 
 export const NO_DECISION: PolicyDecision = { rule: 0, precedence: 0, verdict: Verdict.NONE };
 const NO_RULES: SubjectRules = { portBits: [0, 0, 0, 0, 0, 0, 0, 0], isolated: 0 };
+const NO_LENGTHS: RangeLengths = { ip4: [0, 0], ip6: [0, 0, 0, 0, 0] };
 export const NO_SUBJECT: SubjectSlot = {
   enforced: NO_RULES,
   audited: NO_RULES,
   audits: 0,
-  cidrs: 0,
+  ranges: [NO_LENGTHS, NO_LENGTHS],
   present: 0,
 };
 const VERDICTS = { allow: Verdict.ALLOW, deny: Verdict.DENY, pass: Verdict.PASS } as const;
@@ -96,20 +97,37 @@ export function writeRange(
   const [address = '', bits = ''] = range.cidr.split('/');
   const family = address.includes(':') ? 6 : 4;
   const direction = directionOf(range.direction);
-  const key = {
-    prefixLength: CidrKeyBits.BITS + (family === 4 ? 96 : 0) + Number(bits),
-    subject: range.subject,
+  const prefixLength = (family === 4 ? 96 : 0) + Number(bits);
+  const key = { subject: range.subject, direction, family, prefixLength, address: mappedAddress(address) };
+  const known = programs.ranges.get(key) ?? { slot: [0, 0] };
+  programs.ranges.set(key, { key, slot: withSlot(known.slot, slot, range.cidrClass) });
+  writeRangeLength(programs, slot, { ...range, family, prefixLength });
+}
+
+/** Ranges of that length, in the mapped form, are looked for among the subject's. */
+export function writeRangeLength(
+  programs: Programs,
+  slot: number,
+  {
+    subject,
     direction,
     family,
-    address: mappedAddress(address),
+    prefixLength,
+  }: Pick<MapRule, 'subject' | 'direction'> & { family: 4 | 6; prefixLength: number },
+): void {
+  const word = prefixLength >> 5;
+  const withLength = ({ ip4, ip6 }: RangeLengths): RangeLengths => {
+    const add = <Words extends number[]>(words: Words, first: number) =>
+      words.map((bits, at) =>
+        at + first === word ? (bits | (1 << (prefixLength & 31))) >>> 0 : bits,
+      ) as Words;
+    return family === 4 ? { ip4: add(ip4, 3), ip6 } : { ip4, ip6: add(ip6, 0) };
   };
-  // A look-up in a trie would find a wider range: only what is written here is kept here.
-  const known = programs.ranges.entries().find((one) => JSON.stringify(one.key) === JSON.stringify(key));
-  programs.ranges.set(key, { cidrClass: withSlot(known?.value.cidrClass ?? [0, 0], slot, range.cidrClass) });
-  changeSubject(programs, slot, range.subject, (rules) => ({
-    ...rules,
-    cidrs: rules.cidrs | (1 << direction),
-  }));
+  changeSubject(programs, slot, subject, (rules) => {
+    const [egress, ingress] = rules.ranges;
+    const isEgress = directionOf(direction) === Direction.EGRESS;
+    return { ...rules, ranges: isEgress ? [withLength(egress), ingress] : [egress, withLength(ingress)] };
+  });
 }
 
 /** What the endpoint calls one of its ports: numbers of names. */
@@ -141,7 +159,7 @@ export function emptySlot(programs: Programs, slot: number): void {
     programs.policy.set(key, { key, slot: withSlot<PolicyDecision>(value.slot, slot, NO_DECISION) });
   }
   for (const { key, value } of programs.ranges.entries()) {
-    programs.ranges.set(key, { cidrClass: withSlot(value.cidrClass, slot, 0) });
+    programs.ranges.set(key, { key, slot: withSlot(value.slot, slot, 0) });
   }
   for (const { key } of programs.subjects.entries()) {
     changeSubject(programs, slot, key.identity, () => NO_SUBJECT);

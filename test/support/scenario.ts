@@ -14,6 +14,7 @@ import {
   writeIsolation,
   writePortNames,
   writeRange,
+  writeRangeLength,
   writeRule,
 } from './rule-maps.js';
 
@@ -203,6 +204,17 @@ export class Scenario {
     slot = this.epoch & 1,
   ): void {
     writeRange(this.programs, slot, { subject: subject.identity, direction, cidr, cidrClass });
+  }
+
+  /** The subject tells that it has ranges of that length, IPv4 in the mapped form. */
+  rangeLength(
+    subject: TestEndpoint,
+    direction: Rule['direction'],
+    family: Family,
+    prefixLength: number,
+    slot = this.epoch & 1,
+  ): void {
+    writeRangeLength(this.programs, slot, { subject: subject.identity, direction, family, prefixLength });
   }
 
   /** What an endpoint calls one of its ports: numbers of names. */

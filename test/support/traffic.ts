@@ -8,7 +8,7 @@ import { join } from 'node:path';
 const SOURCES = join(import.meta.dirname, 'traffic');
 const FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror'];
 
-export type Program = 'sockets' | 'groups' | 'frames' | 'hostile' | 'streams' | 'probes' | 'calls';
+export type Program = 'sockets' | 'groups' | 'frames' | 'hostile' | 'streams' | 'probes' | 'calls' | 'names';
 
 /** Path of the executable. */
 export function trafficProgram(program: Program): string {

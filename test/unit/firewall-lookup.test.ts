@@ -4,12 +4,14 @@ import {
   type CidrKey,
   type Peer,
   PORT_BITS_NAMED,
+  type PrefixLengths,
   type RuleEntry,
   type SubjectEntry,
   type SubjectRules,
   TIERS,
   type Tier,
 } from '../../src/firewall/types.js';
+import { prefixLengthsOf } from '../support/prefix-lengths.js';
 
 const SUBJECT = 300;
 const IDENTITY: Peer = { kind: 'identity', id: 301 };
@@ -75,7 +77,7 @@ function decideWith(set: RuleEntry[], { subject, cidrs = [], packet, audit = fal
           identity: SUBJECT,
           enforced: rules(PORT_BITS),
           audited: rules(PORT_BITS),
-          cidrs: { egress: false, ingress: cidrs.length > 0 },
+          cidrs: { egress: prefixLengthsOf([]), ingress: prefixLengthsOf(cidrs) },
           ...subject,
         },
       ],
@@ -200,9 +202,15 @@ test('a narrower range without rules shadows a wider one that has some', () => {
   const wide = entry({ kind: 'cidr', cidr: '198.18.0.0/15' });
   expect(decideWith([wide], { cidrs: ['198.18.0.0/15'] }).entry).toBe(wide);
   expect(decideWith([wide], { cidrs: ['198.18.0.0/15', '198.18.0.0/24'] }).entry).toBeUndefined();
-  // Ranges are looked for only where the subject says that it has some.
-  const subject = { cidrs: { egress: true, ingress: false } };
-  expect(decideWith([wide], { cidrs: ['198.18.0.0/15'], subject }).entry).toBeUndefined();
+  // Ranges are looked for only where the subject says that it has some, and only those of the lengths that it says.
+  const found = (ingress: PrefixLengths) =>
+    decideWith([wide], {
+      cidrs: ['198.18.0.0/15', '198.18.0.0/24'],
+      subject: { cidrs: { egress: prefixLengthsOf(['198.18.0.0/15']), ingress } },
+    }).entry;
+  expect(found(prefixLengthsOf([]))).toBeUndefined();
+  expect(found(prefixLengthsOf(['198.18.0.0/15']))).toBe(wide);
+  expect(found(prefixLengthsOf(['198.18.0.0/24', '::/15']))).toBeUndefined();
 });
 
 test('audited rules and audited isolation count in the audited decision, beside the others, and in no other', () => {

@@ -3,12 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import { type PacketPeer, RuleTable } from '../../src/firewall/lookup.js';
-import {
-  type Preview,
-  type PreviewIdentity,
-  type PreviewParty,
-  previewChanges,
-} from '../../src/firewall/preview.js';
+import { previewChanges } from '../../src/firewall/preview.js';
+import type { Preview, PreviewIdentity, PreviewParty } from '../../src/firewall/preview-types.js';
 import { judgeSides, passes } from '../../src/firewall/sides.js';
 import { cidrContains, parseAddress, parseCidr } from '../../src/model/address.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';

@@ -17,6 +17,7 @@ import {
   parseAddress,
   parseCidr,
 } from '../../src/model/address.js';
+import { prefixLengthsOf } from '../support/prefix-lengths.js';
 
 interface Rule {
   readonly id: number;
@@ -141,6 +142,7 @@ test('whatever rules come and go, a table holds what evaluating the rest gives, 
           else present.delete(id);
           const wanted = naive([...present.values()]);
           expect(contents(table)).toEqual(wanted);
+          expect(table.lengths).toEqual(prefixLengthsOf(Object.keys(wanted)));
           expect(table.size).toBe(Object.keys(wanted).length);
           expect([...follower.ranges].sort()).toEqual(Object.keys(wanted).sort());
           expect(follower.pairs.size).toBe(Object.values(wanted).flat().length);

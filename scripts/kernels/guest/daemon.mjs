@@ -8,6 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 const PROGRAM = new URL('../../../dist/bin/quantum-api.js', import.meta.url).pathname;
 const API = 'http://127.0.0.1:9443';
 const LOG = '/tmp/quantum-api.log';
+/** A connection of its own: the daemon may close one that was idle just when it is used again. */
+const ALONE = { connection: 'close' };
 const READY_LIMIT_MS = 120_000;
 
 export class Daemon {
@@ -39,7 +41,7 @@ export class Daemon {
 
 async function isReady() {
   try {
-    return (await fetch(`${API}/readyz`)).ok;
+    return (await fetch(`${API}/readyz`, { headers: ALONE })).ok;
   } catch {
     return false;
   }
@@ -50,8 +52,8 @@ export async function request(method, path, body) {
   const answer = await fetch(`${API}${path}`, {
     method,
     ...(body === undefined
-      ? {}
-      : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+      ? { headers: ALONE }
+      : { headers: { 'content-type': 'application/json', ...ALONE }, body: JSON.stringify(body) }),
   });
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);

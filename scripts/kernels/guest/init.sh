@@ -7,6 +7,7 @@ mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for module in $(cat /modules); do
 	insmod "$module" || echo "RESULT insert $module: not ok"
 done

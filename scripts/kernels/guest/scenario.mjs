@@ -54,6 +54,13 @@ async function expectAlive(text) {
 export const steps = [
   ['the daemon starts and gets ready', () => daemon.start()],
   [
+    "the sockets of the node's own processes are led",
+    async () => {
+      const { node_connect } = await request('GET', '/readyz');
+      assert.deepEqual(node_connect, { cgroup: '/sys/fs/cgroup' });
+    },
+  ],
+  [
     'two namespaces join a network',
     async () => {
       client = new Container('client');

@@ -73,12 +73,6 @@ export const PortBits = {
 } as const;
 export type PortBits = (typeof PortBits)[keyof typeof PortBits];
 
-/** enum cidr_key_bits */
-export const CidrKeyBits = {
-  BITS: 64,
-} as const;
-export type CidrKeyBits = (typeof CidrKeyBits)[keyof typeof CidrKeyBits];
-
 /** enum named_port_limit */
 export const NamedPortLimit = {
   NAMES_MAX: 4,
@@ -413,41 +407,63 @@ export const SubjectRules: Codec<SubjectRules> = codec(
   }),
 );
 
-/** struct subject_slot, 84 bytes. */
+const u32x2: Codec<[number, number]> = array(u32, 2);
+const u32x5: Codec<[number, number, number, number, number]> = array(u32, 5);
+
+/** struct range_lengths, 28 bytes. */
+export interface RangeLengths {
+  ip4: [number, number]; // __u32[2]
+  ip6: [number, number, number, number, number]; // __u32[5]
+}
+export const RangeLengths: Codec<RangeLengths> = codec(
+  28,
+  (view, at, value) => {
+    u32x2.write(view, at, value.ip4);
+    u32x5.write(view, at + 8, value.ip6);
+  },
+  (view, at) => ({
+    ip4: u32x2.read(view, at),
+    ip6: u32x5.read(view, at + 8),
+  }),
+);
+
+const RangeLengthsx2: Codec<[RangeLengths, RangeLengths]> = array(RangeLengths, 2);
+
+/** struct subject_slot, 136 bytes. */
 export interface SubjectSlot {
   enforced: SubjectRules; // struct subject_rules
   audited: SubjectRules; // struct subject_rules
   audits: number; // __u32
-  cidrs: number; // __u32
+  ranges: [RangeLengths, RangeLengths]; // struct range_lengths[2]
   present: number; // __u32
 }
 export const SubjectSlot: Codec<SubjectSlot> = codec(
-  84,
+  136,
   (view, at, value) => {
     SubjectRules.write(view, at, value.enforced);
     SubjectRules.write(view, at + 36, value.audited);
     u32.write(view, at + 72, value.audits);
-    u32.write(view, at + 76, value.cidrs);
-    u32.write(view, at + 80, value.present);
+    RangeLengthsx2.write(view, at + 76, value.ranges);
+    u32.write(view, at + 132, value.present);
   },
   (view, at) => ({
     enforced: SubjectRules.read(view, at),
     audited: SubjectRules.read(view, at + 36),
     audits: u32.read(view, at + 72),
-    cidrs: u32.read(view, at + 76),
-    present: u32.read(view, at + 80),
+    ranges: RangeLengthsx2.read(view, at + 76),
+    present: u32.read(view, at + 132),
   }),
 );
 
 const SubjectSlotx2: Codec<[SubjectSlot, SubjectSlot]> = array(SubjectSlot, 2);
 
-/** struct subject_value, 172 bytes. */
+/** struct subject_value, 276 bytes. */
 export interface SubjectValue {
   key: SubjectKey; // struct subject_key
   slot: [SubjectSlot, SubjectSlot]; // struct subject_slot[2]
 }
 export const SubjectValue: Codec<SubjectValue> = codec(
-  172,
+  276,
   (view, at, value) => {
     SubjectKey.write(view, at, value.key);
     SubjectSlotx2.write(view, at + 4, value.slot);
@@ -458,45 +474,46 @@ export const SubjectValue: Codec<SubjectValue> = codec(
   }),
 );
 
-/** struct cidr_key, 28 bytes. */
+/** struct cidr_key, 24 bytes. */
 export interface CidrKey {
-  prefixLength: number; // __u32
   subject: number; // __u32
   direction: number; // __u8
   family: number; // __u8
+  prefixLength: number; // __u8
   address: Uint8Array; // struct ip_address
 }
 export const CidrKey: Codec<CidrKey> = codec(
-  28,
+  24,
   (view, at, value) => {
-    u32.write(view, at, value.prefixLength);
-    u32.write(view, at + 4, value.subject);
-    u8.write(view, at + 8, value.direction);
-    u8.write(view, at + 9, value.family);
-    IpAddress.write(view, at + 12, value.address);
+    u32.write(view, at, value.subject);
+    u8.write(view, at + 4, value.direction);
+    u8.write(view, at + 5, value.family);
+    u8.write(view, at + 6, value.prefixLength);
+    IpAddress.write(view, at + 8, value.address);
   },
   (view, at) => ({
-    prefixLength: u32.read(view, at),
-    subject: u32.read(view, at + 4),
-    direction: u8.read(view, at + 8),
-    family: u8.read(view, at + 9),
-    address: IpAddress.read(view, at + 12),
+    subject: u32.read(view, at),
+    direction: u8.read(view, at + 4),
+    family: u8.read(view, at + 5),
+    prefixLength: u8.read(view, at + 6),
+    address: IpAddress.read(view, at + 8),
   }),
 );
 
-const u32x2: Codec<[number, number]> = array(u32, 2);
-
-/** struct cidr_value, 8 bytes. */
+/** struct cidr_value, 32 bytes. */
 export interface CidrValue {
-  cidrClass: [number, number]; // __u32[2]
+  key: CidrKey; // struct cidr_key
+  slot: [number, number]; // __u32[2]
 }
 export const CidrValue: Codec<CidrValue> = codec(
-  8,
+  32,
   (view, at, value) => {
-    u32x2.write(view, at, value.cidrClass);
+    CidrKey.write(view, at, value.key);
+    u32x2.write(view, at + 24, value.slot);
   },
   (view, at) => ({
-    cidrClass: u32x2.read(view, at),
+    key: CidrKey.read(view, at),
+    slot: u32x2.read(view, at + 24),
   }),
 );
 
@@ -829,32 +846,35 @@ export const FrontendKey: Codec<FrontendKey> = codec(
   }),
 );
 
-/** struct frontend, 32 bytes. */
+/** struct frontend, 56 bytes. */
 export interface Frontend {
-  version: bigint; // __u64
+  key: FrontendKey; // struct frontend_key
   id: number; // __u32
+  version: bigint; // __u64
   first: number; // __u32
   slots: number; // __u32
   affinityS: number; // __u32
   versionEnd: bigint; // __u64
 }
 export const Frontend: Codec<Frontend> = codec(
-  32,
+  56,
   (view, at, value) => {
-    u64.write(view, at, value.version);
-    u32.write(view, at + 8, value.id);
-    u32.write(view, at + 12, value.first);
-    u32.write(view, at + 16, value.slots);
-    u32.write(view, at + 20, value.affinityS);
-    u64.write(view, at + 24, value.versionEnd);
+    FrontendKey.write(view, at, value.key);
+    u32.write(view, at + 20, value.id);
+    u64.write(view, at + 24, value.version);
+    u32.write(view, at + 32, value.first);
+    u32.write(view, at + 36, value.slots);
+    u32.write(view, at + 40, value.affinityS);
+    u64.write(view, at + 48, value.versionEnd);
   },
   (view, at) => ({
-    version: u64.read(view, at),
-    id: u32.read(view, at + 8),
-    first: u32.read(view, at + 12),
-    slots: u32.read(view, at + 16),
-    affinityS: u32.read(view, at + 20),
-    versionEnd: u64.read(view, at + 24),
+    key: FrontendKey.read(view, at),
+    id: u32.read(view, at + 20),
+    version: u64.read(view, at + 24),
+    first: u32.read(view, at + 32),
+    slots: u32.read(view, at + 36),
+    affinityS: u32.read(view, at + 40),
+    versionEnd: u64.read(view, at + 48),
   }),
 );
 
@@ -909,6 +929,46 @@ export const Affinity: Codec<Affinity> = codec(
   (view, at) => ({
     expiresNs: u64.read(view, at),
     backend: u32.read(view, at + 8),
+  }),
+);
+
+/** struct node_peer_key, 32 bytes. */
+export interface NodePeerKey {
+  socket: bigint; // __u64
+  address: Uint8Array; // struct ip_address
+  port: number; // __be16
+}
+export const NodePeerKey: Codec<NodePeerKey> = codec(
+  32,
+  (view, at, value) => {
+    u64.write(view, at, value.socket);
+    IpAddress.write(view, at + 8, value.address);
+    be16.write(view, at + 24, value.port);
+  },
+  (view, at) => ({
+    socket: u64.read(view, at),
+    address: IpAddress.read(view, at + 8),
+    port: be16.read(view, at + 24),
+  }),
+);
+
+/** struct node_peer, 56 bytes. */
+export interface NodePeer {
+  key: NodePeerKey; // struct node_peer_key
+  address: Uint8Array; // struct ip_address
+  port: number; // __be16
+}
+export const NodePeer: Codec<NodePeer> = codec(
+  56,
+  (view, at, value) => {
+    NodePeerKey.write(view, at, value.key);
+    IpAddress.write(view, at + 32, value.address);
+    be16.write(view, at + 48, value.port);
+  },
+  (view, at) => ({
+    key: NodePeerKey.read(view, at),
+    address: IpAddress.read(view, at + 32),
+    port: be16.read(view, at + 48),
   }),
 );
 
@@ -1231,7 +1291,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 4,
-    valueSize: 172,
+    valueSize: 276,
     maxEntries: 65536,
     flags: 1,
     key: SubjectKey,
@@ -1239,11 +1299,11 @@ export const MAPS = {
   },
   qn_policy_cidrs: {
     name: 'qn_policy_cidrs',
-    type: 11,
-    typeName: 'lpm_trie',
+    type: 1,
+    typeName: 'hash',
     perCpu: false,
-    keySize: 28,
-    valueSize: 8,
+    keySize: 24,
+    valueSize: 32,
     maxEntries: 1048576,
     flags: 1,
     key: CidrKey,
@@ -1315,7 +1375,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 20,
-    valueSize: 32,
+    valueSize: 56,
     maxEntries: 65536,
     flags: 1,
     key: FrontendKey,
@@ -1356,6 +1416,18 @@ export const MAPS = {
     flags: 0,
     key: AffinityKey,
     value: Affinity,
+  },
+  qn_node_peers: {
+    name: 'qn_node_peers',
+    type: 9,
+    typeName: 'lru_hash',
+    perCpu: false,
+    keySize: 32,
+    valueSize: 56,
+    maxEntries: 32768,
+    flags: 0,
+    key: NodePeerKey,
+    value: NodePeer,
   },
   qn_sweep: {
     name: 'qn_sweep',

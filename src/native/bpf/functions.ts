@@ -72,7 +72,9 @@ export interface LinkInfo {
   programId: number;
   /** TCX and XDP; 0 when detached or when the interface is gone. */
   ifindex?: number;
-  /** TCX: one of AttachType. */
+  /** Cgroups: the inode of its directory; 0 when detached or when it is gone. */
+  cgroupId?: number;
+  /** TCX and cgroups: one of AttachType. */
   attachType?: number;
 }
 
@@ -120,6 +122,7 @@ interface BpfFunctions {
   tcxSupported(): boolean;
   linkAttachTcx(program: ProgramHandle, ifindex: number, ingress: boolean, position: string): LinkHandle;
   linkAttachXdp(program: ProgramHandle, ifindex: number, generic: boolean): LinkHandle;
+  linkAttachCgroup(program: ProgramHandle, path: string, attachType: number): LinkHandle;
   linkFromPin(path: string): LinkHandle;
   linkInfo(link: LinkHandle): LinkInfo;
   linkUpdate(link: LinkHandle, program: ProgramHandle): void;

@@ -3,9 +3,21 @@ import { type LinkHandle, type LinkInfo, native } from './functions.js';
 import { BpfProgram } from './program.js';
 
 /** enum bpf_link_type of the kernel, as far as it is used here. */
-export const LinkType = { XDP: 6, TCX: 11 } as const;
+export const LinkType = { CGROUP: 3, XDP: 6, TCX: 11 } as const;
 /** enum bpf_attach_type of the kernel, as far as it is used here. */
-export const AttachType = { XDP: 37, TCX_INGRESS: 46, TCX_EGRESS: 47 } as const;
+export const AttachType = {
+  CGROUP_INET4_CONNECT: 10,
+  CGROUP_INET6_CONNECT: 11,
+  CGROUP_UDP4_SENDMSG: 14,
+  CGROUP_UDP6_SENDMSG: 15,
+  CGROUP_UDP4_RECVMSG: 19,
+  CGROUP_UDP6_RECVMSG: 20,
+  CGROUP_INET4_GETPEERNAME: 29,
+  CGROUP_INET6_GETPEERNAME: 30,
+  XDP: 37,
+  TCX_INGRESS: 46,
+  TCX_EGRESS: 47,
+} as const;
 
 export type Direction = 'ingress' | 'egress';
 
@@ -26,7 +38,14 @@ export interface XdpOptions {
   mode?: 'generic' | 'native';
 }
 
-/** A program attached to an interface for as long as the link is open or pinned. */
+export interface CgroupOptions {
+  program: BpfProgram;
+  /** Directory of the cgroup (version 2). */
+  path: string;
+  attachType: number;
+}
+
+/** A program attached to an interface or a cgroup for as long as the link is open or pinned. */
 export class BpfLink extends Closable<LinkHandle> {
   /** @throws KernelError EINVAL when the pin is something else, ENOENT when there is none. */
   static fromPin(path: string): BpfLink {
@@ -47,6 +66,15 @@ export class BpfLink extends Closable<LinkHandle> {
    */
   static attachXdp({ program, ifindex, mode = 'native' }: XdpOptions): BpfLink {
     return new BpfLink(native.linkAttachXdp(BpfProgram.handleOf(program), ifindex, mode === 'generic'));
+  }
+
+  /**
+   * Beside the programs that are there, and behind them.
+   * @throws KernelError ENOENT; EBADF when the path is no cgroup of version 2; EINVAL when the program is for another
+   * attach type; EPERM when there is one that suffers no other.
+   */
+  static attachCgroup({ program, path, attachType }: CgroupOptions): BpfLink {
+    return new BpfLink(native.linkAttachCgroup(BpfProgram.handleOf(program), path, attachType));
   }
 
   info(): LinkInfo {

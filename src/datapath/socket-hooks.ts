@@ -1,0 +1,89 @@
+/**
+ * The programs of node_connect, which choose the backend for sockets of the node's own processes. They hang on the
+ * root cgroup by links that are pinned, so that they hold while no daemon runs, and are replaced in place.
+ */
+import { rmSync, statSync } from 'node:fs';
+import { AttachType, BpfLink, type BpfProgram } from '../native/bpf.js';
+import { KernelError } from '../native/errors.js';
+import type { CgroupRoot } from './cgroup-root.js';
+
+/** A socket is shown what it asked for before its first connection is led elsewhere, and after the last one. */
+const HOOKS = [
+  { program: 'node_recvmsg4', attachType: AttachType.CGROUP_UDP4_RECVMSG },
+  { program: 'node_recvmsg6', attachType: AttachType.CGROUP_UDP6_RECVMSG },
+  { program: 'node_peername4', attachType: AttachType.CGROUP_INET4_GETPEERNAME },
+  { program: 'node_peername6', attachType: AttachType.CGROUP_INET6_GETPEERNAME },
+  { program: 'node_sendmsg4', attachType: AttachType.CGROUP_UDP4_SENDMSG },
+  { program: 'node_sendmsg6', attachType: AttachType.CGROUP_UDP6_SENDMSG },
+  { program: 'node_connect4', attachType: AttachType.CGROUP_INET4_CONNECT },
+  { program: 'node_connect6', attachType: AttachType.CGROUP_INET6_CONNECT },
+] as const;
+type Hook = (typeof HOOKS)[number];
+
+export type SocketProgramName = Hook['program'];
+export const SOCKET_PROGRAMS: readonly SocketProgramName[] = HOOKS.map(({ program }) => program);
+export type SocketPrograms = Readonly<Record<SocketProgramName, BpfProgram>>;
+
+export class SocketHooks {
+  constructor(
+    /** Undefined: they were not loaded, since there is no cgroup to attach them to. */
+    private readonly programs: SocketPrograms | undefined,
+    readonly root: CgroupRoot,
+    private readonly linksDirectory: string,
+  ) {}
+
+  /**
+   * Puts the current programs on every hook, or takes over what an earlier daemon left there; without a cgroup, takes
+   * them off. When it throws, none of ours is on any. True: something had to be attached.
+   */
+  sync(): boolean {
+    if (this.programs === undefined || !('path' in this.root)) {
+      this.detach();
+      return false;
+    }
+    let attached = false;
+    try {
+      const cgroup = { path: this.root.path, id: statSync(this.root.path).ino };
+      for (const hook of HOOKS) attached = this.put(hook, this.programs[hook.program], cgroup) || attached;
+    } catch (error) {
+      this.detach();
+      throw error;
+    }
+    return attached;
+  }
+
+  /** With its pin a link ends, and with it the attachment. */
+  private detach(): void {
+    for (const hook of [...HOOKS].reverse()) rmSync(this.pin(hook), { force: true });
+  }
+
+  private put(hook: Hook, program: BpfProgram, cgroup: { path: string; id: number }): boolean {
+    {
+      using link = this.open(hook);
+      const { cgroupId, attachType, programId } = link?.info() ?? {};
+      if (cgroupId === cgroup.id && attachType === hook.attachType) {
+        if (programId !== program.info().id) link?.update(program);
+        return false;
+      }
+    }
+    rmSync(this.pin(hook), { force: true });
+    using link = BpfLink.attachCgroup({ program, path: cgroup.path, attachType: hook.attachType });
+    link.pin(this.pin(hook));
+    return true;
+  }
+
+  private pin({ program }: Hook): string {
+    return `${this.linksDirectory}/${program}`;
+  }
+
+  /** The pinned link; undefined when there is none, or something else in its place. */
+  private open(hook: Hook): BpfLink | undefined {
+    try {
+      return BpfLink.fromPin(this.pin(hook));
+    } catch (error) {
+      if (error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
+        return undefined;
+      throw error;
+    }
+  }
+}
