@@ -4,11 +4,26 @@
  * endpoints that are gone, and those that the policy no longer allows, so that a connection is cut even while
  * it is idle. It decides with the same code as the data path, next to the data: nothing is copied to user
  * space.
+ *
+ * With records in flush it removes those and looks at no other.
  */
 #include "lib/connection.h"
 
+/*
+ * Records that the daemon wants gone, by the nonce that each had when it looked: what the key leads to by now
+ * may be another. The daemon fills it before a run and empties it after. Not pinned: it is this program's
+ * own.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct conntrack_key);
+	__type(value, __u32);
+} flush SEC(".maps");
+
 struct sweep {
 	struct conntrack_sweep *counters;
+	__u32 aliases; /* that were left */
 	__u64 now;
 	__u32 epoch;
 };
@@ -52,6 +67,23 @@ static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, stru
 	return 0;
 }
 
+static long flush_one(struct bpf_map *map, const struct conntrack_key *key, const __u32 *nonce,
+		      struct sweep *sweep)
+{
+	struct conntrack_sweep *counters = sweep->counters;
+	struct conntrack_entry *place, record;
+
+	(void)map;
+	record.key = *key;
+	counters->scanned++;
+	place = bpf_map_lookup_elem(&qn_conntrack, &record.key);
+	if (!place || !conntrack_copy(place, &record.key, &record) || record.nonce != *nonce)
+		return 0;
+	conntrack_remove(place, &record.key, &record);
+	counters->cut++;
+	return 0;
+}
+
 /* Removes an alias whose record is gone. One that is being made has a record, though without a nonce yet. */
 static long sweep_alias(struct bpf_map *map, const struct nat_key *key, struct nat_alias *place,
 			struct sweep *sweep)
@@ -63,18 +95,21 @@ static long sweep_alias(struct bpf_map *map, const struct nat_key *key, struct n
 	alias.key = place->key;
 	(void)map;
 	(void)key;
-	(void)sweep;
+	sweep->aliases++;
 	if (!nat_copy(place, &alias.key, &alias))
 		return 0;
 	record = bpf_map_lookup_elem(&qn_conntrack, &alias.flow);
 	nonce = record ? *(const volatile __u32 *)&record->nonce : ~alias.nonce;
-	if (nonce && nonce != alias.nonce)
+	if (nonce && nonce != alias.nonce) {
 		nat_release(place, &alias.key, alias.nonce);
+		sweep->aliases--;
+	}
 	return 0;
 }
 
 /* A raw tracepoint program, because that kind runs on request with neither a packet nor bottom halves held
  * off. */
+/* Returns how many aliases it left; negative: it could not run. */
 SEC("raw_tp")
 int conntrack_sweep(void *context)
 {
@@ -88,9 +123,11 @@ int conntrack_sweep(void *context)
 	sweep.counters->scanned = 0;
 	sweep.counters->expired = 0;
 	sweep.counters->cut = 0;
+	if (bpf_for_each_map_elem(&flush, flush_one, &sweep, 0) > 0)
+		return 0;
 	bpf_for_each_map_elem(&qn_conntrack, sweep_one, &sweep, 0);
 	bpf_for_each_map_elem(&qn_nat, sweep_alias, &sweep, 0);
-	return 0;
+	return (int)sweep.aliases;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

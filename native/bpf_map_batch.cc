@@ -120,6 +120,64 @@ Napi::Value map_entries(const Napi::CallbackInfo &info)
 	    });
 }
 
+/* A piece of a map, and where the next one begins. */
+struct Piece {
+	Entries entries;
+	std::vector<uint8_t> position; /* empty: that was the last one */
+};
+
+/* from: as libbpf wants it, which only reads it */
+Piece read_piece(const Map &map, std::vector<uint8_t> from, uint64_t wanted)
+{
+	Piece piece;
+	piece.position.resize(std::max<size_t>(map.info.key_size, sizeof(uint32_t)));
+	/* As in read_batches(): a whole bucket must fit. */
+	const uint64_t most = std::max<uint64_t>(2 * uint64_t{map.info.max_entries}, 2 * READ_CHUNK);
+	for (uint64_t chunk = wanted;; chunk *= 2) {
+		piece.entries.resize(map, chunk);
+		uint32_t got = chunk;
+		int result = bpf_map_lookup_batch(map.fd.get(), from.empty() ? nullptr : from.data(),
+						  piece.position.data(), piece.entries.keys.data(),
+						  piece.entries.values.data(), &got, nullptr);
+		if (result == -ENOSPC && chunk < most)
+			continue;
+		if (result == -ENOENT)
+			piece.position.clear();
+		else
+			check(result, "read", name_of(map));
+		piece.entries.count = got;
+		piece.entries.resize(map, got);
+		return piece;
+	}
+}
+
+/* (map, position of the piece before | undefined, entries) */
+Napi::Value map_read_piece(const Napi::CallbackInfo &info)
+{
+	std::shared_ptr<Map> map = resource<Map>(info, 0);
+	std::vector<uint8_t> from;
+	if (!info[1].IsUndefined()) {
+		Bytes bytes =
+		    to_bytes(info[1], "position", std::max<size_t>(map->info.key_size, sizeof(uint32_t)));
+		from.assign(bytes.begin(), bytes.end());
+	}
+	uint32_t wanted = to_u32(info[2], "entries");
+	if (wanted == 0 || wanted > WRITE_CHUNK)
+		throw Napi::RangeError::New(info.Env(),
+					    "entries must be from 1 to " + std::to_string(WRITE_CHUNK));
+	return run_async<Piece>(
+	    info.Env(), [map, from, wanted] { return read_piece(*map, from, wanted); },
+	    [](Napi::Env env, Piece &piece) -> Napi::Value {
+		    auto result = Napi::Object::New(env);
+		    result.Set("count", static_cast<double>(piece.entries.count));
+		    result.Set("keys", from_vector(env, std::move(piece.entries.keys)));
+		    result.Set("values", from_vector(env, std::move(piece.entries.values)));
+		    if (!piece.position.empty())
+			    result.Set("position", from_vector(env, std::move(piece.position)));
+		    return result;
+	    });
+}
+
 struct Batch {
 	std::shared_ptr<Map> map;
 	uint32_t count;
@@ -225,6 +283,7 @@ Napi::Value map_delete_batch(const Napi::CallbackInfo &info)
 void init_bpf_map_batch(Napi::Env env, Napi::Object exports)
 {
 	define<map_entries>(env, exports, "mapEntries");
+	define<map_read_piece>(env, exports, "mapReadPiece");
 	define<map_set_batch>(env, exports, "mapSetBatch");
 	define<map_delete_batch>(env, exports, "mapDeleteBatch");
 }

@@ -8,6 +8,7 @@
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
+#include <netlink/attr.h>
 #include <cstring>
 
 std::optional<uid_t> socket_owner(const SocketAddress &own, const SocketAddress &other)
@@ -59,6 +60,48 @@ std::optional<uid_t> socket_owner(const SocketAddress &own, const SocketAddress 
 	}
 }
 
+static void dump_open_sockets(NetlinkSocket &socket, uint8_t family, uint8_t protocol, uint16_t port,
+			      std::vector<OpenSocket> &found)
+{
+	std::string object = "sockets of port " + std::to_string(port);
+	inet_diag_req_v2 request = {};
+	request.sdiag_family = family;
+	request.sdiag_protocol = protocol;
+	request.idiag_states = 1U << (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
+	request.id.idiag_sport = htons(port);
+	MessagePtr message = new_message(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, request);
+	socket.exchange(message.get(), "look up", object, [&](nlmsghdr *header) {
+		if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+		    nlmsg_datalen(header) < static_cast<int>(sizeof(inet_diag_msg)))
+			return;
+		const auto *entry = static_cast<inet_diag_msg *>(nlmsg_data(header));
+		if (entry->id.idiag_sport != request.id.idiag_sport)
+			return;
+		char text[INET6_ADDRSTRLEN] = "";
+		inet_ntop(family, entry->id.idiag_src, text, sizeof(text));
+		nlattr *only = nlmsg_find_attr(header, sizeof(inet_diag_msg), INET_DIAG_SKV6ONLY);
+		found.push_back({text, only && nla_get_u8(only) != 0, entry->idiag_uid, entry->idiag_inode});
+	});
+}
+
+std::vector<OpenSocket> open_sockets(uint8_t protocol, uint16_t port)
+{
+	constexpr int ATTEMPTS = 5;
+	NetlinkSocket socket(NETLINK_SOCK_DIAG);
+	for (int attempt = 1;; attempt++) {
+		std::vector<OpenSocket> found;
+		try {
+			for (uint8_t family : {AF_INET, AF_INET6})
+				dump_open_sockets(socket, family, protocol, port, found);
+			return found;
+		} catch (const Failure &failure) {
+			/* Changed under our eyes. */
+			if (failure.error != EINTR || attempt == ATTEMPTS)
+				throw;
+		}
+	}
+}
+
 /* A socket that listens on :: shows IPv4 peers as ::ffff:a.b.c.d, but the connection itself is IPv4. */
 static AddressPtr unmapped(AddressPtr address)
 {
@@ -91,7 +134,32 @@ static Napi::Value sockdiag_owner(const Napi::CallbackInfo &info)
 	return owner ? Napi::Number::New(info.Env(), *owner) : info.Env().Undefined();
 }
 
+/* (protocol, port) */
+static Napi::Value sockdiag_open_sockets(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	uint32_t protocol = to_u32(info[0], "protocol");
+	uint32_t port = to_u32(info[1], "port");
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		throw Napi::RangeError::New(env, "protocol must be TCP or UDP");
+	if (port == 0 || port > UINT16_MAX)
+		throw Napi::RangeError::New(env, "port must be from 1 to 65535");
+	std::vector<OpenSocket> found = open_sockets(protocol, port);
+	auto result = Napi::Array::New(env, found.size());
+	for (uint32_t index = 0; index < found.size(); index++) {
+		const OpenSocket &socket = found[index];
+		auto entry = Napi::Object::New(env);
+		entry.Set("address", socket.address);
+		entry.Set("v6Only", socket.v6_only);
+		entry.Set("uid", socket.uid);
+		entry.Set("inode", socket.inode);
+		result.Set(index, entry);
+	}
+	return result;
+}
+
 void define_sockdiag(Napi::Env env, Napi::Object exports)
 {
 	define<sockdiag_owner>(env, exports, "socketOwner");
+	define<sockdiag_open_sockets>(env, exports, "openSockets");
 }

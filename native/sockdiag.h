@@ -6,6 +6,8 @@
 #include <sys/types.h>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 struct SocketAddress {
 	const nl_addr *address;
@@ -18,3 +20,14 @@ struct SocketAddress {
  * kernel reports closed sockets as root's, which must never be believed.
  */
 std::optional<uid_t> socket_owner(const SocketAddress &own, const SocketAddress &other);
+
+/* A socket that takes what comes from anybody: TCP that listens, UDP that is not connected. */
+struct OpenSocket {
+	std::string address; /* 0.0.0.0 or :: when it is bound to none */
+	bool v6_only;
+	uid_t uid;
+	uint32_t inode;
+};
+
+/* Those of the port, in the calling thread's network namespace. protocol: IPPROTO_TCP or IPPROTO_UDP. */
+std::vector<OpenSocket> open_sockets(uint8_t protocol, uint16_t port);

@@ -18,6 +18,7 @@ import { answerFailure, pathOf } from './failures.js';
 import { describeRoutes, openapiRoute } from './openapi.js';
 import { KnownPaths } from './paths.js';
 import { type CniService, cniRoutes } from './routes/cni.js';
+import { connectionRoutes } from './routes/connections.js';
 import { containerRoutes } from './routes/containers.js';
 import { denyListRoutes } from './routes/deny-list.js';
 import { explainRoutes } from './routes/explain.js';
@@ -27,6 +28,8 @@ import { inventoryRoutes } from './routes/inventory.js';
 import { namespaceRoutes } from './routes/namespaces.js';
 import { networkRoutes } from './routes/networks.js';
 import { policyRoutes } from './routes/policies.js';
+import { portMappingRoutes } from './routes/port-mappings.js';
+import { serviceRoutes } from './routes/services.js';
 import { type Api, encodeAnswers, validateRequest } from './schemas.js';
 
 /** What the API tells about itself. */
@@ -107,6 +110,9 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     inventoryRoutes(api, node);
     namespaceRoutes(api, node);
     denyListRoutes(api, node);
+    portMappingRoutes(api, node);
+    serviceRoutes(api, node);
+    connectionRoutes(api, node);
     explainRoutes(api, node);
     flowRoutes(api, node, (count) => metrics.flowsLost(count));
     healthRoutes(api, node, version);

@@ -13,6 +13,7 @@ import { AppError, ERRORS, type ErrorCode, parseWith } from '../model/errors.js'
 import { policyName } from '../model/kubernetes.js';
 import { CLUSTER_WIDE, containerId, dnsLabel, interfaceName } from '../model/names.js';
 import { parsePolicies } from '../model/policy-request.js';
+import { portMappingId } from '../model/port-mapping.js';
 import { Documents } from './body.js';
 
 /** A fastify instance whose routes are typed by their zod schemas. */
@@ -127,6 +128,13 @@ export const containerQuery = z.strictObject({
     .describe('Which interface, where the container has several in the network'),
 });
 export const namespacePath = z.strictObject({ name: dnsLabel.describe('Name of the namespace') });
+export const portMappingPath = z.strictObject({
+  id: z.coerce.number().pipe(portMappingId),
+});
+export const servicePath = z.strictObject({
+  namespace: dnsLabel.describe('Namespace of the service'),
+  name: dnsLabel.describe('Name of the service'),
+});
 export const policyPath = z.strictObject({
   namespace: z
     .union([z.literal(CLUSTER_WIDE), dnsLabel])

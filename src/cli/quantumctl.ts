@@ -31,6 +31,13 @@ const COMMANDS: readonly { name: string; text: string; load: () => Promise<Comma
     text: 'ranges from which nothing is taken',
     load: () => import('./commands/deny-list.js'),
   },
+  {
+    name: 'port-mapping',
+    text: 'ports of the node that lead to containers',
+    load: () => import('./commands/port-mapping.js'),
+  },
+  { name: 'service', text: 'services', load: () => import('./commands/service.js') },
+  { name: 'conntrack', text: 'connections of the node', load: () => import('./commands/conntrack.js') },
   { name: 'endpoint', text: 'everything that is attached', load: () => import('./commands/endpoint.js') },
   { name: 'identity', text: 'identities', load: () => import('./commands/identity.js') },
   { name: 'flows', text: 'verdicts about packets', load: () => import('./commands/flows.js') },

@@ -1,4 +1,5 @@
 /** Text for a terminal. */
+import type { LabelSelector } from '../model/kubernetes.js';
 
 /** Without control characters: what others have named must not steer the terminal of who reads it. */
 export function printable(text: string): string {
@@ -26,4 +27,13 @@ export function labelsText(labels: Readonly<Record<string, string>> = {}): strin
   return Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)
     .join(',');
+}
+
+/** `a=1,b In x|y`; an empty one selects all. */
+export function selectorText({ matchLabels, matchExpressions = [] }: LabelSelector): string {
+  const expressions = matchExpressions.map(({ key, operator, values = [] }) =>
+    `${key} ${operator} ${values.join('|')}`.trim(),
+  );
+  const parts = [labelsText(matchLabels), ...expressions].filter((part) => part !== '');
+  return parts.length === 0 ? '(all)' : parts.join(',');
 }

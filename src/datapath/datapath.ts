@@ -7,11 +7,13 @@ import { Event } from './abi/generated.js';
 import { type Attachments, openAttachments } from './attachments.js';
 import { type CgroupRoot, findCgroupRoot } from './cgroup-root.js';
 import { Claim } from './claim.js';
+import { ConnectionTable } from './connection-table.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
 import { DenyTable } from './deny-table.js';
 import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
+import { FrontendTable } from './frontend-table.js';
 import { InboundControl } from './inbound.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
@@ -29,8 +31,10 @@ export class Datapath implements AsyncDisposable {
   readonly policy: PolicyTable;
   readonly counters: Counters;
   readonly sweeper: ConntrackSweeper;
+  readonly connections: ConnectionTable;
   readonly explainer: Explainer;
   readonly uplink: UplinkHook;
+  readonly frontends: FrontendTable;
   readonly socketHooks: SocketHooks;
   readonly xdp: XdpHook;
   readonly deny: DenyTable;
@@ -43,14 +47,17 @@ export class Datapath implements AsyncDisposable {
     settings: Settings,
     cgroup: CgroupRoot,
     readonly conntrackMax: number,
+    readonly translationsMax: number,
     /** Entries that the policy table has room for. */
     readonly policyMax: number,
   ) {
     this.attachments = openAttachments(programs, place.pins.links);
     this.endpoints = new EndpointTable(programs.maps);
     this.policy = new PolicyTable(programs.maps, waitForPrograms);
+    this.frontends = new FrontendTable(programs.maps, waitForPrograms);
     this.counters = new Counters(programs.maps);
-    this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep);
+    this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep, programs.flush);
+    this.connections = new ConnectionTable(programs.maps.conntrack, this.sweeper);
     this.explainer = new Explainer(settings, place.pins);
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
     this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
@@ -69,13 +76,14 @@ export class Datapath implements AsyncDisposable {
     try {
       const cgroup = findCgroupRoot(settings.cgroup_root);
       const programs = await loadPrograms(settings, place.pins, cgroup);
-      const { conntrack, policy } = programs.maps;
+      const { conntrack, nat, policy } = programs.maps;
       return new Datapath(
         programs,
         place,
         settings,
         cgroup,
         conntrack.raw.info.maxEntries,
+        nat.raw.info.maxEntries,
         policy.raw.info.maxEntries,
       );
     } catch (error) {
@@ -115,6 +123,7 @@ export class Datapath implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.ring?.close();
     await this.sweeper.stop();
+    await this.frontends.settled();
     this.explainer[Symbol.dispose]();
     this.programs[Symbol.dispose]();
     this.place.claim[Symbol.dispose]();

@@ -48,9 +48,9 @@ export interface NamedPort {
 /** A range of qn_prefixes. */
 export interface Prefix {
   cidr: Cidr;
-  /** The network that the range belongs to; undefined: the node itself. */
-  networkId: number | undefined;
-  /** The node's address in the network; undefined with the node itself. */
+  /** The network that the range belongs to; `service`: the address of a service; undefined: the node itself. */
+  networkId: number | 'service' | undefined;
+  /** The node's address in the network; undefined with anything else. */
   gateway: string | undefined;
 }
 
@@ -225,6 +225,7 @@ function prefixKey(cidr: Cidr): { prefixLength: number; address: Uint8Array } {
 }
 
 function encodePrefix(prefix: Prefix): PrefixEntry {
+  if (prefix.networkId === 'service') return { kind: PrefixKind.SERVICE, networkId: 0, gateway: NO_ADDRESS };
   return prefix.networkId === undefined
     ? { kind: PrefixKind.HOST, networkId: 0, gateway: NO_ADDRESS }
     : {

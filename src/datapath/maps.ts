@@ -4,6 +4,9 @@ import { type Codec, u32, u64 } from './abi/codec.js';
 import {
   AddressEntry,
   AddressKey,
+  Affinity,
+  AffinityKey,
+  Backend,
   CidrKey,
   CidrValue,
   ConntrackEntry,
@@ -14,12 +17,16 @@ import {
   Endpoint,
   FlowCount,
   FragmentTable,
+  Frontend,
+  FrontendKey,
   Inbound,
   type MAPS,
   MetricKey,
   MetricValue,
   NamedPortKey,
   NamedPortValue,
+  NatAlias,
+  NatKey,
   PolicyKey,
   PolicyValue,
   PrefixEntry,
@@ -46,6 +53,11 @@ export interface DatapathMaps extends Disposable {
   readonly metrics: TypedMap<MetricKey, MetricValue>;
   readonly sweep: TypedMap<number, ConntrackSweep>;
   readonly uplink: TypedMap<number, Uplink>;
+  readonly nat: TypedMap<NatKey, NatAlias>;
+  readonly frontends: TypedMap<FrontendKey, Frontend>;
+  readonly slots: TypedMap<number, number>;
+  readonly backends: TypedMap<number, Backend>;
+  readonly affinity: TypedMap<AffinityKey, Affinity>;
   readonly sourceAddresses: TypedMap<number, SourceAddresses>;
   readonly deny: TypedMap<DenyKey, number>;
   readonly inbound: TypedMap<number, Inbound>;
@@ -82,6 +94,11 @@ export function openMaps(directory: string): DatapathMaps {
       metrics: typed('qn_metrics', MetricKey, MetricValue),
       sweep: typed('qn_sweep', u32, ConntrackSweep),
       uplink: typed('qn_uplink', u32, Uplink),
+      nat: typed('qn_nat', NatKey, NatAlias),
+      frontends: typed('qn_frontends', FrontendKey, Frontend),
+      slots: typed('qn_slots', u32, u32),
+      backends: typed('qn_backends', u32, Backend),
+      affinity: typed('qn_affinity', AffinityKey, Affinity),
       sourceAddresses: typed('qn_source_addresses', u32, SourceAddresses),
       deny: typed('qn_deny', DenyKey, u32),
       inbound: typed('qn_inbound', u32, Inbound),

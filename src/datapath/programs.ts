@@ -39,6 +39,8 @@ export interface Programs extends Disposable {
   readonly fromUplink: BpfProgram;
   readonly uplinkXdp: BpfProgram;
   readonly conntrackSweep: BpfProgram;
+  /** What conntrackSweep is to remove: no other program has it. */
+  readonly flush: BpfMap;
   /** Undefined: there is no cgroup to attach them to. */
   readonly sockets: SocketPrograms | undefined;
   readonly maps: DatapathMaps;
@@ -96,9 +98,11 @@ export async function loadPrograms(
   }
 
   const loaded = new Map<ProgramName, BpfProgram>();
+  let flush: BpfMap | undefined;
   let sockets: SocketPrograms | undefined;
   const close = () => {
     for (const program of [...loaded.values(), ...Object.values(sockets ?? {})]) program.close();
+    flush?.close();
   };
   try {
     const variables = { ...settings, explain: 0 };
@@ -106,7 +110,10 @@ export async function loadPrograms(
     for (const name of names) {
       using object = await loadObject(name, variables, sizes, pins);
       loaded.set(name, object.program(name));
+      if (name === 'conntrack_sweep') flush = object.map('flush');
     }
+    if (flush === undefined) throw new AppError('INTERNAL', 'conntrack_sweep was not loaded');
+    const own = flush;
     if ('path' in cgroup) sockets = await loadSocketPrograms(variables, sizes, pins);
     const maps = openMaps(pins.maps);
     return {
@@ -116,6 +123,7 @@ export async function loadPrograms(
       fromUplink: required(loaded, 'from_uplink'),
       uplinkXdp: required(loaded, 'uplink_xdp'),
       conntrackSweep: required(loaded, 'conntrack_sweep'),
+      flush: own,
       sockets,
       maps,
       deferredSizes,
@@ -230,6 +238,10 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_policy_subjects', settings.subjects_max],
     ['qn_conntrack', settings.conntrack_max],
     ['qn_nat', settings.conntrack_max],
+    ['qn_frontends', settings.frontends_max],
+    ['qn_slots', settings.service_slots_max],
+    ['qn_backends', settings.backends_max],
+    ['qn_affinity', settings.affinity_max],
     ['qn_events', settings.events_buffer_bytes],
   ]);
 }

@@ -16,7 +16,7 @@ import type {
 import type { Identification } from './identification.js';
 import { ADDRESS_SPACE } from './ipam-driver.js';
 import { endpointOptions, MADE_BY_DOCKER, MADE_BY_LABEL, networkOptions, type Ranges } from './options.js';
-import { type PublishPorts, publishedPorts } from './ports.js';
+import { publishedPorts } from './ports.js';
 import type {
   CreateEndpoint,
   CreateNetwork,
@@ -38,7 +38,6 @@ export interface NetworkDriverParts {
   runtimeNetworks: RuntimeNetworkService;
   staged: StagedEndpointService;
   identification: Identification;
-  ports: PublishPorts;
 }
 
 export class NetworkDriver {
@@ -91,7 +90,6 @@ export class NetworkDriver {
     const network = this.requireNetwork(NetworkID);
     const { labels, namespace } = endpointOptions(Options);
     const ports = publishedPorts(Options);
-    this.parts.ports.require(ports);
     const fields = {
       interface_name: FIRST_INTERFACE,
       ip_address: Interface?.Address,
@@ -135,9 +133,8 @@ export class NetworkDriver {
   }
 
   /** Called when Docker can tell the container already, and before it makes it: so its first packet finds its rules. */
-  async programConnectivity({ EndpointID, Options }: ProgramConnectivity): Promise<void> {
+  async programConnectivity({ EndpointID }: ProgramConnectivity): Promise<void> {
     this.requireEndpoint(EndpointID);
-    this.parts.ports.require(publishedPorts(Options));
     await this.parts.identification.settled(EndpointID, PATIENCE_MS);
   }
 

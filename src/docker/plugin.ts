@@ -12,7 +12,6 @@ import { EngineApi } from './engine-api.js';
 import { Identification, type Log } from './identification.js';
 import { IpamDriver } from './ipam-driver.js';
 import { NetworkDriver } from './network-driver.js';
-import { type PublishPorts, publishesNothing } from './ports.js';
 import { PluginServer } from './server.js';
 
 /** Docker calls the plugin by the name of its socket: `docker network create -d quantum`. */
@@ -24,7 +23,6 @@ export interface DockerPluginOptions {
   runtimeNetworks: RuntimeNetworkService;
   staged: StagedEndpointService;
   reservations: ReservationService;
-  ports?: PublishPorts;
   log: Log;
 }
 
@@ -40,12 +38,11 @@ export class DockerPlugin {
    */
   static async start(options: DockerPluginOptions): Promise<DockerPlugin> {
     const { settings, networks, runtimeNetworks, staged, reservations, log } = options;
-    const { ports = publishesNothing } = options;
     const engine = settings.docker_socket === NO_PATH ? undefined : new EngineApi(settings.docker_socket);
     const identification = new Identification({ staged, reservations, engine, log });
     identification.start();
     if (settings.docker_plugin_dir === NO_PATH) return new DockerPlugin(identification, undefined);
-    const network = new NetworkDriver({ networks, runtimeNetworks, staged, identification, ports });
+    const network = new NetworkDriver({ networks, runtimeNetworks, staged, identification });
     const calls = callsOf(network, new IpamDriver({ networks, reservations }));
     const socketPath = join(settings.docker_plugin_dir, SOCKET);
     try {

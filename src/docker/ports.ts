@@ -23,23 +23,6 @@ const binding = z.looseObject({
 /** Stands for "every address of the node", which is what no address stands for here. */
 const EVERYWHERE = new Set(['0.0.0.0', '::']);
 
-/** What publishes the ports of endpoints. */
-export interface PublishPorts {
-  /** Throws when these ports cannot be published. */
-  require(ports: readonly EndpointPort[]): void;
-}
-
-/** Until there is something that does. */
-export const publishesNothing: PublishPorts = {
-  require(ports) {
-    if (ports.length === 0) return;
-    throw new AppError('INVALID_REQUEST', 'ports of the node cannot be published on this network yet', {
-      hint: 'leave out -p and -P',
-      details: [{ path: PORT_MAP, message: 'is not supported' }],
-    });
-  },
-};
-
 /** The ports that Docker asks for. Throws INVALID_REQUEST. */
 export function publishedPorts(options: Record<string, unknown> | undefined): EndpointPort[] {
   const given = options?.[PORT_MAP];

@@ -62,6 +62,31 @@ export const METRICS = {
     labels: [],
     help: 'Connections that the node can remember',
   },
+  translations: {
+    name: 'quantum_nat_entries',
+    type: 'gauge',
+    labels: [],
+    help: 'Connections that the node remembers under a translated address',
+  },
+  translationsMax: {
+    name: 'quantum_nat_entries_limit',
+    type: 'gauge',
+    labels: [],
+    help: 'Translated connections that the node can remember',
+  },
+  portMappings: {
+    name: 'quantum_port_mappings',
+    type: 'gauge',
+    labels: ['network'],
+    help: 'Ports of the node that lead to containers',
+  },
+  services: { name: 'quantum_services', type: 'gauge', labels: [], help: 'Services' },
+  serviceBackends: {
+    name: 'quantum_service_backends',
+    type: 'gauge',
+    labels: ['namespace', 'service'],
+    help: 'Containers that serve a service',
+  },
   eventsLost: {
     name: 'quantum_events_lost_total',
     type: 'counter',

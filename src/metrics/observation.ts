@@ -13,6 +13,8 @@ export function collectObservation(
 ): void {
   collectors.add(METRICS.connections, 'conntrack', (set) => set({}, observation.connections().used));
   collectors.add(METRICS.connectionsMax, 'conntrack', (set) => set({}, observation.connections().max));
+  collectors.add(METRICS.translations, 'conntrack', (set) => set({}, observation.translations().used));
+  collectors.add(METRICS.translationsMax, 'conntrack', (set) => set({}, observation.translations().max));
   collectors.add(METRICS.eventsLost, 'events', (set) => {
     for (const [cause, count] of Object.entries(observation.lostEvents())) set({ cause }, Number(count));
     set({ cause: API_READER }, lostByApi());

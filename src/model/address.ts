@@ -192,6 +192,11 @@ const UNUSABLE = [
   ['ff00::/8', 'multicast'],
 ].map(([text = '', use = '']) => ({ cidr: parseCidr(text), use }));
 
+/** What an address is for on every host, where that is not to be somebody's; undefined: nothing of the kind. */
+export function specialUse(address: Address): string | undefined {
+  return UNUSABLE.find(({ cidr }) => cidrContains(cidr, address))?.use;
+}
+
 /** Prefix lengths that a network may have: room for a gateway and a container, and no more than is sane. */
 export const NETWORK_PREFIX_LENGTHS = { 4: { min: 8, max: 30 }, 6: { min: 48, max: 126 } } as const;
 

@@ -4,7 +4,7 @@
  * their CONFIG in bpf/lib/config.h.
  */
 import { z } from 'zod';
-import { parseAddress } from './address.js';
+import { type Cidr, type Family, networkCidr4, networkCidr6, parseAddress, parseCidr } from './address.js';
 import { CNI_VERSIONS } from './cni.js';
 import { AppError } from './errors.js';
 import { interfaceName } from './names.js';
@@ -105,6 +105,23 @@ function textFor(read: (text: string) => unknown, max: number) {
 
 function listen(text: string, fallback: string) {
   return textFor(listenAddress, 64).default(fallback).describe(text);
+}
+
+/** Value of service_cidr and service_cidr6: every service names its address of that family, or has none. */
+const NO_SERVICE_RANGE = 'none';
+
+/** The range, or undefined for `none`. */
+export function serviceCidr(text: string): Cidr | undefined {
+  return text === NO_SERVICE_RANGE ? undefined : parseCidr(text);
+}
+
+function serviceRange(family: Family, fallback: string) {
+  return z
+    .union([z.literal(NO_SERVICE_RANGE), family === 4 ? networkCidr4 : networkCidr6])
+    .default(fallback)
+    .describe(
+      `IPv${family} range of which services get an address; \`none\`: they get none but what they name`,
+    );
 }
 
 /** Longest text of node_labels: some sixty labels of usual length. */
@@ -212,6 +229,15 @@ export const settingsSchema = z
     fragment_s: seconds('the fragments of a datagram may follow their first one', 15),
     nat_port_min: integer('First port of the node that masqueraded flows may take', 61000, 1024, 65535),
     nat_port_max: integer('Last port of the node that masqueraded flows may take', 65535, 1024, 65535),
+    port_mapping_min: integer(
+      'First port of the node that is given to a port mapping or service that names none',
+      30000,
+      1,
+      65535,
+    ),
+    port_mapping_max: integer('Last such port', 32767, 1, 65535),
+    service_cidr: serviceRange(4, '10.96.0.0/16'),
+    service_cidr6: serviceRange(6, 'fd00:96::/112'),
     flows_per_endpoint: integer(
       'Connections that one endpoint may have open at once; 0: no limit',
       32768,
@@ -240,12 +266,26 @@ export const settingsSchema = z
       1 << 28,
     ).refine((bytes) => (bytes & (bytes - 1)) === 0, 'must be a power of two'),
     conntrack_max: integer('Connections that the node remembers', 262144, 1024, 16777216),
+    frontends_max: integer('Port mappings, and ports of services at each address', 65536, 16, 1048576),
+    service_slots_max: integer(
+      'Slots of all services together: at least 100 for each backend, or one for a single backend',
+      1048576,
+      1024,
+      67108864,
+    ),
+    backends_max: integer('Backends of all services and port mappings together', 65536, 16, 1048576),
+    affinity_max: integer('Clients whose backend is remembered between connections', 65536, 1024, 16777216),
     policy_max: integer('Entries of the compiled policy', 1048576, 1024, 16777216),
     policy_cidrs_max: integer('Address ranges of the compiled policy', 1048576, 1024, 16777216),
     port_names_max: integer('Ports of endpoints that have a name', 65536, 256, 1048576),
     subjects_max: integer('Identities that have a policy on the node', 65536, 256, 1048576),
     endpoints_max: integer('Endpoints on the node', 16384, 16, 65536),
-    prefixes_max: integer('Address ranges of networks, and addresses of the node', 16384, 256, 1048576),
+    prefixes_max: integer(
+      'Address ranges of networks, and addresses of the node and of services',
+      65536,
+      256,
+      1048576,
+    ),
   })
   .check(({ value, issues }) => {
     if (value.nat_port_min > value.nat_port_max) {
@@ -253,6 +293,22 @@ export const settingsSchema = z
         code: 'custom',
         path: ['nat_port_max'],
         message: 'must not be less than nat_port_min',
+        input: value,
+      });
+    }
+    if (value.port_mapping_min > value.port_mapping_max) {
+      issues.push({
+        code: 'custom',
+        path: ['port_mapping_max'],
+        message: 'must not be less than port_mapping_min',
+        input: value,
+      });
+    }
+    if (value.port_mapping_min <= value.nat_port_max && value.nat_port_min <= value.port_mapping_max) {
+      issues.push({
+        code: 'custom',
+        path: ['port_mapping_max'],
+        message: 'the range must not overlap that of nat_port_min to nat_port_max',
         input: value,
       });
     }

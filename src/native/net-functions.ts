@@ -4,6 +4,7 @@ import type {
   AddressInfo,
   LinkInfo,
   NeighbourInfo,
+  OpenSocket,
   RouteInfo,
   SocketAddress,
   VethIndexes,
@@ -37,6 +38,7 @@ export interface NetFunctions {
   neighbourList(socket: NativeSocket, index?: number): NeighbourInfo[];
   watchOpen(socket: NativeSocket, kinds: number, onChange: (changes: number) => void): NativeWatch;
   watchClose(watch: NativeWatch): void;
+  openSockets(protocol: number, port: number): OpenSocket[];
   socketOwner(own: SocketAddress, other: SocketAddress): number | undefined;
 }
 

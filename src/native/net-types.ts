@@ -159,3 +159,13 @@ export interface SocketAddress {
   /** Host order. */
   port: number;
 }
+
+/** A socket that takes what comes from anybody: TCP that listens, UDP that is not connected. */
+export interface OpenSocket {
+  /** `0.0.0.0` or `::` when it is bound to none. */
+  address: string;
+  /** Bound to `::`, it does not take IPv4. */
+  v6Only: boolean;
+  uid: number;
+  inode: number;
+}

@@ -16,6 +16,7 @@ import type {
   NeighbourInfo,
   NeighbourKey,
   NeighbourOptions,
+  OpenSocket,
   RouteInfo,
   RouteKey,
   RouteOptions,
@@ -207,4 +208,9 @@ export function socketOwner({
   remote: SocketAddress;
 }): number | undefined {
   return native.socketOwner(remote, local);
+}
+
+/** Open sockets of the port, in the calling thread's network namespace. protocol: IPPROTO_TCP or IPPROTO_UDP. */
+export function openSockets(protocol: number, port: number): OpenSocket[] {
+  return native.openSockets(protocol, port);
 }

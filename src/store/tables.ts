@@ -7,6 +7,8 @@ import { type Identity, identity, identityId } from '../model/identity.js';
 import { containerId, dnsLabel, interfaceName, timestamp } from '../model/names.js';
 import { type Namespace, namespace } from '../model/namespace.js';
 import { isolationMode, type Network, network, networkId } from '../model/network.js';
+import { type PortMappingRecord, portMappingRecord } from '../model/port-mapping.js';
+import { type ServiceRecord, serviceRecord } from '../model/service.js';
 import { defineTable, type Table, type Transaction } from './store.js';
 
 /** Form of the records. A store of another version is not opened. */
@@ -212,6 +214,22 @@ const denyPart = z.strictObject({ cidrs: z.array(z.string().max(49)).max(DENY_LI
 
 /** The deny list, in parts: each range is in the one that its text tells. */
 export const denyParts = defineTable<[part: number], z.infer<typeof denyPart>>('deny_parts', 1, denyPart);
+/** Port mappings by endpoint and number. */
+export const portMappings = defineTable<[endpointId: number, id: number], PortMappingRecord>(
+  'port_mappings',
+  2,
+  portMappingRecord,
+);
+
+/** Services by namespace and name. */
+export const services = defineTable<[namespace: string, name: string], ServiceRecord>(
+  'services',
+  2,
+  serviceRecord,
+);
+
+/** What the places of port mappings and services are called in the kernel. */
+export const frontendNumbers: NumberTable = defineTable('frontend_numbers', 1, numbered);
 
 /** A table without the types of its keys and values. */
 export interface AnyTable {
@@ -242,6 +260,9 @@ export const TABLES: ReadonlyMap<string, AnyTable> = new Map(
     cidrNumbers,
     portNames,
     denyParts,
+    portMappings,
+    services,
+    frontendNumbers,
   ].map((table: AnyTable) => [table.name, table]),
 );
 

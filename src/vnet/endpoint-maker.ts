@@ -27,12 +27,17 @@ import {
 import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
 import { requireNetwork } from './networks.js';
+import type { NodePorts } from './node-ports.js';
+import { erasePorts, recordPorts } from './port-mappings.js';
+import type { Publishing } from './publishing.js';
 import { Rollback } from './rollback.js';
 
 export interface EndpointMakerParts {
   store: Store;
   host: Rtnl;
   datapath: Datapath;
+  nodePorts: NodePorts;
+  publishing: Publishing;
   onStoreError(error: unknown): void;
   /** Told of each endpoint whose network namespace belongs to the user namespace of the node. */
   onSharedUserNamespace(endpoint: Endpoint): void;
@@ -74,6 +79,9 @@ export class EndpointMaker {
       );
       await durable;
       const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
+      // Last: nobody is led to a container that cannot answer.
+      rollback.add(() => this.parts.publishing.leave(endpoint));
+      await this.parts.publishing.join(endpoint);
       if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
       return this.complete(endpoint, {
         endpoint_id: endpoint.id,
@@ -109,10 +117,11 @@ export class EndpointMaker {
   }
 
   /** Tells the programs who an endpoint is that has its interface; from here on they let pass what they judge so. */
-  tell(endpoint: Endpoint, network: Network): void {
+  async tell(endpoint: Endpoint, network: Network): Promise<void> {
     const link = this.parts.host.link(endpoint.host_interface);
     if (!isOwn(link, endpoint)) throw new AppError('INTERNAL', `${endpoint.host_interface} is not there`);
     this.tellOf(endpoint, network, link.index);
+    await this.parts.publishing.join(endpoint);
   }
 
   private tellOf(endpoint: Endpoint, network: Network, index: number): void {
@@ -121,8 +130,9 @@ export class EndpointMaker {
   }
 
   /** Takes back what tell() told. */
-  untell(endpoint: Endpoint): void {
-    const { store, host, datapath } = this.parts;
+  async untell(endpoint: Endpoint): Promise<void> {
+    const { store, host, datapath, publishing } = this.parts;
+    await publishing.leave(endpoint);
     const network = requireNetwork(store, endpoint.network);
     const index = host.link(endpoint.host_interface)?.index;
     datapath.endpoints.remove(endpointState(store, endpoint, network, index ?? 0), index);
@@ -134,6 +144,7 @@ export class EndpointMaker {
     // Not waited for: whether a daemon that starts anew finds this written, or the interface gone, it does the rest.
     store.transaction((transaction) => condemnEndpoint(transaction, endpoint), 'soon').catch(() => undefined);
     const network = requireNetwork(store, endpoint.network);
+    await this.parts.publishing.leave(endpoint);
     await this.unmake(endpoint, network, host.link(endpoint.host_interface)?.index);
     await this.enlistment.dismiss(endpoint);
     await this.forget(endpoint);
@@ -161,6 +172,7 @@ export class EndpointMaker {
     const { result, durable } = await this.parts.store.stage((transaction) => {
       const made = recordEndpoint(transaction, networkName, request, options);
       this.enlistment.requireRoom(transaction, made.endpoint);
+      recordPorts(transaction, this.parts.nodePorts, made.endpoint, request.ports);
       return made;
     });
     const { endpoint } = result;
@@ -211,6 +223,7 @@ export class EndpointMaker {
   /** Forgets the endpoint, and its identity when nobody has it any more. */
   private async forget(endpoint: Endpoint): Promise<void> {
     await this.parts.store.transaction((transaction) => {
+      erasePorts(transaction, endpoint);
       eraseEndpoint(transaction, endpoint);
       this.enlistment.drop(transaction, endpoint.identity);
     });

@@ -12,7 +12,7 @@ import { type Decision, RuleTable } from '../firewall/lookup.js';
 import { formatRuleRef } from '../firewall/rule-ref.js';
 import { judgeSides } from '../firewall/sides.js';
 import type { Direction } from '../firewall/types.js';
-import type { Family } from '../model/address.js';
+import { type Family, formatAddress, parseAddress } from '../model/address.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import {
@@ -37,6 +37,8 @@ import {
   portNames,
   resolveParties,
 } from './parties.js';
+import { addressOf } from './published.js';
+import type { Publishing } from './publishing.js';
 import { ruleOf } from './rule-numbers.js';
 import type { Serial } from './serial.js';
 import type { ExplanationService } from './services.js';
@@ -51,6 +53,7 @@ export interface ExplanationParts {
   explainer: Explainer;
   engine: PolicyEngine;
   isolatedBy: IsolatedBy;
+  publishing: Pick<Publishing, 'servingAt'>;
   /** Program and compiled policy do not say the same. */
   onDisagreement: (fields: object) => void;
 }
@@ -65,7 +68,7 @@ export class Explanations implements ExplanationService {
       const parties = resolveParties(store, ownAddresses(store, host), request);
       const answer = await this.askProgram(parties, request);
       const told = this.translate(answer);
-      const compiled = this.askPolicy(parties, request);
+      const compiled = this.askPolicy(...this.judged(parties, request, answer));
       const difference = disagreement(told, compiled);
       if (difference !== undefined) onDisagreement({ request, ...difference });
       const { egress, ingress } = compiled?.enforced ?? {};
@@ -122,6 +125,34 @@ export class Explanations implements ExplanationService {
     const link = this.parts.host.link(host_interface);
     if (link !== undefined) return link.index;
     throw new AppError('CONTAINER_NOT_FOUND', `the interface of container ${container_id} is gone`);
+  }
+
+  /** Who and what the policy is asked about: where a port mapping or service leads to a container, that one. */
+  private judged(
+    parties: Parties,
+    request: ExplainRequest,
+    { destinationIdentity }: ProgramAnswer,
+  ): [Parties, ExplainRequest] {
+    const { destination } = parties;
+    const { port } = request;
+    const protocol = explainedProtocol(request);
+    if (destination.kind === 'endpoint' || port === undefined || protocol === 'ICMP')
+      return [parties, request];
+    const { publishing } = this.parts;
+    const { family } = destination.address;
+    const place = { protocol, port, family, address: formatAddress(destination.address) };
+    const serving =
+      publishing.servingAt(place) ??
+      (destination.kind === 'host' ? publishing.servingAt({ ...place, address: undefined }) : undefined);
+    // Of several that serve, those of one identity are alike.
+    const chosen = serving?.find(({ endpoint }) => endpoint.identity === destinationIdentity);
+    const own = chosen && addressOf(chosen.endpoint, family);
+    if (chosen === undefined || own === undefined) return [parties, request];
+    const container: Party = { kind: 'endpoint', endpoint: chosen.endpoint, address: parseAddress(own) };
+    return [
+      { ...parties, destination: container },
+      { ...request, port: chosen.port },
+    ];
   }
 
   /** Undefined: one side is nobody that rules know. */

@@ -21,7 +21,8 @@ import {
 import { type Network, networkRanges } from '../model/network.js';
 import type { AddressInfo, Rtnl } from '../native/net.js';
 import type { Reader } from '../store/store.js';
-import { networks } from '../store/tables.js';
+import { networks, services } from '../store/tables.js';
+import { addressesOf } from './published.js';
 
 /** Of `lo` (LOOPBACK_IFINDEX of linux/net_namespace.h). */
 const LOOPBACK_INDEX = 1;
@@ -42,6 +43,15 @@ export class HostPrefixes {
 
   removeNetwork(network: Network): void {
     for (const { cidr } of prefixesOf(network)) this.table.removePrefix(cidr);
+  }
+
+  /** Programs look for a service at the address from now on. */
+  addService(address: string): void {
+    this.table.putPrefix(servicePrefix(address));
+  }
+
+  removeService(address: string): void {
+    this.table.removePrefix(servicePrefix(address).cidr);
   }
 
   /** Makes the table what it should be now. True: something was otherwise. */
@@ -67,7 +77,17 @@ export class HostPrefixes {
 
   private wanted(): Prefix[] {
     const own = takenRanges(this.reader.list(networks), this.host.addresses());
-    return [...this.reader.list(networks).flatMap(prefixesOf), ...own.map(nodePrefix)];
+    const taken = new Set(own.map(formatCidr));
+    return [
+      ...this.reader.list(networks).flatMap(prefixesOf),
+      // What is the node's own is that, should it have got the address of a service.
+      ...this.reader
+        .list(services)
+        .flatMap(addressesOf)
+        .map(servicePrefix)
+        .filter(({ cidr }) => !taken.has(formatCidr(cidr))),
+      ...own.map(nodePrefix),
+    ];
   }
 }
 
@@ -120,6 +140,10 @@ function prefixesOf(network: Network): Prefix[] {
     nodePrefix(single(gateway)),
     { cidr, networkId: network.id, gateway },
   ]);
+}
+
+function servicePrefix(address: string): Prefix {
+  return { cidr: single(address), networkId: 'service', gateway: undefined };
 }
 
 function nodePrefix(cidr: Cidr): Prefix {

@@ -4,7 +4,7 @@ import { AppError } from '../model/errors.js';
 import { DEFAULT_NAMESPACE } from '../model/names.js';
 import { type Namespace, type NamespaceRequest, namespaceLabels } from '../model/namespace.js';
 import type { Reader, Store } from '../store/store.js';
-import { endpoints, namespaces, policies } from '../store/tables.js';
+import { endpoints, namespaces, policies, services } from '../store/tables.js';
 import type { PolicySync } from './policy-sync.js';
 import type { Serial } from './serial.js';
 import type { NamespaceService } from './services.js';
@@ -50,7 +50,10 @@ export class Namespaces implements NamespaceService {
       const { store } = this.parts;
       const before = store.get(namespaces, [name]);
       if (name === DEFAULT_NAMESPACE || namesInUse(store).has(name)) {
-        throw new AppError('NAMESPACE_IN_USE', `endpoints or policies are in the namespace ${name}`);
+        throw new AppError(
+          'NAMESPACE_IN_USE',
+          `endpoints, policies or services are in the namespace ${name}`,
+        );
       }
       if (before === undefined) throw new AppError('NAMESPACE_NOT_FOUND', `there is no namespace ${name}`);
       await this.change(name, before, undefined);
@@ -92,6 +95,7 @@ function namesInUse(reader: Reader): Set<string> {
   return new Set([
     DEFAULT_NAMESPACE,
     ...reader.list(endpoints).map(({ namespace }) => namespace),
+    ...reader.list(services).map(({ namespace }) => namespace),
     ...reader.list(policies).map((record) => namespaceOf(record.object)),
   ]);
 }

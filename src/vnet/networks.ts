@@ -21,12 +21,14 @@ import {
   requireDriver,
   sourceAddressesOf,
 } from '../model/network.js';
+import type { ServiceRecord } from '../model/service.js';
 import type { Rtnl } from '../native/net.js';
 import type { Reader, Store, Transaction } from '../store/store.js';
-import { endpointKeys, networks, nextNumber } from '../store/tables.js';
+import { endpointKeys, networks, nextNumber, services } from '../store/tables.js';
 import type { HostPrefixes } from './host-prefixes.js';
 import { addressUsage, forgetAddresses } from './ipam.js';
 import type { PolicySync } from './policy-sync.js';
+import { addressesOf, serviceName } from './published.js';
 import { Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { NetworkService } from './services.js';
@@ -114,6 +116,13 @@ export class Networks implements NetworkService {
         if (transaction.any(endpointKeys, [found.id])) {
           throw new AppError('NETWORK_IN_USE', `containers are connected to the network ${name}`);
         }
+        const service = transaction.list(services).find(({ network: named }) => named === name);
+        if (service !== undefined) {
+          throw new AppError(
+            'NETWORK_IN_USE',
+            `the service ${serviceName(service)} names the network ${name}`,
+          );
+        }
         eraseNetwork(transaction, found);
         return found;
       });
@@ -136,7 +145,10 @@ export class Networks implements NetworkService {
     const id = nextNumber(transaction, 'network');
     const network = networkFrom(request, { id, created_at: new Date().toISOString() });
     const others = transaction.list(networks);
-    refuseOverlap(network, others, hostRanges(this.parts.host));
+    refuseOverlap(network, others, [
+      ...hostRanges(this.parts.host),
+      ...transaction.list(services).flatMap(serviceRanges),
+    ]);
     refuseSource(network, others);
     transaction.put(networks, [network.name], network);
     return network;
@@ -169,7 +181,7 @@ interface TakenRange {
   owner: string;
 }
 
-function refuseOverlap(network: Network, others: readonly Network[], host: readonly TakenRange[]): void {
+function refuseOverlap(network: Network, others: readonly Network[], more: readonly TakenRange[]): void {
   const taken = [
     ...others.flatMap((other) =>
       networkRanges(other).map(({ cidr }) => ({ range: formatCidr(cidr), owner: `network ${other.name}` })),
@@ -180,7 +192,7 @@ function refuseOverlap(network: Network, others: readonly Network[], host: reado
         owner: `network ${other.name} (${option})`,
       })),
     ),
-    ...host,
+    ...more,
   ];
   for (const { cidr } of networkRanges(network)) {
     const clash = taken.find(({ range }) => cidrsOverlap(cidr, parseCidr(range)));
@@ -191,6 +203,14 @@ function refuseOverlap(network: Network, others: readonly Network[], host: reado
       ],
     });
   }
+}
+
+/** A network over the address of a service would take what is sent there. */
+function serviceRanges(service: ServiceRecord): TakenRange[] {
+  return addressesOf(service).map((address) => ({
+    range: `${address}/${address.includes(':') ? 128 : 32}`,
+    owner: `the service ${serviceName(service)}`,
+  }));
 }
 
 /** Who leaves under an address of the fabric would never get an answer. */

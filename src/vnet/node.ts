@@ -9,24 +9,32 @@ import { Rtnl } from '../native/net.js';
 import { markExpedition } from '../native/rcu.js';
 import type { Store } from '../store/store.js';
 import { identities, namespaces, networks } from '../store/tables.js';
+import { Services } from './balancing.js';
+import { Connections } from './connections.js';
 import { DenyListKeeper } from './deny-list.js';
 import { Endpoints } from './endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
-import { HostPrefixes } from './host-prefixes.js';
+import { HostPrefixes, type IsOwn, ownAddresses } from './host-prefixes.js';
 import { IdentityUse } from './identities.js';
 import { isolatedBy } from './isolating.js';
+import { listeningAt } from './listeners.js';
 import { Namespaces } from './namespaces.js';
 import { type NetworkFiles, Networks, networkSources } from './networks.js';
 import { NodeConnect } from './node-connect.js';
+import { NodePorts } from './node-ports.js';
 import { NodeObservation } from './observation.js';
 import { Policies, storedPolicies } from './policies.js';
 import { previewPolicies } from './policy-preview.js';
 import { PolicySync } from './policy-sync.js';
+import { PortMappings } from './port-mappings.js';
+import { Publishing } from './publishing.js';
+import { reachableFromOutside } from './reachability.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Reservations } from './reservations.js';
 import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
+import { ServiceAddresses } from './service-addresses.js';
 import type { Node } from './services.js';
 import { Uplink } from './uplink.js';
 
@@ -54,6 +62,9 @@ export class LocalNode implements Node, AsyncDisposable {
   readonly reservations: Reservations;
   readonly namespaces: Namespaces;
   readonly policies: Policies;
+  readonly portMappings: PortMappings;
+  readonly services: Services;
+  readonly connections: Connections;
   readonly observation: NodeObservation;
   readonly explanations: Explanations;
   readonly denyList: DenyListKeeper;
@@ -63,6 +74,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly prefixes: HostPrefixes;
   private readonly flows: FlowLog;
   private readonly uplink: Uplink;
+  private readonly publishing: Publishing;
   private readonly nodeConnect: NodeConnect;
   private timer: NodeJS.Timeout | undefined;
   private isStarted = false;
@@ -105,6 +117,9 @@ export class LocalNode implements Node, AsyncDisposable {
       onChange: (state) => log.info(state, 'the way to the outside'),
       onError: (error) => log.error({ err: error }, 'could not follow the uplink'),
     });
+    this.publishing = new Publishing(store, datapath.frontends);
+    const isOwn: IsOwn = (address) => ownAddresses(store, host)(address);
+    const nodePorts = new NodePorts({ settings: options.settings, isOwn, listeningAt });
     this.nodeConnect = new NodeConnect({
       hooks: datapath.socketHooks,
       onChange: (state) => log.info(state, "the way of the node's own processes to port mappings"),
@@ -112,7 +127,7 @@ export class LocalNode implements Node, AsyncDisposable {
     });
     const isolating = isolatedBy(engine);
     this.flows = new FlowLog(store, isolating);
-    const { serial, identityUse, policy, prefixes, uplink, nodeConnect, flows } = this;
+    const { serial, identityUse, policy, prefixes, uplink, nodeConnect, flows, publishing } = this;
     this.observation = new NodeObservation({ store, datapath, identityUse, flows, uplink, nodeConnect });
     this.networks = new Networks({
       store,
@@ -130,6 +145,8 @@ export class LocalNode implements Node, AsyncDisposable {
       datapath,
       policy,
       identityUse,
+      nodePorts,
+      publishing,
       onStoreError: onError('could not mark an endpoint as made'),
       // Ordinary for most runtimes, and no fault without that right, which cannot be seen from here: so not a warning.
       onSharedUserNamespace: ({ network, container_id, interface_name }) =>
@@ -149,6 +166,11 @@ export class LocalNode implements Node, AsyncDisposable {
       policy,
       preview: (apply, undo) => previewPolicies(previewed, apply, undo),
     });
+    const isReachable = reachableFromOutside(engine, store);
+    this.portMappings = new PortMappings({ store, serial, nodePorts, publishing, isReachable });
+    const addresses = new ServiceAddresses(options.settings, isOwn);
+    this.services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
+    this.connections = new Connections(store, datapath.connections);
     this.explanations = new Explanations({
       store,
       serial,
@@ -156,6 +178,7 @@ export class LocalNode implements Node, AsyncDisposable {
       engine,
       explainer: datapath.explainer,
       isolatedBy: isolating,
+      publishing,
       onDisagreement: (fields) => log.error(fields, 'a program has not decided as the compiled policy says'),
     });
   }
@@ -199,6 +222,7 @@ export class LocalNode implements Node, AsyncDisposable {
       this.nodeConnect.sync();
       const report = await reconcile(parts, found);
       for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
+      await this.publishing.start();
       // Once more: bridges may have gone with their addresses, and the watch may tell of it late.
       await this.prefixes.sync();
       // The daemon before this one may have ended between a change of who an endpoint is and its effect on flows.

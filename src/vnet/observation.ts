@@ -104,6 +104,11 @@ export class NodeObservation implements Observation {
     return { used: sweeper.records, max: conntrackMax };
   }
 
+  translations(): { used: number; max: number } {
+    const { sweeper, translationsMax } = this.parts.datapath;
+    return { used: sweeper.aliases, max: translationsMax };
+  }
+
   watchFlows(listener: (event: FlowEvent) => void, signal: AbortSignal): void {
     this.parts.flows.watch(listener, signal);
   }

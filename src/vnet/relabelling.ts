@@ -10,6 +10,7 @@ import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
 import { requireNetwork } from './networks.js';
 import type { PolicySync } from './policy-sync.js';
+import type { Publishing } from './publishing.js';
 import { Rollback } from './rollback.js';
 
 export interface RelabellingParts {
@@ -17,6 +18,7 @@ export interface RelabellingParts {
   host: Rtnl;
   datapath: Datapath;
   policy: PolicySync;
+  publishing: Publishing;
 }
 
 /** Only under the serial. */
@@ -66,9 +68,12 @@ export class Relabelling {
       return changed;
     });
     if (after.identity === before.identity) return after;
+    const { publishing } = this.parts;
     try {
+      await publishing.relabel(before, after);
       await this.enlistment.enlist(after);
     } catch (error) {
+      await publishing.relabel(after, before);
       await store.transaction((transaction) => {
         transaction.put(endpoints, [before.id], before);
         this.enlistment.drop(transaction, after.identity);

@@ -4,6 +4,7 @@
  * and in force in the kernel. A promise that is rejected means: nothing has changed.
  */
 import type { Family } from '../model/address.js';
+import type { ConnectionFilter, ConnectionList, ConnectionQuery } from '../model/connection.js';
 import type { DenyList, DenyListChange, DenyListQuery } from '../model/deny-list.js';
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
 import type { ExplainRequest, Explanation } from '../model/explanation.js';
@@ -14,6 +15,8 @@ import type { Namespace, NamespaceRequest } from '../model/namespace.js';
 import type { Network, NetworkRequest } from '../model/network.js';
 import type { Policy } from '../model/policy.js';
 import type { PolicyChange } from '../model/policy-preview.js';
+import type { PortMapping, PortMappingRequest } from '../model/port-mapping.js';
+import type { Service, ServiceRequest } from '../model/service.js';
 import type { AuditedVerdict } from '../model/verdict.js';
 
 export interface NetworkService {
@@ -27,7 +30,7 @@ export interface NetworkService {
 }
 
 export interface EndpointService {
-  /** NETWORK_NOT_FOUND, ENDPOINT_EXISTS, ADDRESS_IN_USE, POOL_EXHAUSTED, NETNS_INVALID, INTERFACE_EXISTS, INSUFFICIENT_CAPACITY. */
+  /** NETWORK_NOT_FOUND, ENDPOINT_EXISTS, ADDRESS_IN_USE, POOL_EXHAUSTED, NETNS_INVALID, INTERFACE_EXISTS, INSUFFICIENT_CAPACITY; of its published ports as PortMappingService.create(). */
   connect(network: string, request: EndpointRequest): Promise<Endpoint>;
   /** All of the node, or of a network (NETWORK_NOT_FOUND). */
   list(network?: string): Endpoint[];
@@ -87,6 +90,47 @@ export interface PolicyService {
   delete(namespace: string, name: string): Promise<void>;
 }
 
+export interface PortMappingService {
+  /**
+   * NETWORK_NOT_FOUND, CONTAINER_NOT_FOUND, NODE_PORT_IN_USE (the owner is named), NODE_PORTS_EXHAUSTED,
+   * INVALID_REQUEST (the address is not the node's), INSUFFICIENT_CAPACITY.
+   */
+  create(request: PortMappingRequest): Promise<PortMapping>;
+  list(): PortMapping[];
+  /** PORT_MAPPING_NOT_FOUND. */
+  get(id: number): PortMapping;
+  /** PORT_MAPPING_NOT_FOUND. Connections that are open go on. */
+  delete(id: number): Promise<void>;
+}
+
+/** A service as it is in force now. */
+export interface AppliedService {
+  readonly service: Service;
+  /** Whether there was none of its name before. */
+  readonly created: boolean;
+}
+
+export interface ServiceService {
+  /**
+   * Creates or replaces; what is not asked for stays as it was given. NETWORK_NOT_FOUND, SERVICE_ADDRESS_INVALID,
+   * SERVICE_PORT_IN_USE, POOL_EXHAUSTED, INVALID_REQUEST (no address, and no range), INSUFFICIENT_CAPACITY; of its node
+   * ports as PortMappingService.create().
+   */
+  apply(request: ServiceRequest): Promise<AppliedService>;
+  list(): Service[];
+  /** SERVICE_NOT_FOUND. */
+  get(namespace: string, name: string): Service;
+  /** SERVICE_NOT_FOUND. Connections that are open go on. */
+  delete(namespace: string, name: string): Promise<void>;
+}
+
+export interface ConnectionService {
+  /** Those that fit, up to the limit, in no particular order. */
+  list(query: ConnectionQuery): Promise<ConnectionList>;
+  /** Forgets those that fit; returns how many. What they say next is judged as the first of a new one. */
+  flush(filter: ConnectionFilter): Promise<number>;
+}
+
 /** Packets and bytes of one endpoint, since it was connected. reason `NONE`: forwarded. */
 export interface TrafficSample {
   endpoint_id: number;
@@ -144,6 +188,8 @@ export interface Observation {
   lostEvents(): Record<string, bigint>;
   /** Live records of the connection table, and its size. */
   connections(): { used: number; max: number };
+  /** The same of those whose address is translated. */
+  translations(): { used: number; max: number };
   /** Calls back for each event until the signal aborts. */
   watchFlows(listener: (event: FlowEvent) => void, signal: AbortSignal): void;
   /** The last events, oldest first. */
@@ -242,6 +288,9 @@ export interface Node {
   readonly endpoints: EndpointService;
   readonly namespaces: NamespaceService;
   readonly policies: PolicyService;
+  readonly portMappings: PortMappingService;
+  readonly services: ServiceService;
+  readonly connections: ConnectionService;
   readonly observation: Observation;
   readonly explanations: ExplanationService;
   readonly denyList: DenyListService;

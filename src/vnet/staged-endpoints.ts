@@ -98,7 +98,7 @@ export class StagedEndpoints implements StagedEndpointService {
         const gone: Endpoint = { ...staged.endpoint, state: 'creating', netns_path: NO_NETNS };
         transaction.put(endpoints, [gone.id], gone);
       });
-      maker.untell(staged.endpoint);
+      await maker.untell(staged.endpoint);
     });
   }
 
@@ -174,7 +174,8 @@ export class StagedEndpoints implements StagedEndpointService {
         await enlistment.enlist(after);
         rollback.add(() => enlistment.dismiss(after));
       }
-      maker.tell(after, network);
+      rollback.add(() => maker.untell(after));
+      await maker.tell(after, network);
     } catch (error) {
       await rollback.run();
       throw capacityError(error);

@@ -10,6 +10,8 @@ import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, networks } from '../../src/store/tables.js';
 import { EndpointMaker } from '../../src/vnet/endpoint-maker.js';
 import type { Enlistment } from '../../src/vnet/enlistment.js';
+import type { NodePorts } from '../../src/vnet/node-ports.js';
+import type { Publishing } from '../../src/vnet/publishing.js';
 import { TestNetns } from '../support/netns.js';
 
 it('the rules of an endpoint outlast its interface and its place in the maps', async () => {
@@ -38,13 +40,18 @@ it('the rules of an endpoint outlast its interface and its place in the maps', a
     dismiss: async () => void steps.push(`no rules, interface ${isThere() ? 'there' : 'gone'}`),
     drop: () => undefined,
   } as unknown as Enlistment;
+  const nodePorts = {} as NodePorts;
+  const publishing = { leave: async () => void steps.push('not served') } as unknown as Publishing;
   try {
     const request = networkRequest.parse({ name: 'blue', cidr: '10.60.1.0/24' });
     const network = networkFrom(request, { id: 1, created_at: new Date().toISOString() });
     await store.transaction((transaction) => transaction.put(networks, [network.name], network));
     const ignore = () => undefined;
     const maker = new EndpointMaker(
-      { store, host, datapath, onStoreError: ignore, onSharedUserNamespace: ignore, onGone: ignore },
+      {
+        ...{ store, host, datapath, nodePorts, publishing },
+        ...{ onStoreError: ignore, onSharedUserNamespace: ignore, onGone: ignore },
+      },
       enlistment,
     );
     const wanted = endpointRequest.parse({ container_id: 'a', netns_path: container.path });

@@ -1,152 +1,197 @@
-/** The daemon as a service, and what is done on a node without asking it. */
-import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { BpfLink } from '../../src/native/bpf.js';
-import { CommandError } from '../../src/netns/index.js';
-import { loadedSample } from '../native/bpf-fixtures.js';
-import { Container } from '../support/containers.js';
-import { Daemon } from '../support/daemon.js';
+/** A service stands for the containers that its selector picks, for everybody whom their policies let in. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Service } from '../../src/model/service.js';
+import { type Container, FAMILIES, type Family, type Host } from '../support/containers.js';
+import type { Outside } from '../support/outside.js';
 import { useSite } from '../support/site.js';
+import { Stream } from '../support/stream.js';
 
-const ROOT = join(import.meta.dirname, '../..');
-const UNIT = join(ROOT, 'packaging/quantum-api.service');
-const CTL = join(ROOT, 'dist/bin/quantumctl.js');
+const site = useSite({ settings: { uplink: 'auto', events_burst: 10_000, events_per_second: 10_000 } });
 
-interface Report {
-  ok: boolean;
-  checks: { name: string; status: string; message: string; advice?: string }[];
-}
+const NODE_PORT = 30080;
+const NODE_PORT_UDP = 30053;
+const TRIES = 24;
 
-/** The command line on the node of a daemon, told of its directories as the daemon is. */
-async function ctl({ netns, bpffs, directory }: Daemon, ...args: string[]): Promise<string> {
-  const file = join(directory, 'config.yaml');
-  const path = (name: string) => join(directory, name);
-  const settings = {
-    run_dir: path('run'),
-    state_dir: path('state'),
-    cni_bin_dir: path('bin'),
-    cni_conf_dir: path('conf'),
-    bpffs_dir: bpffs,
-    uplink: 'none',
-  };
-  writeFileSync(
-    file,
-    Object.entries(settings)
-      .map(([key, value]) => `${key}: ${value}\n`)
-      .join(''),
-  );
-  const { stdout } = await netns.net.exec(process.execPath, [CTL, ...args, '--config', file]);
-  return stdout;
-}
+let outside: Outside;
+let client: Container;
+let backends: Container[];
 
-/** The exit code is 4 where there is a problem. */
-async function reportOf(daemon: Daemon): Promise<Report> {
-  const text = await ctl(daemon, 'doctor', '-o', 'json').catch((error: unknown) => {
-    if (error instanceof CommandError && error.exitCode === 4) return error.stdout;
-    throw error;
-  });
-  return JSON.parse(text) as Report;
-}
-
-describe('the unit of systemd', () => {
-  const directives = new Map(
-    [...readFileSync(UNIT, 'utf8').matchAll(/^(\w+)=(.*)$/gm)].map(([, key = '', value = '']) => [
-      key,
-      value,
-    ]),
-  );
-
-  it('is valid, tells when it is ready, and comes back', () => {
-    execFileSync('systemd-analyze', ['verify', UNIT], { stdio: 'pipe' });
-    expect(Object.fromEntries(directives)).toMatchObject({
-      Type: 'notify',
-      Restart: 'always',
-      RuntimeDirectory: 'quantum',
-      RuntimeDirectoryPreserve: 'yes',
-      StateDirectory: 'quantum',
-    });
-  });
-
-  it('leaves the daemon the capabilities that it needs', { timeout: 120_000 }, async () => {
-    const kept = (directives.get('CapabilityBoundingSet') ?? '')
-      .split(' ')
-      .map((name) => name.slice('CAP_'.length));
-    const set = ['-all', ...kept.map((name) => `+${name.toLowerCase()}`)].join(',');
-    const wrapper = ['setpriv', '--no-new-privs', '--bounding-set', set];
-    await using daemon = await Daemon.start({ wrapper });
-    await daemon.rest.createNetwork({ name: 'blue', cidr: '10.60.1.0/24' });
-    const status = readFileSync(`/proc/${daemon.pid}/status`, 'utf8');
-    const effective = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(status)?.[1]}`).toString(2);
-    // Fewer where the tests themselves have not all of them.
-    expect(effective.replaceAll('0', '').length).toBeLessThanOrEqual(kept.length);
-    using container = new Container(daemon, 'a');
-    // By a process of somebody else, as runtimes name a namespace.
-    const { pid } = container.netns.spawn('sleep', ['infinity']);
-    await container.connect('blue', { netns_path: `/proc/${pid}/ns/net` });
-    expect(await container.output('ip', 'address', 'show', 'eth0')).toContain(container.address(4));
-    await container.disconnect();
-    await daemon.restart();
-  });
+beforeEach(async () => {
+  outside = await site().outside({ isUplink: true });
+  const uplink = async () => (await site().rest.expect<{ uplink?: object }>('GET', '/readyz')).uplink;
+  await expect.poll(uplink).toMatchObject({ interface: 'uplink', ip6_address: outside.nodeAddress(6) });
+  await site().network('blue', { isolation_mode: 'none', options: { masquerade: true } });
+  await site().network('green', { isolation_mode: 'none', options: { masquerade: true } });
+  client = await site().container('client', 'green');
+  backends = [];
+  for (const id of ['w1', 'w2', 'w3']) {
+    backends.push(await site().container(id, 'blue', { labels: { app: 'web' } }));
+  }
 });
 
-describe('quantumctl doctor on a node', () => {
-  const site = useSite();
+const apply = (more: object = {}) =>
+  site().rest.expect<Service>('POST', '/services', {
+    name: 'web',
+    selector: { matchLabels: { app: 'web' } },
+    ports: [
+      { port: 8000, target_port: 80, node_port: NODE_PORT },
+      { port: 5300, target_port: 53, protocol: 'UDP', node_port: NODE_PORT_UDP },
+    ],
+    ...more,
+  });
+const addressOf = (service: Service, family: Family) =>
+  (family === 4 ? service.ip_address : service.ip6_address) ?? '';
 
-  it('finds a node fit on which the daemon runs, and changes nothing', async () => {
-    const { daemon } = site();
-    await site().network('blue');
-    await site().bare('a').connect('blue');
-    const before = await site().state();
-    const { ok, checks } = await reportOf(daemon);
-    const problems = checks.filter(({ status }) => status === 'problem');
-    expect({ ok, problems }).toEqual({ ok: true, problems: [] });
-    expect(checks).toContainEqual({ name: 'daemon', status: 'ok', message: 'quantum-api runs' });
-    expect(await site().state()).toEqual(before);
+/** Which containers have answered new connections, and how often. */
+async function served(
+  from: Host,
+  address: string,
+  port: number,
+  times = TRIES,
+): Promise<Record<string, number>> {
+  const countOf = async (container: Container) =>
+    site()
+      .packets({ container, direction: 'egress', reason: 'NONE' })
+      .then((packets) => [container.id, packets]);
+  const before = Object.fromEntries(await Promise.all(backends.map(countOf)));
+  for (let round = 0; round < times; round++) expect(await from.dial(address, { port })).toBe('open');
+  const after = Object.fromEntries(await Promise.all(backends.map(countOf)));
+  return Object.fromEntries(
+    Object.entries(after)
+      .map(([id, packets]): [string, number] => [id, Number(packets) - Number(before[id])])
+      .filter(([, packets]) => packets > 0),
+  );
+}
+
+describe.each(FAMILIES)('IPv%i:', (family) => {
+  it('containers of any network, and clients outside by the node port, are spread over its containers', async () => {
+    const service = await apply();
+    const address = addressOf(service, family);
+    expect(Object.keys(await served(client, address, 8000))).toHaveLength(3);
+    expect(Object.keys(await served(outside, outside.nodeAddress(family), NODE_PORT))).toHaveLength(3);
+    expect(await client.dial(address, { port: 5300, protocol: 'udp' })).toBe('open');
+    const udp = { port: NODE_PORT_UDP, protocol: 'udp' } as const;
+    expect(await outside.dial(outside.nodeAddress(family), udp)).toBe('open');
   });
 
-  it('sees the program of somebody else on a container, and a network that is described twice', async () => {
-    const { daemon } = site();
-    await site().network('blue');
-    const { host_interface } = await site().bare('a').connect('blue');
-    const ifindex = daemon.netns.net.rtnl.link(host_interface)?.index ?? 0;
-    using object = await loadedSample();
-    using program = object.program('first');
-    using _link = daemon.netns.net.run(() => BpfLink.attachTcx({ program, ifindex, direction: 'ingress' }));
-    writeFileSync(join(daemon.path('conf'), 'other.conf'), '{"name":"blue","type":"bridge"}');
+  it('a container reaches itself through its own service', async () => {
+    const service = await apply({ selector: { matchLabels: { app: 'self' } } });
+    const self = await site().container('self', 'blue', { labels: { app: 'self' } });
+    expect(await self.dial(addressOf(service, family), { port: 8000 })).toBe('open');
+  });
+
+  it('a client keeps its container while the service wants that', async () => {
+    const service = await apply({ session_affinity: 'client_ip' });
+    expect(Object.keys(await served(client, addressOf(service, family), 8000))).toHaveLength(1);
+    expect(Object.keys(await served(outside, outside.nodeAddress(family), NODE_PORT))).toHaveLength(1);
+  });
+
+  it('without a container clients are refused at once, also at a port that it does not have', async () => {
+    const service = await apply({ selector: { matchLabels: { app: 'none' } } });
+    const address = addressOf(service, family);
+    expect(await client.dial(address, { port: 8000 })).toBe('refused');
+    expect(await client.dial(address, { port: 5300, protocol: 'udp' })).toBe('refused');
+    expect(await client.dial(address, { port: 8001 })).toBe('refused');
+    expect(await outside.dial(outside.nodeAddress(family), { port: NODE_PORT })).toBe('refused');
+  });
+
+  it('the policy of a container judges the client, not the service', async () => {
+    const service = await apply();
+    const from = [{ podSelector: { matchLabels: { app: 'friend' } } }];
+    await site().rest.apply({
+      ...{ name: 'friends', spec: { podSelector: { matchLabels: { app: 'web' } }, ingress: [{ from }] } },
+    });
+    const address = addressOf(service, family);
+    expect(await client.dial(address, { port: 8000, expected: 'blocked' })).toBe('blocked');
+    const friend = await site().container('friend', 'green', { labels: { app: 'friend' } });
+    expect(await friend.dial(address, { port: 8000 })).toBe('open');
+  });
+
+  it('what would become of a packet to it is explained by the container that it would reach', async () => {
+    const service = await apply();
+    const from = [{ podSelector: { matchLabels: { app: 'friend' } } }];
+    const explain = (to: string, port: number) =>
+      site().rest.expect('POST', '/explain', { from: 'client', to, port });
+    const allowed = { verdict: 'allowed', agreed: true };
+    expect(await explain(addressOf(service, family), 8000)).toMatchObject(allowed);
+    expect(await explain(outside.nodeAddress(family), NODE_PORT)).toMatchObject(allowed);
+    expect(await explain(outside.nodeAddress(family), 9)).toMatchObject(allowed);
+    await site().rest.apply({
+      ...{ name: 'friends', spec: { podSelector: { matchLabels: { app: 'web' } }, ingress: [{ from }] } },
+    });
+    const denied = { verdict: 'dropped', reason: 'POLICY_INGRESS', agreed: true };
+    expect(await explain(addressOf(service, family), 8000)).toMatchObject(denied);
+    expect(await explain(outside.nodeAddress(family), NODE_PORT)).toMatchObject(denied);
+    expect(await explain(addressOf(service, family), 8001)).toMatchObject({ reason: 'NO_SERVICE' });
+  });
+
+  it('open connections stay with their container while others come and go, also over a restart', async () => {
+    const service = await apply();
+    const address = addressOf(service, family);
+    const streams = await Promise.all([1, 2, 3, 4].map(() => Stream.open(client.netns, address, 8000)));
     try {
-      const { ok, checks } = await reportOf(daemon);
-      expect(ok).toBe(false);
-      expect(checks.filter(({ status }) => status === 'problem')).toMatchObject([
-        { name: 'configurations', message: expect.stringContaining('network blue') },
-        {
-          name: 'hooks',
-          message: expect.stringContaining(`first`),
-          advice: expect.stringContaining('detach'),
-        },
-      ]);
+      const echo = async () => (await Promise.all(streams.map((stream) => stream.echoes()))).every(Boolean);
+      expect(await echo()).toBe(true);
+      await site().container('w4', 'blue', { labels: { app: 'web' } });
+      expect(await echo()).toBe(true);
+      await site().daemon.kill();
+      expect(await echo()).toBe(true);
+      expect(await client.dial(address, { port: 8000 })).toBe('open');
+      await site().daemon.start();
+      expect(await echo()).toBe(true);
+      expect(await client.dial(address, { port: 8000 })).toBe('open');
     } finally {
-      rmSync(join(daemon.path('conf'), 'other.conf'));
+      for (const stream of streams) stream[Symbol.dispose]();
     }
   });
 });
 
-describe('quantumctl cni', () => {
-  const site = useSite();
+it('follows containers that go, and that become somebody else', async () => {
+  const service = await apply();
+  const address = addressOf(service, 4);
+  await backends[0]?.relabel({ labels: {} });
+  await backends[1]?.disconnect();
+  backends.splice(1, 1);
+  expect(Object.keys(await served(client, address, 8000))).toEqual(['w3']);
+  await backends[0]?.relabel({ labels: { app: 'web' } });
+  expect(Object.keys(await served(client, address, 8000)).sort()).toEqual(['w1', 'w3']);
+});
 
-  it('installs the plugin under both names, again without writing, and takes it away', async () => {
-    const { daemon } = site();
-    const bin = daemon.path('bin');
-    expect(await ctl(daemon, 'cni', 'uninstall')).toContain(`${bin}/quantum-cni removed`);
-    expect(readdirSync(bin)).toEqual([]);
-    expect(await ctl(daemon, 'cni', 'uninstall')).toContain('no plugin of ours');
-    writeFileSync(join(bin, 'quantum'), '#!/bin/sh\n');
-    expect(await ctl(daemon, 'cni', 'uninstall')).toContain('no plugin of ours');
-    expect(readdirSync(bin)).toEqual(['quantum']);
-    expect(await ctl(daemon, 'cni', 'install')).toContain(`${bin}/quantum written`);
-    const { ino } = statSync(join(bin, 'quantum-cni'));
-    expect(await ctl(daemon, 'cni', 'install')).toContain('up to date');
-    expect(statSync(join(bin, 'quantum-cni')).ino).toBe(ino);
+it('that is replaced or removed has what it had last', async () => {
+  const service = await apply();
+  const address = addressOf(service, 4);
+  expect(await apply({ ports: [{ port: 8001, target_port: 80 }] })).toMatchObject({ ip_address: address });
+  expect(await client.dial(address, { port: 8001 })).toBe('open');
+  expect(await client.dial(address, { port: 8000 })).toBe('refused');
+  expect(await outside.dial(outside.nodeAddress(4), { port: NODE_PORT })).toBe('refused');
+  await site().rest.expect('DELETE', '/services/default/web');
+  expect(await client.dial(address, { port: 8001 })).not.toBe('open');
+});
+
+describe('is refused, and nothing changes:', () => {
+  const refused = async (path: string, body: object) => {
+    const { status, json } = await site().rest.call('POST', path, body);
+    return { status, ...(json as { error: { code: string; message: string } }).error };
+  };
+  const SERVICE = { name: 'web', selector: { matchLabels: { app: 'web' } }, ports: [{ port: 80 }] };
+
+  it('a service without a selector, inside a network, or at an address of the node', async () => {
+    expect(await refused('/services', { ...SERVICE, selector: undefined })).toMatchObject({ status: 400 });
+    expect(await refused('/services', { ...SERVICE, ip_address: '10.60.1.200' })).toMatchObject({
+      ...{ status: 409, code: 'SERVICE_ADDRESS_INVALID', message: expect.stringMatching(/network blue/) },
+    });
+    expect(await refused('/services', { ...SERVICE, ip_address: outside.nodeAddress(4) })).toMatchObject({
+      ...{ status: 409, code: 'SERVICE_ADDRESS_INVALID' },
+    });
+    expect(await site().rest.expect('GET', '/services')).toEqual({ services: [] });
+  });
+
+  it('a network over the address of a service, and the end of one that a service names', async () => {
+    await site().network('red');
+    await apply({ ip_address: '10.97.0.1', network: 'red' });
+    expect(await refused('/networks', { name: 'over', cidr: '10.97.0.0/24' })).toMatchObject({
+      ...{ status: 409, code: 'CIDR_OVERLAP', message: expect.stringMatching(/service default\/web/) },
+    });
+    expect(await site().rest.call('DELETE', '/networks/red')).toMatchObject({ status: 409 });
   });
 });

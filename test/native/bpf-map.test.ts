@@ -290,3 +290,25 @@ test('a batch that is under way when the map is closed comes to its end', async 
   map.close();
   expect(await done).toBe(100_000);
 });
+
+test('a hash is read piece by piece, each entry once, and nothing beyond what was asked for', async () => {
+  using map = hash(20000);
+  const { keys, values } = numbered(15000);
+  await map.setBatch(keys, values);
+  const found = new Map<number, number>();
+  let pieces = 0;
+  for await (const piece of map.pieces(1000)) {
+    pieces++;
+    const read = new Uint32Array(piece.keys.slice().buffer);
+    for (const key of read) found.set(key, (found.get(key) ?? 0) + 1);
+    expect(piece.values).toHaveLength(piece.count * 8);
+  }
+  expect(pieces).toBeGreaterThan(14);
+  expect(found.size).toBe(15000);
+  expect([...found.values()].every((count) => count === 1)).toBe(true);
+});
+
+test('an empty hash has no pieces', async () => {
+  using map = hash();
+  for await (const piece of map.pieces()) throw new Error(`${piece.count} entries`);
+});

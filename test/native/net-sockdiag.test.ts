@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { NetnsHandle, socketOwner } from '../../src/native/net.js';
+import { NetnsHandle, openSockets, socketOwner } from '../../src/native/net.js';
 
 /** A user that is not root and needs no entry in /etc/passwd. */
 const UID = 54321;
@@ -103,5 +104,56 @@ describe('socketOwner', () => {
     );
     expect(() => socketOwner({ local: good, remote: { address: '::1', port: 1 } })).toThrow(RangeError);
     expect(() => socketOwner({ local: good } as never)).toThrow(TypeError);
+  });
+});
+
+describe('openSockets', () => {
+  const TCP = 6;
+  const UDP = 17;
+  const listening = async (host: string, ipv6Only = false) => {
+    const server = createServer();
+    servers.push(server);
+    server.listen({ port: 0, host, ipv6Only });
+    await once(server, 'listening');
+    const address = server.address();
+    return typeof address === 'object' ? (address?.port ?? 0) : 0;
+  };
+
+  it.each(['127.0.0.1', '0.0.0.0', '::1'])('tells of a server at %s, and whose it is', async (host) => {
+    const port = await listening(host);
+    const found = openSockets(TCP, port);
+    expect(found).toEqual([
+      { address: host, v6Only: expect.any(Boolean), uid: process.getuid?.(), inode: expect.any(Number) },
+    ]);
+    expect(openSockets(UDP, port)).toEqual([]);
+  });
+
+  it('says whether one at :: takes IPv4 too', async () => {
+    expect(openSockets(TCP, await listening('::'))).toMatchObject([{ address: '::', v6Only: false }]);
+    expect(openSockets(TCP, await listening('::', true))).toMatchObject([{ address: '::', v6Only: true }]);
+  });
+
+  it('does not tell of connections', async () => {
+    const socket = await connectionFrom(UID, '127.0.0.1');
+    const port = socket.remotePort ?? 0;
+    expect(openSockets(TCP, port)).toEqual([]);
+    socket.destroy();
+  });
+
+  it('tells of UDP sockets, and not of those that are connected', async () => {
+    const socket = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(socket, 'listening');
+    const { port } = socket.address();
+    expect(openSockets(UDP, port)).toMatchObject([{ address: '127.0.0.1' }]);
+    socket.connect(9, '127.0.0.1');
+    await once(socket, 'connect');
+    expect(openSockets(UDP, port)).toEqual([]);
+    socket.close();
+  });
+
+  it('refuses what is no protocol or port', () => {
+    expect(() => openSockets(132, 80)).toThrow(RangeError);
+    expect(() => openSockets(TCP, 0)).toThrow(RangeError);
+    expect(() => openSockets(TCP, 65536)).toThrow(RangeError);
   });
 });

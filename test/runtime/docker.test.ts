@@ -215,7 +215,7 @@ describe('docker run', { timeout: 120_000 }, () => {
     const rows: [reason: string, args: string[]][] = [
       ['10.60.1.2 is in use', ['--network', 'blue', '--ip', '10.60.1.2']],
       ['10.99.0.1', ['--network', 'blue', '--ip', '10.99.0.1']],
-      ['cannot be published', ['--network', 'blue', '--publish', '8080:80']],
+      ['name the port of the node', ['--network', 'blue', '--publish', '80']],
       ['quantum.lables is not known', option('quantum.lables=a=b')],
       ['quantum.labels', option('quantum.labels=-')],
       ['quantum.namespace', option('quantum.namespace=A!')],
@@ -224,6 +224,21 @@ describe('docker run', { timeout: 120_000 }, () => {
       expect(await docker.refused('run', ...args, IMAGE, ...IDLE)).toContain(reason);
     }
     expect(await site().state()).toEqual(before);
+  });
+
+  it('with -p opens a port of the node for whom policies let in, and docker rm closes it', async () => {
+    await site().network('blue', { isolation_mode: 'peer' });
+    await docker.existing('blue');
+    const other = await site().container('other', 'blue');
+    await docker.container('one', ['--network', 'blue', '--publish', '8080:80'], ...SERVE);
+    const mappings = () => site().rest.expect<{ port_mappings: object[] }>('GET', '/nat/port-mappings');
+    expect(await mappings()).toMatchObject({
+      port_mappings: [{ network: 'blue', host_port: 8080, container_port: 80, protocol: 'TCP' }],
+    });
+    expect(await other.dial(other.gateway(4), { port: 8080 })).toBe('open');
+    await docker.ok('rm', '--force', 'one');
+    expect(await mappings()).toEqual({ port_mappings: [] });
+    expect(await other.dial(other.gateway(4), { port: 8080 })).not.toBe('open');
   });
 
   it('puts one container on several networks, each under the name of its interface', async () => {

@@ -25,8 +25,11 @@ import type {
   Node,
   Observation,
   PolicyService,
+  PortMappingService,
+  ServiceService,
   TrafficSample,
 } from '../../src/vnet/services.js';
+import { FakeConnections, fakePortMappings, fakeServices } from './fake-published.js';
 
 export const CREATED_AT = '2026-01-02T03:04:05.000Z';
 
@@ -36,6 +39,8 @@ export class FakeNode implements Node {
   readonly endpoints: EndpointService;
   readonly namespaces: NamespaceService;
   readonly policies: PolicyService;
+  readonly portMappings: PortMappingService;
+  readonly services: ServiceService;
   readonly observation: Observation;
   readonly explanations: ExplanationService;
   readonly denyList: DenyListService;
@@ -43,7 +48,9 @@ export class FakeNode implements Node {
   isReady = true;
   traffic: TrafficSample[] = [];
   lost: Record<string, bigint> = { ring_buffer: 0n };
-  connections = { used: 0, max: 262144 };
+  connectionCount = { used: 0, max: 262144 };
+  translationCount = { used: 0, max: 262144 };
+  readonly connections: FakeConnections;
   /** Thrown by the next call that changes something, once. */
   failure: unknown;
   readonly flows: FlowEvent[] = [];
@@ -63,6 +70,14 @@ export class FakeNode implements Node {
     this.endpoints = this.#endpointService();
     this.namespaces = this.#namespaceService();
     this.policies = this.#policyService();
+    const published = {
+      fail: () => this.#fail(),
+      find: (...key: Parameters<EndpointService['get']>) => this.endpoints.get(...key),
+      createdAt: CREATED_AT,
+    };
+    this.portMappings = fakePortMappings(published);
+    this.services = fakeServices(published);
+    this.connections = new FakeConnections();
     this.observation = this.#observation();
     this.explanations = {
       explain: async () => {
@@ -328,7 +343,8 @@ export class FakeNode implements Node {
         return this.traffic;
       },
       lostEvents: () => this.lost,
-      connections: () => this.connections,
+      connections: () => this.connectionCount,
+      translations: () => this.translationCount,
       watchFlows: (listener, signal) => {
         this.watchers.add(listener);
         signal.addEventListener('abort', () => this.watchers.delete(listener), { once: true });

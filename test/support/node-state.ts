@@ -25,8 +25,17 @@ const WRITTEN_BY_DAEMON = [
   'policy_subjects',
   'policy_cidrs',
   'named_ports',
+  'frontends',
 ];
-const LISTS = ['networks', 'endpoints', 'identities', 'namespaces', 'policies'];
+const LISTS = [
+  'networks',
+  'endpoints',
+  'identities',
+  'namespaces',
+  'policies',
+  'nat/port-mappings',
+  'services',
+];
 
 export interface NodeState {
   interfaces: string[];

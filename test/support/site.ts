@@ -123,6 +123,9 @@ export class Site {
       const { name, namespace } = policyRef(policy);
       await rest.deletePolicy(name, namespace);
     }
+    for (const { namespace, name } of (await list('services')).services ?? []) {
+      await rest.expect('DELETE', `/services/${namespace}/${name}`);
+    }
     for (const { network, container_id } of (await list('endpoints')).endpoints ?? []) {
       const path = `/networks/${network}/containers/${container_id}`;
       const { status, text } = await rest.call('DELETE', path);

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type DockerContainer, identityOf } from '../../src/docker/container-labels.js';
 import { endpointOptions, networkOptions } from '../../src/docker/options.js';
-import { publishedPorts, publishesNothing } from '../../src/docker/ports.js';
+import { publishedPorts } from '../../src/docker/ports.js';
 import { LABELS_MAX } from '../../src/model/names.js';
 
 const ID = 'A1'.repeat(32);
@@ -158,12 +158,5 @@ describe('ports', () => {
 
   it('that are no list are refused', () => {
     expect(() => publishedPorts({ 'com.docker.network.portmap': 'all' })).toThrow('portmap');
-  });
-
-  it('are refused by who publishes none, and none are not', () => {
-    expect(() => publishesNothing.require(ports({ Proto: 6, Port: 80, HostPort: 80 }))).toThrow(
-      'cannot be published',
-    );
-    expect(() => publishesNothing.require([])).not.toThrow();
   });
 });

@@ -233,13 +233,14 @@ describe('an endpoint', () => {
     expect(body.Err).toContain('docker network rm');
   });
 
-  it('with ports of the node is refused as long as nobody publishes them', async () => {
+  it('with ports of the node has them', async () => {
     const Options = {
       'com.docker.network.portmap': [{ Proto: 6, Port: 80, HostPort: 8080, HostPortEnd: 8080 }],
     };
-    const { body } = await call('/NetworkDriver.CreateEndpoint', { ...ENDPOINT, Options });
-    expect(body.Err).toContain('cannot be published');
-    expect(fake.staged.list()).toEqual([]);
+    await call('/NetworkDriver.CreateEndpoint', { ...ENDPOINT, Options });
+    expect(fake.staged.list()).toMatchObject([
+      { endpoint: { ports: [{ container_port: 80, protocol: 'TCP', host_port: 8080 }] } },
+    ]);
   });
 });
 

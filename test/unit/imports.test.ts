@@ -22,6 +22,7 @@ const RULES: { from: string; may: string[]; because: string }[] = [
       'metrics',
       'vnet',
       'firewall',
+      'nat',
       'bridge',
       'datapath',
       'store',
@@ -48,7 +49,7 @@ const RULES: { from: string; may: string[]; because: string }[] = [
   { from: 'metrics', may: ['vnet', 'datapath', 'model'], because: 'it reads counters and changes nothing' },
   {
     from: 'vnet',
-    may: ['firewall', 'bridge', 'datapath', 'store', 'netns', 'native', 'model'],
+    may: ['firewall', 'nat', 'bridge', 'datapath', 'store', 'netns', 'native', 'model'],
     because: 'it turns the desired state into steps for the adapters',
   },
   {
@@ -57,13 +58,18 @@ const RULES: { from: string; may: string[]; because: string }[] = [
     because: 'policy is pure: the same input gives the same rules, anywhere',
   },
   {
+    from: 'nat',
+    may: ['model'],
+    because: 'who gets which port and which connection is pure, as policy is',
+  },
+  {
     from: 'bridge',
     may: ['netns', 'native', 'model'],
     because: 'an adapter knows the kernel and no other adapter',
   },
   {
     from: 'datapath',
-    may: ['netns', 'native', 'model'],
+    may: ['nat', 'netns', 'native', 'model'],
     because: 'an adapter knows the kernel and no other adapter',
   },
   { from: 'store', may: ['model'], because: 'an adapter knows its database and no other adapter' },
@@ -74,7 +80,7 @@ const RULES: { from: string; may: string[]; because: string }[] = [
 ];
 
 /** Folders that must give the same answer anywhere: no modules that reach outside of the process. */
-const PURE = ['firewall'];
+const PURE = ['firewall', 'nat'];
 const OUTSIDE = /^(?:node:)?(?:fs|net|http|https|child_process|dgram|dns|os|process|worker_threads)(?:\/|$)/;
 
 const src = join(import.meta.dirname, '../../src');

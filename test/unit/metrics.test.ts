@@ -85,7 +85,8 @@ describe('a scrape', () => {
 
   it('has what the node has at that moment', async () => {
     await connectOne();
-    node.connections = { used: 7, max: 100 };
+    node.connectionCount = { used: 7, max: 100 };
+    node.translationCount = { used: 5, max: 50 };
     node.lost = { ring_buffer: 3n };
     node.isReady = false;
     metrics.flowsLost(2);
@@ -97,6 +98,11 @@ describe('a scrape', () => {
     expect(valuesOf(now, METRICS.policies)).toEqual([{ value: 0 }]);
     expect(valuesOf(now, METRICS.connections)).toEqual([{ value: 7 }]);
     expect(valuesOf(now, METRICS.connectionsMax)).toEqual([{ value: 100 }]);
+    expect(valuesOf(now, METRICS.translations)).toEqual([{ value: 5 }]);
+    expect(valuesOf(now, METRICS.translationsMax)).toEqual([{ value: 50 }]);
+    expect(valuesOf(now, METRICS.portMappings)).toEqual([{ network: 'front', value: 0 }]);
+    expect(valuesOf(now, METRICS.services)).toEqual([{ value: 0 }]);
+    expect(valuesOf(now, METRICS.serviceBackends)).toEqual([]);
     expect(valuesOf(now, METRICS.eventsLost)).toEqual([
       { cause: 'ring_buffer', value: 3 },
       { cause: 'api_reader', value: 2 },

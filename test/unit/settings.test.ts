@@ -237,6 +237,7 @@ describe('settings', () => {
     const ports = (min: number, max: number) => ['--nat-port-min', `${min}`, '--nat-port-max', `${max}`];
     expect(load({ argv: ports(62000, 62000) })).toMatchObject({ nat_port_min: 62000, nat_port_max: 62000 });
     expect(() => load({ argv: ports(62001, 62000) })).toThrow(/nat_port_min/);
+    expect(() => load({ argv: ports(32000, 33000) })).toThrow(/port_mapping_max/);
   });
 
   it('are all in the help text, with flag, meaning and default', () => {

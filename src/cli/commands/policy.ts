@@ -1,15 +1,14 @@
-import { readFile } from 'node:fs/promises';
-import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import type { ClusterNetworkPolicy } from '../../model/cluster-network-policy.js';
-import { type LabelSelector, modeOf } from '../../model/kubernetes.js';
+import { modeOf } from '../../model/kubernetes.js';
 import { DEFAULT_NAMESPACE } from '../../model/names.js';
 import { NETWORK_POLICY_KIND } from '../../model/network-policy.js';
 import { type Policy, type PolicyList, policyRef } from '../../model/policy.js';
-import { type Context, type ContextOf, pathOf } from '../context.js';
+import { contentOf } from '../content.js';
+import { type ContextOf, pathOf } from '../context.js';
 import { UsageError } from '../failures.js';
 import { type Columns, listText, objectText } from '../output.js';
-import { labelsText } from '../text.js';
+import { selectorText } from '../text.js';
 import { type Preview, previewText } from './policy-preview.js';
 
 const COLUMNS: Columns<Policy> = {
@@ -80,15 +79,6 @@ export function register(group: Command, contextOf: ContextOf): void {
     });
 }
 
-async function contentOf(file: string, { stdin }: Context): Promise<string> {
-  if (file === '-') return textOf(stdin);
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    throw new UsageError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
-  }
-}
-
 /** Whether there is nothing in a YAML text: only comments, and lines between documents. */
 function isEmpty(text: string): boolean {
   return text.split('\n').every((line) => /^(?:(?:---)?\s*(?:#.*)?|\.\.\.\s*)$/.test(line));
@@ -122,12 +112,4 @@ function aimOf(policy: Policy): [types: string, selects: string] {
 function subjectText({ namespaces, pods }: ClusterNetworkPolicy['spec']['subject']): string {
   if (pods === undefined) return `namespaces ${selectorText(namespaces ?? {})}`;
   return `namespaces ${selectorText(pods.namespaceSelector)} pods ${selectorText(pods.podSelector)}`;
-}
-
-function selectorText({ matchLabels, matchExpressions = [] }: LabelSelector): string {
-  const expressions = matchExpressions.map(({ key, operator, values = [] }) =>
-    `${key} ${operator} ${values.join('|')}`.trim(),
-  );
-  const parts = [labelsText(matchLabels), ...expressions].filter((part) => part !== '');
-  return parts.length === 0 ? '(all)' : parts.join(',');
 }

@@ -60,6 +60,11 @@ export interface MapEntries {
   values: Uint8Array;
 }
 
+export interface MapPiece extends MapEntries {
+  /** Where the next piece begins; undefined: there is none. */
+  position?: Uint8Array;
+}
+
 export interface LinkInfo {
   id: number;
   /** One of LinkType for the links that this module makes. */
@@ -110,6 +115,7 @@ interface BpfFunctions {
   mapDelete(map: MapHandle, key: Uint8Array): boolean;
   mapNextKey(map: MapHandle, key?: Uint8Array): Uint8Array | undefined;
   mapEntries(map: MapHandle): Promise<MapEntries>;
+  mapReadPiece(map: MapHandle, position: Uint8Array | undefined, entries: number): Promise<MapPiece>;
   mapSetBatch(map: MapHandle, keys: Uint8Array, values: Uint8Array): Promise<number>;
   mapDeleteBatch(map: MapHandle, keys: Uint8Array): Promise<number>;
 

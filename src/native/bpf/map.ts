@@ -113,6 +113,19 @@ export class BpfMap extends Closable<MapHandle> {
   }
 
   /**
+   * A hash, piece by piece, for those too large to be had at once: each of about so many entries, read on a worker
+   * thread. Not a snapshot either; and nothing is read ahead.
+   */
+  async *pieces(entries = 4096): AsyncGenerator<MapEntries, void, void> {
+    let position: Uint8Array | undefined;
+    do {
+      const piece = await native.mapReadPiece(this.handle, position, entries);
+      position = piece.position;
+      if (piece.count > 0) yield piece;
+    } while (position !== undefined);
+  }
+
+  /**
    * Sets keys[i] to values[i], both contiguous, in order, on a worker thread.
    * @returns how many.
    * @throws KernelError with count: so many were set, the next one failed.
