@@ -351,6 +351,30 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       ['a service', SERVICE[family], SERVICE[family]],
       ["the node's address", NODE[family], EVERY[family]],
       ['the gateway', GATEWAY[family], EVERY[family]],
+    ])(
+      'nobody outside speaks or complains in place of a container that talks to %s',
+      (_name, asked, listed) => {
+        for (const server of [s.a, s.b]) {
+          serve(server, listed);
+          const own: [string, number] = [addressOf(s.a, family), CLIENT_PORT];
+          const front: [string, number] = [asked, PORT];
+          expect(s.send(s.a, sentBy(s.a, { kind, source: own, destination: front })).reason).toBe('NONE');
+          s.programs.frontends.clear();
+          const forged = sentBy('outside', { kind, source: own, destination: front, flags: TCP.ACK });
+          expect(s.answer(forged).reason).toBe('BAD_SOURCE');
+          const router = { source: WORLD_ROUTER[family], destination: asked };
+          const heard = quoted(sentBy(server, { kind, source: front, destination: own, flags: TCP.ACK }));
+          expectUntouched(unreachable(packet().ethernet(OUTSIDE_MACS).ip(router), family, heard));
+          s.programs.conntrack.clear();
+          s.programs.sweep();
+        }
+      },
+    );
+
+    it.each([
+      ['a service', SERVICE[family], SERVICE[family]],
+      ["the node's address", NODE[family], EVERY[family]],
+      ['the gateway', GATEWAY[family], EVERY[family]],
     ])('a container reaches itself by %s, whatever the policy says of it', (_name, asked, listed) => {
       s.newEpoch(() => {});
       serve(s.a, listed);
