@@ -402,6 +402,30 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expectWhole(1);
     });
 
+    it.each([
+      ['has ended', () => {}],
+      ['has a container that is gone', () => s.remove(s.b)],
+    ])(
+      "without its port mapping a port is the node's, also to a client whose connection %s",
+      (_name, change) => {
+        serve(s.b, EVERY[family]);
+        const own: [string, number] = [addressOf(s.a, family), CLIENT_PORT];
+        const front: [string, number] = [NODE[family], PORT];
+        const request = sentBy(s.a, { kind, source: own, destination: front });
+        s.send(s.a, request);
+        if (kind === 'tcp')
+          s.send(s.a, sentBy(s.a, { kind, source: own, destination: front, flags: TCP.RST }));
+        else s.expireFlows();
+        change();
+        s.programs.frontends.clear();
+        expect(s.send(s.a, request)).toMatchObject({ reason: 'NONE', verdict: ACTION.PASS });
+        const answer = handedTo(s.a, { kind, source: front, destination: own, flags: TCP.SYN | TCP.ACK });
+        expect(s.receive(s.a, answer).reason).toBe('NONE');
+        const mine = s.programs.conntrack.entries().filter(({ value }) => value.natPort === 0);
+        expect(mine).toHaveLength(1);
+      },
+    );
+
     it('nobody who serves, and no port at all: the client is told by the gateway, and nothing is kept', () => {
       serve(s.b);
       s.frontend({ address: SERVICE[family], port: PORT + 1, protocol, backends: [] });
