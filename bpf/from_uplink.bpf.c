@@ -186,6 +186,11 @@ static __always_inline int handle_packet(struct __sk_buff *skb, struct passage *
 	bool is_error = false;
 	int reason;
 
+	/* What an interface only overhears is for another host, and nobody answers what was sent to everybody
+	 * (RFC 1122 §3.3.6).
+	 */
+	if (skb->pkt_type != PACKET_HOST)
+		return NOT_OURS;
 	passage->now = bpf_ktime_get_ns();
 	if (packet->fragment == FRAGMENT_LATER && fragment_follow(packet, UPLINK_FRAGMENTS, passage->now))
 		return NOT_OURS;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { NatAlias } from '../../src/datapath/abi/generated.js';
 import { Lines } from '../support/lines.js';
 import { type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
-import { ACTION, Programs } from '../support/programs.js';
+import { ACTION, DEVICE_MAC, Programs } from '../support/programs.js';
 import {
   addressOf,
   FAMILIES,
@@ -74,7 +74,7 @@ const translated = (from: TestEndpoint, family: Family, ttl = TTL - 1) =>
     .ethernet({ source: from.mac, destination: from.gatewayMac })
     .ip({ source: NODE[family], destination: WORLD[family], ttl });
 
-const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: '02:aa:00:00:00:02' };
+const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: DEVICE_MAC };
 /** To the node, as it comes in by the uplink. */
 const arriving = (family: Family, source: string = WORLD[family]) =>
   packet().ethernet(OUTSIDE_MACS).ip({ source, destination: NODE[family], ttl: TTL });

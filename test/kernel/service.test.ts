@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ConntrackFlags, type NatAlias } from '../../src/datapath/abi/generated.js';
 import { mappedAddress, type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
-import { ACTION, Programs } from '../support/programs.js';
+import { ACTION, DEVICE_MAC, Programs } from '../support/programs.js';
 import {
   addressOf,
   FAMILIES,
@@ -28,7 +28,7 @@ const TARGET = 8080;
 const TTL = 64;
 /** Every address of the node. */
 const EVERY = { 4: '0.0.0.0', 6: '::' } as const;
-const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: '02:aa:00:00:00:02' };
+const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: DEVICE_MAC };
 const KINDS = ['tcp', 'udp', 'sctp'] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -475,6 +475,17 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expectUntouched(arriving(WORLD_ROUTER[family], PORT));
       expectUntouched(arriving(SERVICE[family], PORT + 3));
       expect(s.answer(arriving(NODE[family], PORT)).reason).toBe('NONE');
+    });
+
+    it("a frame that is another host's, or everybody's, is left to the node's stack", () => {
+      serve(s.b, EVERY[family]);
+      for (const destination of ['02:aa:00:00:00:03', '01:00:5e:00:00:01', 'ff:ff:ff:ff:ff:ff']) {
+        const macs = packet().ethernet({ ...OUTSIDE_MACS, destination });
+        const ip = { source: WORLD[family], destination: NODE[family], ttl: TTL };
+        const source: [string, number] = [WORLD[family], CLIENT_PORT];
+        expectUntouched(transport(macs.ip(ip), { kind, source, destination: [NODE[family], PORT] }));
+      }
+      expectWhole(0);
     });
 
     it('nobody outside gets in under an address of the fabric', () => {
