@@ -85,7 +85,8 @@ static __always_inline bool backend_choose(const struct frontend *frontend, cons
 		fresh.expires_ns = now + frontend->affinity_s * 1000000000ULL;
 		kept = bpf_map_lookup_elem(&qn_affinity, &key);
 		if (kept && kept->expires_ns > now && backend_at(kept->backend, frontend->id, backend)) {
-			kept->expires_ns = fresh.expires_ns;
+			if (!config_explain)
+				kept->expires_ns = fresh.expires_ns;
 			return true;
 		}
 	}
