@@ -442,13 +442,11 @@ describe.each(FAMILIES)('IPv%i', (family) => {
   });
 });
 
-it('UDP without a checksum stays so', () => {
-  const out = s.send(
-    s.a,
-    sent(s.a, 4).udp({ sourcePort: PORT, destinationPort: SERVER, checksum: 0 }).payload(5),
-  );
+it.each(FAMILIES)('UDP over IPv%i without a checksum stays so', (family) => {
+  const open = sent(s.a, family).udp({ sourcePort: PORT, destinationPort: SERVER, checksum: 0 }).payload(5);
+  const out = s.send(s.a, open);
   expect(out.frame).toEqual(
-    translated(s.a, 4)
+    translated(s.a, family)
       .udp({ sourcePort: portTaken(), destinationPort: SERVER, checksum: 0 })
       .payload(5)
       .bytes(),
