@@ -34,6 +34,9 @@ static __attribute__((noinline)) int service_resolve(struct passage *passage, bo
 			    client_hash(&packet->source, packet->source_port, frontend.id), passage->now,
 			    &backend))
 		return DROP_NO_BACKEND;
+	/* Nobody translates between the families. */
+	if (address_is_ip4_mapped(&backend.address) != (packet->family == 4))
+		return DROP_NO_BACKEND;
 	naming->needed = true;
 	naming->end = FLOW_RESPONDER;
 	naming->address = packet->destination;

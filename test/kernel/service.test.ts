@@ -525,6 +525,22 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expect(macOf(to(GATEWAY[family]))).toBe(s.b.mac.replaceAll(':', ''));
     });
 
+    it('a backend of the other family serves nobody', () => {
+      const other = family === 4 ? 6 : 4;
+      const backends = [{ address: addressOf(s.b, other), port: TARGET }];
+      s.frontend({ address: SERVICE[family], port: PORT, protocol, backends });
+      s.frontend({ address: EVERY[family], port: PORT, protocol, backends, id: 2 });
+      const to = (source: string, destination: string): Segment => ({
+        kind,
+        source: [source, CLIENT_PORT],
+        destination: [destination, PORT],
+      });
+      const asked = sentBy(s.a, to(addressOf(s.a, family), SERVICE[family]));
+      expect(s.send(s.a, asked).reason).toBe('NO_BACKEND');
+      expectUntouched(sentBy('outside', to(WORLD[family], NODE[family])));
+      expectWhole(0);
+    });
+
     it("a backend's place that was given to another frontend is not taken for one's own", () => {
       serve(s.b);
       s.programs.backends.set(16, {
