@@ -14,6 +14,7 @@ import {
   outgoing,
   Scenario,
   type TestEndpoint,
+  UPLINK,
   WORLD,
   WORLD_ROUTER,
 } from '../support/scenario.js';
@@ -179,6 +180,15 @@ describe.each(FAMILIES)('IPv%i', (family) => {
         ),
       );
       expect(out.frame).toEqual(unreachable(translated(s.a, family), family, theirs).bytes());
+    });
+
+    it("nothing from outside belongs to it by the container's own address", () => {
+      open(s.a, family, kind);
+      const answer = answering(handed(s.a, family), family, kind, PORT);
+      expect(s.receive(s.a, answer, UPLINK).reason).toBe('NAT_CONFLICT');
+      const about = quoted(opening(sent(s.a, family), family, kind, PORT));
+      const error = unreachable(handed(s.a, family, WORLD_ROUTER[family]), family, about);
+      expect(s.receive(s.a, error, UPLINK).reason).toBe('ICMP_UNRELATED');
     });
 
     it("what opens a connection by the same ports is the node's own", () => {
