@@ -129,7 +129,8 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 	    party_of_address(&naming->address, &outcome->destination) ||
 	    outcome->destination.identity != IDENTITY_HOST ||
 	    party_of_address(&packet->destination, &outcome->destination) ||
-	    !endpoint_of_interface(outcome->destination.ifindex, &passage->self))
+	    !endpoint_of_interface(outcome->destination.ifindex, &passage->self) ||
+	    nat_port_is_connected(skb, &passage->alias.key))
 		return NOT_OURS;
 	reason = source_check(passage);
 	if (reason)

@@ -2,8 +2,10 @@
  * Ports that lead to containers, each frame as a whole, so that every checksum is proved: what a client sends to the
  * port reaches the container under its own address, and what the container says comes from the port.
  */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { spawn } from 'node:child_process';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConntrackFlags, type NatAlias } from '../../src/datapath/abi/generated.js';
+import { Rtnl } from '../../src/native/net.js';
 import { mappedAddress, type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
 import { ACTION, DEVICE_MAC, Programs } from '../support/programs.js';
 import {
@@ -20,6 +22,7 @@ import {
   WORLD,
   WORLD_ROUTER,
 } from '../support/scenario.js';
+import { trafficProgram } from '../support/traffic.js';
 import { quoted, unreachable } from './rows/icmp.js';
 
 const CLIENT_PORT = 40000;
@@ -623,6 +626,51 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(s.send(s.b, head(fragment(fromB, [b, a], 0), TARGET, CLIENT_PORT)).reason).toBe('NONE');
     const answer = s.send(s.b, fragment(fromB, [b, a], 32).payload(40));
     expect(answer.frame).toEqual(fragment(toA, [front, a], 32).payload(40).bytes());
+  });
+
+  it('an answer to a socket of the node is no datagram to the port mapping of its port', async () => {
+    s.frontend({
+      address: EVERY[family],
+      port: PORT,
+      protocol: PROTOCOL.UDP,
+      backends: [{ address: addressOf(s.b, family), port: TARGET }],
+    });
+    const answer = sentBy('outside', {
+      kind: 'udp',
+      source: [WORLD[family], CLIENT_PORT],
+      destination: [NODE[family], PORT],
+    });
+    expect(s.answer(answer).reason).toBe('NONE');
+    const dial = ['dial', 'udp', WORLD[family], `${CLIENT_PORT}`, '60000', '1', `${PORT}`];
+    const own = { index: s.outside, address: `${NODE[family]}/${family === 4 ? 32 : 128}`, noDad: true };
+    const socket = s.programs.inside(() => {
+      using rtnl = Rtnl.open();
+      const { index } = own;
+      rtnl.setLink(index, { up: true });
+      rtnl.addAddress(own);
+      rtnl.addRoute({ destination: family === 4 ? 'default4' : 'default6', index });
+      return spawn(trafficProgram('sockets'), dial, { stdio: 'ignore' });
+    });
+    try {
+      await vi.waitFor(() => {
+        s.programs.conntrack.clear();
+        s.programs.nat.clear();
+        expectUntouched(answer);
+      }, 10_000);
+      const other = sentBy('outside', {
+        kind: 'udp',
+        source: [WORLD[family], CLIENT_PORT + 1],
+        destination: [NODE[family], PORT],
+      });
+      expect(s.answer(other).reason).toBe('NONE');
+    } finally {
+      socket.kill('SIGKILL');
+      s.programs.inside(() => {
+        using rtnl = Rtnl.open();
+        rtnl.deleteAddress(own);
+        rtnl.setLink(own.index, { up: false });
+      });
+    }
   });
 
   it('echoes to the address of a service are answered by nobody, and refused', () => {
