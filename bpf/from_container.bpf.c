@@ -214,7 +214,7 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 			passage->naming.end = FLOW_OPENER;
 			passage->naming.port = 0;
 		}
-		reason = connection_open(skb, passage);
+		reason = service_open(skb, passage);
 		if (reason)
 			return reason;
 	}

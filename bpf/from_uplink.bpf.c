@@ -144,7 +144,7 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 		else
 			reason = DROP_NONE;
 		if (!reason)
-			reason = connection_open(skb, passage);
+			reason = service_open(skb, passage);
 	}
 	if (reason)
 		return reason;

@@ -559,6 +559,25 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expect(s.send(s.a, frame).reason).toBe('NO_BACKEND');
     });
 
+    it('only a client that is let in is kept at its container', () => {
+      const backends = [{ address: addressOf(s.b, family), port: TARGET }];
+      s.frontend({ address: EVERY[family], port: PORT, protocol, backends, affinityS: 60 });
+      const asked = (end: End, source: string) =>
+        sentBy(end, { kind, source: [source, CLIENT_PORT], destination: [NODE[family], PORT] });
+      const [a, outside] = [addressOf(s.a, family), WORLD[family]];
+      expect(s.answer(asked('outside', a)).reason).toBe('BAD_SOURCE');
+      s.newEpoch(() => {});
+      expect(s.answer(asked('outside', outside)).reason).toBe('POLICY_INGRESS');
+      expect(s.send(s.a, asked(s.a, a)).reason).toBe('POLICY_EGRESS');
+      expect(s.programs.affinity.entries()).toEqual([]);
+      s.newEpoch((slot) => s.allowAll(slot));
+      s.answer(asked('outside', outside));
+      s.send(s.a, asked(s.a, a));
+      const clients = s.programs.affinity.entries().map(({ key }) => Buffer.from(key.client).toString('hex'));
+      const expected = [a, outside].map((address) => Buffer.from(mappedAddress(address)).toString('hex'));
+      expect(clients.sort()).toEqual(expected.sort());
+    });
+
     it('a client keeps its container for as long as it says, and no longer', () => {
       const backends = [s.b, s.c].map((end) => ({ address: addressOf(end, family), port: TARGET }));
       const service = { address: SERVICE[family], port: PORT, protocol };
