@@ -197,11 +197,12 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 		/* The receiver is gone; its address may have a new owner, to whom this is a new flow. */
 		if (reason != DROP_NO_SUCH_ENDPOINT)
 			return reason;
-		flow_of(&passage->packet, passage->scope, &passage->flow);
 		located = NOT_LOCATED;
 	} else if (reason != CONNECTION_NEW) {
 		return reason;
 	}
+	/* What was found by a name has left its own flow there. */
+	flow_of(&passage->packet, passage->scope, &passage->flow);
 	party_from_endpoint(&outcome->source, &passage->self);
 	reason = flow_resolve(skb, passage, &sender, &place, located);
 	if (reason != CONNECTION_KNOWN && reason != CONNECTION_NEW)
@@ -213,7 +214,7 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 			passage->naming.end = FLOW_OPENER;
 			passage->naming.port = 0;
 		}
-		reason = connection_open(skb, passage);
+		reason = service_open(skb, passage);
 		if (reason)
 			return reason;
 	}

@@ -129,7 +129,8 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 	    party_of_address(&naming->address, &outcome->destination) ||
 	    outcome->destination.identity != IDENTITY_HOST ||
 	    party_of_address(&packet->destination, &outcome->destination) ||
-	    !endpoint_of_interface(outcome->destination.ifindex, &passage->self))
+	    !endpoint_of_interface(outcome->destination.ifindex, &passage->self) ||
+	    nat_port_is_connected(skb, &passage->alias.key))
 		return NOT_OURS;
 	reason = source_check(passage);
 	if (reason)
@@ -143,7 +144,7 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 		else
 			reason = DROP_NONE;
 		if (!reason)
-			reason = connection_open(skb, passage);
+			reason = service_open(skb, passage);
 	}
 	if (reason)
 		return reason;
@@ -186,6 +187,11 @@ static __always_inline int handle_packet(struct __sk_buff *skb, struct passage *
 	bool is_error = false;
 	int reason;
 
+	/* What an interface only overhears is for another host, and nobody answers what was sent to everybody
+	 * (RFC 1122 §3.3.6).
+	 */
+	if (skb->pkt_type != PACKET_HOST)
+		return NOT_OURS;
 	passage->now = bpf_ktime_get_ns();
 	if (packet->fragment == FRAGMENT_LATER && fragment_follow(packet, UPLINK_FRAGMENTS, passage->now))
 		return NOT_OURS;

@@ -140,7 +140,9 @@ static __always_inline enum route route(struct bpf_sock_addr *ctx, struct target
 	struct ip_address node = {}; /* all of its processes are one client */
 	__u8 protocol = (__u8)ctx->protocol;
 	struct frontend frontend;
-	struct backend backend;
+	struct choice choice;
+	struct backend *backend = &choice.backend;
+	__u64 now = bpf_ktime_get_ns();
 	__u32 kind;
 
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
@@ -149,15 +151,15 @@ static __always_inline enum route route(struct bpf_sock_addr *ctx, struct target
 	kind = prefix_kind_of(&target->address);
 	if (!frontend_find(&target->address, target->port, protocol, kind == PREFIX_HOST, &frontend))
 		return kind == PREFIX_SERVICE ? ROUTE_NOWHERE : ROUTE_ASKED;
-	if (!backend_choose(&frontend, &node, choice_of(ctx, &frontend, connects), bpf_ktime_get_ns(),
-			    &backend))
+	if (!backend_choose(&frontend, &node, choice_of(ctx, &frontend, connects), now, &choice))
 		return ROUTE_NOWHERE;
 	/* Nobody translates between the families. */
-	if (address_is_ip4_mapped(&backend.address) != address_is_ip4_mapped(&target->address))
+	if (address_is_ip4_mapped(&backend->address) != address_is_ip4_mapped(&target->address))
 		return ROUTE_NOWHERE;
-	remember(ctx, target, &backend);
-	target->address = backend.address;
-	target->port = backend.port;
+	affinity_keep(frontend.id, &node, choice.index, frontend.affinity_s, now);
+	remember(ctx, target, backend);
+	target->address = backend->address;
+	target->port = backend->port;
 	return ROUTE_BACKEND;
 }
 

@@ -72,7 +72,7 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	/* Any router on the way may complain of a flow to the outside, but nobody of one to another endpoint.
 	 */
 	if (conntrack_endpoint(record, receiver) != passage->self.id ||
-	    conntrack_endpoint(record, other_end(receiver)) != sender_id)
+	    conntrack_endpoint(record, other_end(receiver)) != sender_id || record_is_translated(record))
 		return DROP_ICMP_UNRELATED;
 	return DROP_NONE;
 }
@@ -90,6 +90,9 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 		/* A flow belongs to who opened it: nobody else may send under its addresses. */
 		if (conntrack_endpoint(&passage->record, sender) != source.endpoint_id)
 			return DROP_BAD_SOURCE;
+		/* Whoever it is, it knows this end by another name, and is translated on another way. */
+		if (record_is_translated(&passage->record))
+			return DROP_NAT_CONFLICT;
 		conntrack_refresh(place, passage, sender);
 		return DROP_NONE;
 	}

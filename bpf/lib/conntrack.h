@@ -349,6 +349,8 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 		if (reason) {
 			entry->nat_address = (struct ip_address){};
 			entry->nat_port = 0;
+			/* Dead from when it can be found: nobody takes it for a flow without a name. */
+			place->expires_ns = 0;
 		}
 		place->nat_address = entry->nat_address;
 		place->nat_port = entry->nat_port;

@@ -68,36 +68,53 @@ static __always_inline bool backend_at(__u32 index, __u32 frontend_id, struct ba
 	return frontend_id && backend->frontend_id == frontend_id;
 }
 
+/* What backend_choose() has found. */
+struct choice {
+	struct backend backend;
+	__u32 index; /* of the backend in qn_backends */
+};
+
 /*
  * Chooses the backend for a new flow of a client; hash is the flow's, and the same flow comes to the same
  * backend as long as it is one. False: there is none.
  */
 static __always_inline bool backend_choose(const struct frontend *frontend, const struct ip_address *client,
-					   __u32 hash, __u64 now, struct backend *backend)
+					   __u32 hash, __u64 now, struct choice *choice)
 {
 	struct affinity_key key = {.frontend_id = frontend->id, .client = *client};
-	struct affinity fresh = {}, *kept;
+	struct affinity *kept;
 	__u32 slot, *index;
 
 	if (!frontend->slots)
 		return false;
 	if (frontend->affinity_s) {
-		fresh.expires_ns = now + frontend->affinity_s * 1000000000ULL;
 		kept = bpf_map_lookup_elem(&qn_affinity, &key);
-		if (kept && kept->expires_ns > now && backend_at(kept->backend, frontend->id, backend)) {
-			kept->expires_ns = fresh.expires_ns;
-			return true;
+		if (kept && kept->expires_ns > now) {
+			choice->index = kept->backend;
+			if (backend_at(choice->index, frontend->id, &choice->backend))
+				return true;
 		}
 	}
 	slot = frontend->first + hash % frontend->slots;
 	index = bpf_map_lookup_elem(&qn_slots, &slot);
-	if (!index || !backend_at(*index, frontend->id, backend))
+	if (!index)
 		return false;
-	if (frontend->affinity_s && !config_explain) {
-		fresh.backend = *index;
+	choice->index = *index;
+	return backend_at(choice->index, frontend->id, &choice->backend);
+}
+
+/*
+ * Keeps a client at the backend that it has got. Not before its flow is open: whom no policy lets in, or who
+ * says to be somebody else, must not make others lose their places.
+ */
+static __always_inline void affinity_keep(__u32 frontend_id, const struct ip_address *client, __u32 backend,
+					  __u32 seconds, __u64 now)
+{
+	struct affinity_key key = {.frontend_id = frontend_id, .client = *client};
+	struct affinity fresh = {.expires_ns = now + seconds * 1000000000ULL, .backend = backend};
+
+	if (seconds)
 		bpf_map_update_elem(&qn_affinity, &key, &fresh, BPF_ANY);
-	}
-	return true;
 }
 
 /* Of a flow, for who chooses by it: the same on every node (after MurmurHash3's mixing steps). */

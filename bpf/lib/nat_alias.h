@@ -133,6 +133,23 @@ static __attribute__((noinline)) int nat_release_of(const struct conntrack_key *
 	return 0;
 }
 
+/* What a socket of the node that talks under a name is looked up by; the length for its family. */
+static __always_inline __u32 nat_tuple_of(const struct nat_key *key, struct bpf_sock_tuple *tuple)
+{
+	if (address_is_ip4_mapped(&key->local)) {
+		tuple->ipv4.saddr = key->remote.word[3];
+		tuple->ipv4.daddr = key->local.word[3];
+		tuple->ipv4.sport = key->remote_port;
+		tuple->ipv4.dport = key->local_port;
+		return sizeof(tuple->ipv4);
+	}
+	__builtin_memcpy(tuple->ipv6.saddr, &key->remote, sizeof(key->remote));
+	__builtin_memcpy(tuple->ipv6.daddr, &key->local, sizeof(key->local));
+	tuple->ipv6.sport = key->remote_port;
+	tuple->ipv6.dport = key->local_port;
+	return sizeof(tuple->ipv6);
+}
+
 /*
  * Has the node a socket that answers the remote end by this port? Then the port is the node's own. Echoes
  * have no such socket to ask for.
@@ -145,19 +162,7 @@ static __always_inline bool nat_port_is_host(struct __sk_buff *skb, const struct
 
 	if (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP)
 		return false;
-	if (address_is_ip4_mapped(&key->local)) {
-		length = sizeof(tuple.ipv4);
-		tuple.ipv4.saddr = key->remote.word[3];
-		tuple.ipv4.daddr = key->local.word[3];
-		tuple.ipv4.sport = key->remote_port;
-		tuple.ipv4.dport = key->local_port;
-	} else {
-		length = sizeof(tuple.ipv6);
-		__builtin_memcpy(tuple.ipv6.saddr, &key->remote, sizeof(key->remote));
-		__builtin_memcpy(tuple.ipv6.daddr, &key->local, sizeof(key->local));
-		tuple.ipv6.sport = key->remote_port;
-		tuple.ipv6.dport = key->local_port;
-	}
+	length = nat_tuple_of(key, &tuple);
 	if (key->protocol == IPPROTO_TCP)
 		socket = bpf_skc_lookup_tcp(skb, &tuple, length, BPF_F_CURRENT_NETNS, 0);
 	else
@@ -166,6 +171,28 @@ static __always_inline bool nat_port_is_host(struct __sk_buff *skb, const struct
 		return false;
 	bpf_sk_release(socket);
 	return true;
+}
+
+/*
+ * Does a socket of the node talk to the remote end, and to nobody else, by this port? Then a datagram from
+ * there is an answer to it. Of TCP what opens a connection is no answer.
+ */
+static __always_inline bool nat_port_is_connected(struct __sk_buff *skb, const struct nat_key *key)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	bool connected;
+	__u32 length;
+
+	if (key->protocol != IPPROTO_UDP)
+		return false;
+	length = nat_tuple_of(key, &tuple);
+	socket = bpf_sk_lookup_udp(skb, &tuple, length, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	connected = socket->state == BPF_TCP_ESTABLISHED;
+	bpf_sk_release(socket);
+	return connected;
 }
 
 /*

@@ -23,6 +23,10 @@ struct naming {
 	enum flow_end end;
 	struct ip_address address;
 	__be16 port; /* 0: any of the node's that is free */
+	/* Of a frontend: whom a client is kept at, once its flow is open. */
+	__u32 frontend_id;
+	__u32 backend;	  /* index in qn_backends */
+	__u32 affinity_s; /* 0: it is not kept */
 };
 
 struct passage {

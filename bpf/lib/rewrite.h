@@ -9,8 +9,9 @@
 #include "crc32c.h"
 
 /*
- * Of an IPv6 address the pseudo header's part of a complete checksum must not be taken off twice; kernels
- * before 6.16 do not know the flag, and do so.
+ * Of an IPv6 address the pseudo header's part of a complete checksum must not be taken off twice: the sum of
+ * the packet stays what it is. Kernels before 6.16 do not know the flag, and do so with BPF_F_PSEUDO_HDR,
+ * which only a checksum that is left to the card needs.
  */
 #define F_IPV6 (1ULL << 7)
 
@@ -40,16 +41,14 @@ static __always_inline __u32 port_offset(const struct packet *packet, enum packe
 	return packet->transport_offset + (end == PACKET_SOURCE ? 0 : 2);
 }
 
-/* The address, and of IPv4 the header's checksum. */
+/* The address, and of IPv4 the header's checksum. flags: of the write, where nothing else makes up for it. */
 static __always_inline long rewrite_address(struct __sk_buff *skb, const struct packet *packet,
-					    const struct rewrite *rewrite)
+					    const struct rewrite *rewrite, __u64 flags)
 {
 	__u32 at = address_offset(packet, rewrite->end);
 
-	/* No checksum of SCTP's makes up for it. */
 	if (packet->family == 6)
-		return bpf_skb_store_bytes(skb, at, &rewrite->to, sizeof(rewrite->to),
-					   packet->protocol == IPPROTO_SCTP ? BPF_F_RECOMPUTE_CSUM : 0);
+		return bpf_skb_store_bytes(skb, at, &rewrite->to, sizeof(rewrite->to), flags);
 	if (bpf_l3_csum_replace(skb, packet->network_offset + 10, rewrite->from.word[3], rewrite->to.word[3],
 				4))
 		return -1;
@@ -69,7 +68,11 @@ static __always_inline long rewrite_pseudo(struct __sk_buff *skb, const struct p
 	difference = bpf_csum_diff((__be32 *)&rewrite->from, sizeof(rewrite->from), (__be32 *)&rewrite->to,
 				   sizeof(rewrite->to), 0);
 	error = bpf_l4_csum_replace(skb, at, 0, (__u32)difference, flags | F_IPV6);
-	return error == -EINVAL ? bpf_l4_csum_replace(skb, at, 0, (__u32)difference, flags) : error;
+	if (error != -EINVAL)
+		return error;
+	if (!checksum_is_partial(skb))
+		flags &= ~BPF_F_PSEUDO_HDR;
+	return bpf_l4_csum_replace(skb, at, 0, (__u32)difference, flags);
 }
 
 /* What becomes of the first four bytes, which are the ports. */
@@ -113,18 +116,19 @@ static __always_inline enum drop_reason rewrite_packet(struct __sk_buff *skb, co
 						       const struct rewrite *rewrite)
 {
 	__u32 checksum = packet->transport_offset + checksum_offset(packet->protocol);
+	/* No checksum of SCTP's makes up for the address, and none in a later fragment. */
+	bool alone = packet->protocol == IPPROTO_SCTP || packet->fragment == FRAGMENT_LATER;
 	__u64 flags = 0;
 
-	if (rewrite_address(skb, packet, rewrite))
+	if (rewrite_address(skb, packet, rewrite, alone ? BPF_F_RECOMPUTE_CSUM : 0))
 		return DROP_DELIVERY_FAILED;
 	if (packet->fragment == FRAGMENT_LATER)
 		return DROP_NONE;
 	if (packet->protocol == IPPROTO_SCTP)
 		return rewrite_sctp(skb, packet, rewrite);
-	/* RFC 768: of IPv4 a zero means "none", and stays; RFC 8200 §8.1: of IPv6 there is always one. */
+	/* A zero means "none", and stays (RFC 768; RFC 6935 for tunnels over IPv6). */
 	if (packet->protocol == IPPROTO_UDP)
-		flags =
-		    packet->family == 4 ? BPF_F_MARK_MANGLED_0 : BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE;
+		flags = BPF_F_MARK_MANGLED_0;
 	if (packet->protocol != IPPROTO_ICMP && rewrite_pseudo(skb, packet, checksum, rewrite, flags))
 		return DROP_DELIVERY_FAILED;
 	if (icmp_is_error(packet) || rewrite->from_port == rewrite->to_port)
@@ -221,7 +225,7 @@ static __always_inline enum drop_reason rewrite_quoted(struct __sk_buff *skb, co
 	__u32 checksum = error->transport_offset + checksum_offset(error->protocol);
 	__s64 difference;
 
-	if (rewrite_address(skb, quoted, rewrite))
+	if (rewrite_address(skb, quoted, rewrite, 0))
 		return DROP_DELIVERY_FAILED;
 	/* In IPv4 the quoted header's own checksum makes up for the address. */
 	if (quoted->family == 6) {

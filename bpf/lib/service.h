@@ -25,22 +25,28 @@ static __attribute__((noinline)) int service_resolve(struct passage *passage, bo
 	struct packet *packet = &passage->packet;
 	struct naming *naming = &passage->naming;
 	struct frontend frontend;
-	struct backend backend;
+	struct choice choice;
 
 	if (!frontend_find(&packet->destination, packet->destination_port, packet->protocol, is_node,
 			   &frontend))
 		return DROP_NO_SERVICE;
 	if (!backend_choose(&frontend, &packet->source,
 			    client_hash(&packet->source, packet->source_port, frontend.id), passage->now,
-			    &backend))
+			    &choice))
+		return DROP_NO_BACKEND;
+	/* Nobody translates between the families. */
+	if (address_is_ip4_mapped(&choice.backend.address) != (packet->family == 4))
 		return DROP_NO_BACKEND;
 	naming->needed = true;
 	naming->end = FLOW_RESPONDER;
 	naming->address = packet->destination;
 	naming->port = packet->destination_port;
+	naming->frontend_id = frontend.id;
+	naming->backend = choice.index;
+	naming->affinity_s = frontend.affinity_s;
 	nat_key_of_packet(packet, &passage->alias.key);
-	packet->destination = backend.address;
-	packet->destination_port = backend.port;
+	packet->destination = choice.backend.address;
+	packet->destination_port = choice.backend.port;
 	return DROP_NONE;
 }
 
@@ -89,4 +95,16 @@ static __always_inline int service_find(struct passage *passage, bool self_sends
 	    (*sender != FLOW_OPENER || !record_is_named(&passage->record, &passage->naming)))
 		return DROP_NAT_CONFLICT;
 	return found;
+}
+
+/* Opens the flow that service_find() did not find, and keeps its client where it is served. */
+static __always_inline enum drop_reason service_open(struct __sk_buff *skb, struct passage *passage)
+{
+	const struct naming *naming = &passage->naming;
+	enum drop_reason reason = connection_open(skb, passage);
+
+	if (!reason && !config_explain && naming->needed && naming->end == FLOW_RESPONDER)
+		affinity_keep(naming->frontend_id, &passage->alias.key.remote, naming->backend,
+			      naming->affinity_s, passage->now);
+	return reason;
 }

@@ -1,7 +1,7 @@
 /** Programs that are loaded to explain: the same answers, and no trace. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Explainer } from '../support/explainer.js';
-import { type Packet, TCP } from '../support/packet.js';
+import { type Packet, PROTOCOL, TCP } from '../support/packet.js';
 import { ACTION, Programs, reasonName } from '../support/programs.js';
 import {
   addressOf,
@@ -11,6 +11,7 @@ import {
   NOBODY,
   outgoing,
   Scenario,
+  SERVICE,
   type TestEndpoint,
   UPLINK,
   WORLD,
@@ -145,6 +146,20 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(sent(s.b, frame).reason).toBe('ICMP_UNRELATED');
     expect(traces()).toEqual(before);
     expect(s.send(s.b, frame).reason).toBe('CONNECTION_CUT');
+  });
+
+  it("a client's container is kept for it no longer than before", () => {
+    s.allowAll();
+    const backends = [{ address: addressOf(s.b, family), port: 8080 }];
+    s.frontend({ address: SERVICE[family], port: 80, protocol: PROTOCOL.TCP, backends, affinityS: 60 });
+    const toService = outgoing(s.a, SERVICE[family]).tcp({ destinationPort: 80 });
+    expect(sent(s.a, toService)).toMatchObject({ reason: 'NONE', destinationEndpointId: 12 });
+    expect(s.programs.affinity.entries()).toEqual([]);
+    s.send(s.a, toService);
+    const before = s.programs.affinity.entries();
+    expect(before).toHaveLength(1);
+    expect(sent(s.a, toService)).toMatchObject({ reason: 'NONE', destinationEndpointId: 12 });
+    expect(s.programs.affinity.entries()).toEqual(before);
   });
 
   it('a first fragment is not remembered', () => {

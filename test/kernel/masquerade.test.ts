@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { NatAlias } from '../../src/datapath/abi/generated.js';
 import { Lines } from '../support/lines.js';
 import { type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
-import { ACTION, Programs } from '../support/programs.js';
+import { ACTION, DEVICE_MAC, Programs } from '../support/programs.js';
 import {
   addressOf,
   FAMILIES,
@@ -14,6 +14,7 @@ import {
   outgoing,
   Scenario,
   type TestEndpoint,
+  UPLINK,
   WORLD,
   WORLD_ROUTER,
 } from '../support/scenario.js';
@@ -74,7 +75,7 @@ const translated = (from: TestEndpoint, family: Family, ttl = TTL - 1) =>
     .ethernet({ source: from.mac, destination: from.gatewayMac })
     .ip({ source: NODE[family], destination: WORLD[family], ttl });
 
-const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: '02:aa:00:00:00:02' };
+const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: DEVICE_MAC };
 /** To the node, as it comes in by the uplink. */
 const arriving = (family: Family, source: string = WORLD[family]) =>
   packet().ethernet(OUTSIDE_MACS).ip({ source, destination: NODE[family], ttl: TTL });
@@ -179,6 +180,15 @@ describe.each(FAMILIES)('IPv%i', (family) => {
         ),
       );
       expect(out.frame).toEqual(unreachable(translated(s.a, family), family, theirs).bytes());
+    });
+
+    it("nothing from outside belongs to it by the container's own address", () => {
+      open(s.a, family, kind);
+      const answer = answering(handed(s.a, family), family, kind, PORT);
+      expect(s.receive(s.a, answer, UPLINK).reason).toBe('NAT_CONFLICT');
+      const about = quoted(opening(sent(s.a, family), family, kind, PORT));
+      const error = unreachable(handed(s.a, family, WORLD_ROUTER[family]), family, about);
+      expect(s.receive(s.a, error, UPLINK).reason).toBe('ICMP_UNRELATED');
     });
 
     it("what opens a connection by the same ports is the node's own", () => {
@@ -442,13 +452,11 @@ describe.each(FAMILIES)('IPv%i', (family) => {
   });
 });
 
-it('UDP without a checksum stays so', () => {
-  const out = s.send(
-    s.a,
-    sent(s.a, 4).udp({ sourcePort: PORT, destinationPort: SERVER, checksum: 0 }).payload(5),
-  );
+it.each(FAMILIES)('UDP over IPv%i without a checksum stays so', (family) => {
+  const open = sent(s.a, family).udp({ sourcePort: PORT, destinationPort: SERVER, checksum: 0 }).payload(5);
+  const out = s.send(s.a, open);
   expect(out.frame).toEqual(
-    translated(s.a, 4)
+    translated(s.a, family)
       .udp({ sourcePort: portTaken(), destinationPort: SERVER, checksum: 0 })
       .payload(5)
       .bytes(),

@@ -2,10 +2,12 @@
  * Ports that lead to containers, each frame as a whole, so that every checksum is proved: what a client sends to the
  * port reaches the container under its own address, and what the container says comes from the port.
  */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { spawn } from 'node:child_process';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConntrackFlags, type NatAlias } from '../../src/datapath/abi/generated.js';
+import { Rtnl } from '../../src/native/net.js';
 import { mappedAddress, type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
-import { ACTION, Programs } from '../support/programs.js';
+import { ACTION, DEVICE_MAC, Programs } from '../support/programs.js';
 import {
   addressOf,
   FAMILIES,
@@ -20,6 +22,7 @@ import {
   WORLD,
   WORLD_ROUTER,
 } from '../support/scenario.js';
+import { trafficProgram } from '../support/traffic.js';
 import { quoted, unreachable } from './rows/icmp.js';
 
 const CLIENT_PORT = 40000;
@@ -28,7 +31,7 @@ const TARGET = 8080;
 const TTL = 64;
 /** Every address of the node. */
 const EVERY = { 4: '0.0.0.0', 6: '::' } as const;
-const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: '02:aa:00:00:00:02' };
+const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: DEVICE_MAC };
 const KINDS = ['tcp', 'udp', 'sctp'] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -351,6 +354,30 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       ['a service', SERVICE[family], SERVICE[family]],
       ["the node's address", NODE[family], EVERY[family]],
       ['the gateway', GATEWAY[family], EVERY[family]],
+    ])(
+      'nobody outside speaks or complains in place of a container that talks to %s',
+      (_name, asked, listed) => {
+        for (const server of [s.a, s.b]) {
+          serve(server, listed);
+          const own: [string, number] = [addressOf(s.a, family), CLIENT_PORT];
+          const front: [string, number] = [asked, PORT];
+          expect(s.send(s.a, sentBy(s.a, { kind, source: own, destination: front })).reason).toBe('NONE');
+          s.programs.frontends.clear();
+          const forged = sentBy('outside', { kind, source: own, destination: front, flags: TCP.ACK });
+          expect(s.answer(forged).reason).toBe('BAD_SOURCE');
+          const router = { source: WORLD_ROUTER[family], destination: asked };
+          const heard = quoted(sentBy(server, { kind, source: front, destination: own, flags: TCP.ACK }));
+          expectUntouched(unreachable(packet().ethernet(OUTSIDE_MACS).ip(router), family, heard));
+          s.programs.conntrack.clear();
+          s.programs.sweep();
+        }
+      },
+    );
+
+    it.each([
+      ['a service', SERVICE[family], SERVICE[family]],
+      ["the node's address", NODE[family], EVERY[family]],
+      ['the gateway', GATEWAY[family], EVERY[family]],
     ])('a container reaches itself by %s, whatever the policy says of it', (_name, asked, listed) => {
       s.newEpoch(() => {});
       serve(s.a, listed);
@@ -377,6 +404,30 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       );
       expectWhole(1);
     });
+
+    it.each([
+      ['has ended', () => {}],
+      ['has a container that is gone', () => s.remove(s.b)],
+    ])(
+      "without its port mapping a port is the node's, also to a client whose connection %s",
+      (_name, change) => {
+        serve(s.b, EVERY[family]);
+        const own: [string, number] = [addressOf(s.a, family), CLIENT_PORT];
+        const front: [string, number] = [NODE[family], PORT];
+        const request = sentBy(s.a, { kind, source: own, destination: front });
+        s.send(s.a, request);
+        if (kind === 'tcp')
+          s.send(s.a, sentBy(s.a, { kind, source: own, destination: front, flags: TCP.RST }));
+        else s.expireFlows();
+        change();
+        s.programs.frontends.clear();
+        expect(s.send(s.a, request)).toMatchObject({ reason: 'NONE', verdict: ACTION.PASS });
+        const answer = handedTo(s.a, { kind, source: front, destination: own, flags: TCP.SYN | TCP.ACK });
+        expect(s.receive(s.a, answer).reason).toBe('NONE');
+        const mine = s.programs.conntrack.entries().filter(({ value }) => value.natPort === 0);
+        expect(mine).toHaveLength(1);
+      },
+    );
 
     it('nobody who serves, and no port at all: the client is told by the gateway, and nothing is kept', () => {
       serve(s.b);
@@ -429,6 +480,17 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expect(s.answer(arriving(NODE[family], PORT)).reason).toBe('NONE');
     });
 
+    it("a frame that is another host's, or everybody's, is left to the node's stack", () => {
+      serve(s.b, EVERY[family]);
+      for (const destination of ['02:aa:00:00:00:03', '01:00:5e:00:00:01', 'ff:ff:ff:ff:ff:ff']) {
+        const macs = packet().ethernet({ ...OUTSIDE_MACS, destination });
+        const ip = { source: WORLD[family], destination: NODE[family], ttl: TTL };
+        const source: [string, number] = [WORLD[family], CLIENT_PORT];
+        expectUntouched(transport(macs.ip(ip), { kind, source, destination: [NODE[family], PORT] }));
+      }
+      expectWhole(0);
+    });
+
     it('nobody outside gets in under an address of the fabric', () => {
       serve(s.b, EVERY[family]);
       const source = (address: string): [string, number] => [address, CLIENT_PORT];
@@ -466,6 +528,22 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expect(macOf(to(GATEWAY[family]))).toBe(s.b.mac.replaceAll(':', ''));
     });
 
+    it('a backend of the other family serves nobody', () => {
+      const other = family === 4 ? 6 : 4;
+      const backends = [{ address: addressOf(s.b, other), port: TARGET }];
+      s.frontend({ address: SERVICE[family], port: PORT, protocol, backends });
+      s.frontend({ address: EVERY[family], port: PORT, protocol, backends, id: 2 });
+      const to = (source: string, destination: string): Segment => ({
+        kind,
+        source: [source, CLIENT_PORT],
+        destination: [destination, PORT],
+      });
+      const asked = sentBy(s.a, to(addressOf(s.a, family), SERVICE[family]));
+      expect(s.send(s.a, asked).reason).toBe('NO_BACKEND');
+      expectUntouched(sentBy('outside', to(WORLD[family], NODE[family])));
+      expectWhole(0);
+    });
+
     it("a backend's place that was given to another frontend is not taken for one's own", () => {
       serve(s.b);
       s.programs.backends.set(16, {
@@ -479,6 +557,25 @@ describe.each(FAMILIES)('IPv%i', (family) => {
         destination: [SERVICE[family], PORT],
       });
       expect(s.send(s.a, frame).reason).toBe('NO_BACKEND');
+    });
+
+    it('only a client that is let in is kept at its container', () => {
+      const backends = [{ address: addressOf(s.b, family), port: TARGET }];
+      s.frontend({ address: EVERY[family], port: PORT, protocol, backends, affinityS: 60 });
+      const asked = (end: End, source: string) =>
+        sentBy(end, { kind, source: [source, CLIENT_PORT], destination: [NODE[family], PORT] });
+      const [a, outside] = [addressOf(s.a, family), WORLD[family]];
+      expect(s.answer(asked('outside', a)).reason).toBe('BAD_SOURCE');
+      s.newEpoch(() => {});
+      expect(s.answer(asked('outside', outside)).reason).toBe('POLICY_INGRESS');
+      expect(s.send(s.a, asked(s.a, a)).reason).toBe('POLICY_EGRESS');
+      expect(s.programs.affinity.entries()).toEqual([]);
+      s.newEpoch((slot) => s.allowAll(slot));
+      s.answer(asked('outside', outside));
+      s.send(s.a, asked(s.a, a));
+      const clients = s.programs.affinity.entries().map(({ key }) => Buffer.from(key.client).toString('hex'));
+      const expected = [a, outside].map((address) => Buffer.from(mappedAddress(address)).toString('hex'));
+      expect(clients.sort()).toEqual(expected.sort());
     });
 
     it('a client keeps its container for as long as it says, and no longer', () => {
@@ -548,6 +645,51 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(s.send(s.b, head(fragment(fromB, [b, a], 0), TARGET, CLIENT_PORT)).reason).toBe('NONE');
     const answer = s.send(s.b, fragment(fromB, [b, a], 32).payload(40));
     expect(answer.frame).toEqual(fragment(toA, [front, a], 32).payload(40).bytes());
+  });
+
+  it('an answer to a socket of the node is no datagram to the port mapping of its port', async () => {
+    s.frontend({
+      address: EVERY[family],
+      port: PORT,
+      protocol: PROTOCOL.UDP,
+      backends: [{ address: addressOf(s.b, family), port: TARGET }],
+    });
+    const answer = sentBy('outside', {
+      kind: 'udp',
+      source: [WORLD[family], CLIENT_PORT],
+      destination: [NODE[family], PORT],
+    });
+    expect(s.answer(answer).reason).toBe('NONE');
+    const dial = ['dial', 'udp', WORLD[family], `${CLIENT_PORT}`, '60000', '1', `${PORT}`];
+    const own = { index: s.outside, address: `${NODE[family]}/${family === 4 ? 32 : 128}`, noDad: true };
+    const socket = s.programs.inside(() => {
+      using rtnl = Rtnl.open();
+      const { index } = own;
+      rtnl.setLink(index, { up: true });
+      rtnl.addAddress(own);
+      rtnl.addRoute({ destination: family === 4 ? 'default4' : 'default6', index });
+      return spawn(trafficProgram('sockets'), dial, { stdio: 'ignore' });
+    });
+    try {
+      await vi.waitFor(() => {
+        s.programs.conntrack.clear();
+        s.programs.nat.clear();
+        expectUntouched(answer);
+      }, 10_000);
+      const other = sentBy('outside', {
+        kind: 'udp',
+        source: [WORLD[family], CLIENT_PORT + 1],
+        destination: [NODE[family], PORT],
+      });
+      expect(s.answer(other).reason).toBe('NONE');
+    } finally {
+      socket.kill('SIGKILL');
+      s.programs.inside(() => {
+        using rtnl = Rtnl.open();
+        rtnl.deleteAddress(own);
+        rtnl.setLink(own.index, { up: false });
+      });
+    }
   });
 
   it('echoes to the address of a service are answered by nobody, and refused', () => {

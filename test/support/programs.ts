@@ -48,6 +48,9 @@ export type ProgramName = (typeof PROGRAMS)[number];
 export type MapName = keyof typeof MAPS;
 export type SettingName = keyof typeof CONFIG;
 
+/** Of every device that packets come in by. */
+export const DEVICE_MAC = '02:aa:00:00:00:02';
+
 /** What the programs answer to the hook: TC_ACT_UNSPEC (on to the host), TC_ACT_SHOT, TC_ACT_REDIRECT. */
 export const ACTION = { PASS: -1, DROP: 2, REDIRECT: 7 } as const;
 
@@ -343,7 +346,7 @@ export function setIfKnown(object: BpfObject, variable: string, bytes: Uint8Arra
 function createDevices(namespace: NetnsHandle, count: number): number[] {
   using rtnl = Rtnl.open(namespace);
   return Array.from({ length: count }, (_, at) => {
-    rtnl.createVeth({ name: `host${at}`, peerName: `peer${at}` });
+    rtnl.createVeth({ name: `host${at}`, peerName: `peer${at}`, mac: DEVICE_MAC });
     return rtnl.link(`host${at}`)?.index ?? 0;
   });
 }
