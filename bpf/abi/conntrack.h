@@ -100,7 +100,8 @@ _Static_assert(sizeof(struct fragment_table) == 3592, "an element fits into a pa
 
 /*
  * Value of qn_flow_counts: records charged to an endpoint (its own flows, and those from outside to it).
- * Bounds what one endpoint can take of the table.
+ * Bounds what one endpoint can take of the table; under the id that none has (0), what the outside can take
+ * of it through all of them.
  */
 struct flow_count {
 	__u32 flows;

@@ -49,7 +49,7 @@
 	X(ICMP_UNRELATED, 34, "an ICMP error about no known flow")                                           \
 	X(ICMP_TYPE, 35, "an ICMP type that is neither echo nor an error")                                   \
 	X(CONNTRACK_FULL, 36, "the connection table is full")                                                \
-	X(FLOW_LIMIT, 37, "the endpoint has reached its limit of connections")                               \
+	X(FLOW_LIMIT, 37, "the endpoint, or everybody outside, has reached the limit of connections")        \
 	X(DELIVERY_FAILED, 38, "the packet was allowed and could not be handed over")                        \
 	X(MAP_CORRUPT, 39, "a map that must have an entry has none")                                         \
 	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")                     \

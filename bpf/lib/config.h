@@ -21,6 +21,7 @@ CONFIG(__u32, flows_per_endpoint, 32768, "connections that one endpoint may have
 CONFIG(__u32, inbound_new_per_second, 10000,
        "new connections from outside that one endpoint takes each second; 0: no limit");
 CONFIG(__u32, inbound_new_burst, 10000, "new connections from outside that one endpoint takes at once");
+CONFIG(__u32, inbound_flows, 131072, "connections from outside that may be open at once; 0: no limit");
 CONFIG(__u32, events_per_second, 100, "events an endpoint may cause each second");
 CONFIG(__u32, events_burst, 500, "events an endpoint may cause at once");
 CONFIG(__u32, nat_port_min, 61000, "first port of the node that masqueraded flows may take");

@@ -195,6 +195,31 @@ static __always_inline __u32 *flow_counter(struct flow_count *count, struct paye
 	return &count->flows + index;
 }
 
+/* The account of an endpoint; NULL: there is no room for one. */
+static __always_inline struct flow_count *flow_account(__u32 endpoint_id)
+{
+	struct flow_count *count = bpf_map_lookup_elem(&qn_flow_counts, &endpoint_id);
+	struct flow_count none = {};
+
+	if (count)
+		return count;
+	bpf_map_update_elem(&qn_flow_counts, &endpoint_id, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&qn_flow_counts, &endpoint_id);
+}
+
+/* Adds to what the outside has open. False: it has as much as it may. */
+static __attribute__((noinline)) int inbound_total_add(__s32 change)
+{
+	struct flow_count *total = flow_account(0);
+
+	if (!total)
+		return 0;
+	if (change > 0 && config_inbound_flows && (__s32)total->inbound >= (__s32)config_inbound_flows)
+		return 0;
+	__sync_fetch_and_add(&total->inbound, (__u32)change);
+	return 1;
+}
+
 /*
  * Removes the record that was copied from the place, and takes it off its account. Of all who try at once one
  * does so: whoever takes its nonce away. Until that one has deleted it nobody can put another in its place,
@@ -222,6 +247,8 @@ static __always_inline void conntrack_remove(struct conntrack_entry *place, cons
 	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
 	if (count)
 		__sync_fetch_and_add(flow_counter(count, payer), (__u32)-1);
+	if (payer.inbound)
+		inbound_total_add(-1);
 }
 
 /* Is the record the one that passage->naming asks for? */
@@ -307,15 +334,9 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 	entry->rule[FLOW_RESPONDER] = outcome->ingress_rule;
 	payer = conntrack_payer(entry);
 
-	count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
-	if (!count) {
-		struct flow_count none = {};
-
-		bpf_map_update_elem(&qn_flow_counts, &payer.endpoint_id, &none, BPF_NOEXIST);
-		count = bpf_map_lookup_elem(&qn_flow_counts, &payer.endpoint_id);
-		if (!count)
-			return DROP_MAP_CORRUPT;
-	}
+	count = flow_account(payer.endpoint_id);
+	if (!count)
+		return DROP_MAP_CORRUPT;
 	flows = flow_counter(count, payer);
 	/* Signed: an account may be given to another endpoint too while we count on it, and fall below
 	 * nothing.
@@ -324,7 +345,11 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 		return DROP_FLOW_LIMIT;
 	if (outcome->source.identity == IDENTITY_WORLD && !inbound_admit(count, passage->now))
 		return DROP_INBOUND_RATE;
+	if (payer.inbound && !inbound_total_add(1))
+		return DROP_FLOW_LIMIT;
 	error = bpf_map_update_elem(&qn_conntrack, &flow->key, entry, BPF_NOEXIST);
+	if (error && payer.inbound)
+		inbound_total_add(-1);
 	/* Another CPU made it since we looked: the same flow, judged the same way. Or is about to remove it.
 	 * Untranslated it passes; what it is translated to, only a whole record tells.
 	 */

@@ -229,6 +229,9 @@ static __always_inline bool fast_path(struct xdp_md *xdp, struct passage *passag
 	__be16 to_port;
 	__u32 mtu = 0;
 
+	/* What is sent to several hosts is for the stack to refuse. */
+	if (data + sizeof(struct ethhdr) > end || (*(__u8 *)data & 1))
+		return false;
 	/* Of a frame in several parts this is the first. */
 	if (passage->length != (__u32)(end - data) || !fast_parse(data, end, packet, &frame) ||
 	    (frame.checksum && checksum_is_partial(packet, &frame)))

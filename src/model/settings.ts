@@ -238,6 +238,12 @@ export const settingsSchema = z
     port_mapping_max: integer('Last such port', 32767, 1, 65535),
     service_cidr: serviceRange(4, '10.96.0.0/16'),
     service_cidr6: serviceRange(6, 'fd00:96::/112'),
+    inbound_flows: integer(
+      'Connections from outside that may be open at once, to all endpoints together: they must not fill the table; 0: no limit',
+      131072,
+      0,
+      0x7fffffff,
+    ),
     flows_per_endpoint: integer(
       'Connections that one endpoint may have open at once; 0: no limit',
       32768,

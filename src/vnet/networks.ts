@@ -145,11 +145,14 @@ export class Networks implements NetworkService {
     const id = nextNumber(transaction, 'network');
     const network = networkFrom(request, { id, created_at: new Date().toISOString() });
     const others = transaction.list(networks);
-    refuseOverlap(network, others, [
+    const served = transaction.list(services).flatMap(serviceRanges);
+    refuseOverlap(network, [
+      ...others.flatMap(networkTaken),
+      ...others.flatMap(sourcesTaken),
       ...hostRanges(this.parts.host),
-      ...transaction.list(services).flatMap(serviceRanges),
+      ...served,
     ]);
-    refuseSource(network, others);
+    refuseSource(network, [...[network, ...others].flatMap(networkTaken), ...served]);
     transaction.put(networks, [network.name], network);
     return network;
   }
@@ -181,19 +184,7 @@ interface TakenRange {
   owner: string;
 }
 
-function refuseOverlap(network: Network, others: readonly Network[], more: readonly TakenRange[]): void {
-  const taken = [
-    ...others.flatMap((other) =>
-      networkRanges(other).map(({ cidr }) => ({ range: formatCidr(cidr), owner: `network ${other.name}` })),
-    ),
-    ...others.flatMap((other) =>
-      sourceAddressesOf(other).map(({ option, address }) => ({
-        range: address.includes(':') ? `${address}/128` : `${address}/32`,
-        owner: `network ${other.name} (${option})`,
-      })),
-    ),
-    ...more,
-  ];
+function refuseOverlap(network: Network, taken: readonly TakenRange[]): void {
   for (const { cidr } of networkRanges(network)) {
     const clash = taken.find(({ range }) => cidrsOverlap(cidr, parseCidr(range)));
     if (clash === undefined) continue;
@@ -208,29 +199,38 @@ function refuseOverlap(network: Network, others: readonly Network[], more: reado
 /** A network over the address of a service would take what is sent there. */
 function serviceRanges(service: ServiceRecord): TakenRange[] {
   return addressesOf(service).map((address) => ({
-    range: `${address}/${address.includes(':') ? 128 : 32}`,
+    range: single(address),
     owner: `the service ${serviceName(service)}`,
   }));
 }
 
 /** Who leaves under an address of the fabric would never get an answer. */
-function refuseSource(network: Network, others: readonly Network[]): void {
-  const ranges = [network, ...others].flatMap((other) =>
-    networkRanges(other).map(({ cidr }) => ({ cidr, name: other.name })),
-  );
+function refuseSource(network: Network, taken: readonly TakenRange[]): void {
   for (const { option, address } of sourceAddressesOf(network)) {
-    const clash = ranges.find(({ cidr }) => cidrContains(cidr, parseAddress(address)));
+    const clash = taken.find(({ range }) => cidrContains(parseCidr(range), parseAddress(address)));
     if (clash === undefined) continue;
-    throw new AppError(
-      'CIDR_OVERLAP',
-      `${address} is in ${formatCidr(clash.cidr)} of network ${clash.name}`,
-      {
-        details: [
-          { path: `options.${option}`, message: `is in ${formatCidr(clash.cidr)} of network ${clash.name}` },
-        ],
-      },
-    );
+    const message = `is in ${clash.range} of ${clash.owner}`;
+    throw new AppError('CIDR_OVERLAP', `${address} ${message}`, {
+      details: [{ path: `options.${option}`, message }],
+    });
   }
+}
+
+function networkTaken(network: Network): TakenRange[] {
+  const owner = `network ${network.name}`;
+  return networkRanges(network).map(({ cidr }) => ({ range: formatCidr(cidr), owner }));
+}
+
+function sourcesTaken(network: Network): TakenRange[] {
+  return sourceAddressesOf(network).map(({ option, address }) => ({
+    range: single(address),
+    owner: `network ${network.name} (${option})`,
+  }));
+}
+
+/** The range of one address, as text. */
+function single(address: string): string {
+  return `${address}/${address.includes(':') ? 128 : 32}`;
 }
 
 /** Ranges that the node's own interfaces are in: a network over one would take the node's traffic. */

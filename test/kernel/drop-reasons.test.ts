@@ -11,7 +11,7 @@ import { INBOUND_LIMITS, inboundRateRows, inboundRows } from './rows/inbound.js'
 import { ipRows } from './rows/ip.js';
 import { ipHeaderRows } from './rows/ip-headers.js';
 import { masqueradeRows, onePortRows } from './rows/masquerade.js';
-import { serviceRows } from './rows/service.js';
+import { serviceRows, twoInbound, twoInboundRows } from './rows/service.js';
 import { transportRows } from './rows/transport.js';
 
 const TABLES: Record<string, Row[]> = {
@@ -62,6 +62,7 @@ const ONE_PORT = { settings: { nat_port_min: 61000, nat_port_max: 61000, events_
 describe.each([
   ['tightRows', TIGHT, tightRows],
   ['onePortRows', ONE_PORT, onePortRows],
+  ['twoInboundRows', twoInbound, twoInboundRows],
   ['inboundRateRows', INBOUND_LIMITS, inboundRateRows],
 ] as const)('%s', (_name, options, rows) => {
   let s: Scenario;
@@ -80,6 +81,7 @@ const rows = [
   ...Object.values({ ...TABLES, ...exhaustiveRows }).flat(),
   ...tightRows,
   ...onePortRows,
+  ...twoInboundRows,
   ...inboundRateRows,
 ];
 

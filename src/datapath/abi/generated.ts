@@ -1260,7 +1260,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 34, name: 'ICMP_UNRELATED', text: 'an ICMP error about no known flow' },
   { value: 35, name: 'ICMP_TYPE', text: 'an ICMP type that is neither echo nor an error' },
   { value: 36, name: 'CONNTRACK_FULL', text: 'the connection table is full' },
-  { value: 37, name: 'FLOW_LIMIT', text: 'the endpoint has reached its limit of connections' },
+  { value: 37, name: 'FLOW_LIMIT', text: 'the endpoint, or everybody outside, has reached the limit of connections' },
   { value: 38, name: 'DELIVERY_FAILED', text: 'the packet was allowed and could not be handed over' },
   { value: 39, name: 'MAP_CORRUPT', text: 'a map that must have an entry has none' },
   { value: 40, name: 'CHECKSUM_OFFSET', text: 'the sender wants a checksum written where none belongs' },
@@ -1684,6 +1684,14 @@ export const CONFIG = {
     type: 'u32',
     default: 10000,
     doc: 'new connections from outside that one endpoint takes at once',
+    codec: u32,
+  },
+  inbound_flows: {
+    name: 'inbound_flows',
+    variable: 'config_inbound_flows',
+    type: 'u32',
+    default: 131072,
+    doc: 'connections from outside that may be open at once; 0: no limit',
     codec: u32,
   },
   events_per_second: {

@@ -5,10 +5,13 @@ import {
   addressOf,
   FAMILIES,
   type Family,
+  incoming,
   outgoing,
   type Scenario,
   SERVICE,
   type TestEndpoint,
+  UPLINK,
+  WORLD,
 } from '../../support/scenario.js';
 
 const PORT = 80;
@@ -77,6 +80,52 @@ export const serviceRows: Row[] = FAMILIES.flatMap((family): Row[] => {
         s.send(s.a, outgoing(s.a, addressOf(s.b, family)).udp({ destinationPort: TARGET }).payload(8));
       },
       frame: (s) => asked(s, family),
+    },
+  ];
+});
+
+/** Of programs that let two connections in from outside. */
+export const twoInbound = { settings: { inbound_flows: 2, events_burst: 1_000_000 } } as const;
+
+export const twoInboundRows: Row[] = FAMILIES.flatMap((family): Row[] => {
+  const ip = `ip${family}`;
+  const from = (to: TestEndpoint, sourcePort: number) =>
+    incoming(to, WORLD[family]).udp({ sourcePort }).payload(8);
+  const enter = (s: Scenario, to: TestEndpoint, port: number) => void s.receive(to, from(to, port), UPLINK);
+  const both = (s: Scenario) => {
+    enter(s, s.a, 1);
+    enter(s, s.b, 1);
+  };
+  const world = { from: () => UPLINK };
+  return [
+    {
+      name: `${ip}-second_from_outside-PASS`,
+      ...world,
+      before: (s) => enter(s, s.b, 1),
+      frame: (s) => from(s.a, 2),
+    },
+    { name: `${ip}-third_from_outside-FLOW_LIMIT`, ...world, before: both, frame: (s) => from(s.a, 2) },
+    {
+      name: `${ip}-known_from_outside_at_the_limit-PASS`,
+      ...world,
+      before: both,
+      frame: (s) => from(s.a, 1),
+    },
+    {
+      name: `${ip}-to_the_outside_at_the_limit-PASS`,
+      before: both,
+      action: 'PASS',
+      frame: (s) => outgoing(s.a, WORLD[family]).udp(),
+    },
+    {
+      name: `${ip}-another_from_outside_when_one_is_over-PASS`,
+      ...world,
+      before: (s) => {
+        both(s);
+        s.expireFlows();
+        s.programs.sweep();
+      },
+      frame: (s) => from(s.a, 2),
     },
   ];
 });
