@@ -231,7 +231,9 @@ struct {
 	__type(value, struct fragment_table);
 } qn_fragments SEC(".maps");
 
-/* Key: endpoint id; 0: all of them. Written by the programs, entry removed by the daemon with the endpoint. */
+/*
+ * Key: endpoint id; 0: all of them. Written by the programs, entry removed by the daemon with the endpoint.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
