@@ -13,6 +13,7 @@ import { policy } from './policy.mjs';
 import { programs } from './programs.mjs';
 import { markdown, table } from './report.mjs';
 import { scale } from './scale.mjs';
+import { services } from './services.mjs';
 import { start } from './start.mjs';
 import { verdict } from './verdict.mjs';
 import { xdp } from './xdp.mjs';
@@ -28,6 +29,7 @@ const PARTS = {
   cni,
   chain,
   scale,
+  services,
   start,
   xdp,
 };

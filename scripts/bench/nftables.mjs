@@ -68,7 +68,7 @@ function measure(count, rounds) {
 }
 
 /** A namespace that forwards from `inside` to `outside`, where what arrives is counted and dropped. */
-function node(cleanup, host = Netns.create()) {
+export function node(cleanup, host = Netns.create()) {
   const [inside, outside] = [Netns.create(), Netns.create()];
   cleanup.add(() => {
     for (const each of new Set([inside, outside, host])) each.close();
@@ -97,19 +97,20 @@ async function ourNode(cleanup, count) {
   const made = node(cleanup, host);
   const { change } = KINDS[KIND](count);
   const { loaded } = await load(cleanup, { change, ifindex: host.link('in').index });
-  const link = host.run(() =>
-    BpfLink.attachTcx({
-      program: loaded.fromContainer,
-      ifindex: host.link('in').index,
-      direction: 'ingress',
-      position: 'first',
-    }),
-  );
-  cleanup.add(() => link.close());
+  attach(cleanup, host, loaded);
   return made;
 }
 
-function nftNode(cleanup, path, ruleset) {
+/** Puts from_container where the sender's frames come in. */
+export function attach(cleanup, host, { fromContainer: program }) {
+  const ifindex = host.link('in').index;
+  const link = host.run(() =>
+    BpfLink.attachTcx({ program, ifindex, direction: 'ingress', position: 'first' }),
+  );
+  cleanup.add(() => link.close());
+}
+
+export function nftNode(cleanup, path, ruleset) {
   const made = node(cleanup);
   writeFileSync(path, ruleset);
   made.host.run(() => execFileSync('nft', ['-f', path]));
@@ -147,7 +148,7 @@ function ruleset(set, rules) {
 }
 
 /** Resolves with what sends flows and tells nanoseconds of each. */
-async function sender(cleanup, program, { inside }, count) {
+export async function sender(cleanup, program, { inside }, count) {
   const mac = '06:00:00:00:00:02';
   const child = inside.run(() =>
     spawn(program, ['eth0', SENDER_MAC, mac, address4(0), String(count), CPU], {
@@ -164,7 +165,7 @@ async function sender(cleanup, program, { inside }, count) {
 }
 
 /** Else something was measured that drops. */
-function requireDelivery(name, { outside, inside }) {
+export function requireDelivery(name, { outside, inside }) {
   const read = (netns, direction) => {
     const text = netns.run(() => execFileSync('cat', ['/proc/net/dev'], { encoding: 'utf8' }));
     const fields = /^\s*eth0:\s*(.*)$/m.exec(text)[1].split(/\s+/);

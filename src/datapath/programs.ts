@@ -86,7 +86,7 @@ export function removePins(bpffsDir: string, pins: PinDirectories): void {
 export async function loadPrograms(
   settings: Settings,
   pins: PinDirectories,
-  cgroup: CgroupRoot,
+  cgroup: CgroupRoot = { problem: 'no hooks of sockets are asked for' },
 ): Promise<Programs> {
   const sizes = wantedSizes(settings);
   const deferredSizes: Programs['deferredSizes'] = [];
