@@ -73,6 +73,7 @@ EXPORT(enum, inbound_flags);
 
 EXPORT(struct, frontend_key);
 EXPORT(struct, frontend);
+EXPORT(enum, frontend_flags);
 EXPORT(struct, backend);
 EXPORT(struct, affinity_key);
 EXPORT(struct, affinity);

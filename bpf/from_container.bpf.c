@@ -157,17 +157,23 @@ static __always_inline int flow_resolve(struct __sk_buff *skb, struct passage *p
 {
 	struct packet *packet = &passage->packet;
 	struct party *destination = &passage->outcome.destination;
-	int reason = located, served;
-	bool is_node;
+	int reason = located, served = DROP_NO_SERVICE;
+	bool asks = service_is_asked(packet), is_node;
 
-	if (reason == NOT_LOCATED)
-		reason = party_of_address(&packet->destination, destination);
-	is_node = !reason && destination->identity == IDENTITY_HOST;
-	if (reason != DROP_NO_SERVICE && !is_node)
-		return reason ? reason : CONNECTION_NEW;
-	served = service_is_asked(packet) ? service_resolve(passage, is_node) : DROP_NO_SERVICE;
-	if (served == DROP_NO_SERVICE && is_node)
-		return CONNECTION_NEW;
+	/* Who asks for a service needs no look at whose the address is. */
+	if (reason == NOT_LOCATED && asks)
+		served = service_resolve(passage, false, false);
+	if (served == DROP_NO_SERVICE) {
+		if (reason == NOT_LOCATED)
+			reason = party_of_address(&packet->destination, destination);
+		is_node = !reason && destination->identity == IDENTITY_HOST;
+		if (reason != DROP_NO_SERVICE && !is_node)
+			return reason ? reason : CONNECTION_NEW;
+		if (asks)
+			served = service_resolve(passage, is_node, !is_node);
+		if (served == DROP_NO_SERVICE && is_node)
+			return CONNECTION_NEW;
+	}
 	if (!served && (party_of_address(&packet->destination, destination) || !destination->endpoint_id))
 		served = DROP_NO_BACKEND;
 	if (served)

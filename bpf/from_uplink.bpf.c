@@ -125,7 +125,7 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 	int reason;
 
 	/* Of a port without a container the node's own stack says that nobody listens there. */
-	if (!service_is_asked(packet) || service_resolve(passage, true) ||
+	if (!service_is_asked(packet) || service_resolve(passage, true, false) ||
 	    party_of_address(&naming->address, &outcome->destination) ||
 	    outcome->destination.identity != IDENTITY_HOST ||
 	    party_of_address(&packet->destination, &outcome->destination) ||

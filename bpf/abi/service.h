@@ -13,6 +13,10 @@ struct frontend_key {
 };
 _Static_assert(sizeof(struct frontend_key) == 20, "layout of frontend_key");
 
+enum frontend_flags {
+	FRONTEND_SERVICE_ADDRESS = 1, /* its address is the service's own, and nobody else's */
+};
+
 /*
  * Value of qn_frontends. The daemon may replace it while a program reads, and the kernel give a removed one's
  * place to another key. Either is written front to back: whoever reads version_end first, and finds the same
@@ -25,7 +29,7 @@ struct frontend {
 	__u32 first;	  /* its part of qn_slots starts here */
 	__u32 slots;	  /* and has so many; 0: it has no backend */
 	__u32 affinity_s; /* a client keeps its backend for so many seconds after its last new flow; 0: no */
-	__u8 pad[4];
+	__u32 flags;	  /* enum frontend_flags */
 	__u64 version_end;
 };
 _Static_assert(sizeof(struct frontend) == 56, "layout of frontend");

@@ -18,9 +18,10 @@ static __always_inline bool service_is_asked(const struct packet *packet)
 /*
  * Chooses the backend of the frontend that the packet is for. DROP_NONE: it is the packet's destination now,
  * and the outcome's, and what the client asked for is passage->naming. DROP_NO_SERVICE: there is no such
- * frontend; DROP_NO_BACKEND: nobody serves it. Not inlined, for its stack.
+ * frontend; DROP_NO_BACKEND: nobody serves it. is_node, is_service: whose the packet's destination is known
+ * to be. Not inlined, for its stack.
  */
-static __attribute__((noinline)) int service_resolve(struct passage *passage, bool is_node)
+static __attribute__((noinline)) int service_resolve(struct passage *passage, bool is_node, bool is_service)
 {
 	struct packet *packet = &passage->packet;
 	struct naming *naming = &passage->naming;
@@ -29,6 +30,9 @@ static __attribute__((noinline)) int service_resolve(struct passage *passage, bo
 
 	if (!frontend_find(&packet->destination, packet->destination_port, packet->protocol, is_node,
 			   &frontend))
+		return DROP_NO_SERVICE;
+	/* Of any other address it has to be known first that it is the node's. */
+	if (!is_node && !is_service && !(frontend.flags & FRONTEND_SERVICE_ADDRESS))
 		return DROP_NO_SERVICE;
 	if (!backend_choose(&frontend, &packet->source,
 			    client_hash(&packet->source, packet->source_port, frontend.id), passage->now,

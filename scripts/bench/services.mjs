@@ -109,6 +109,7 @@ async function ourNode(cleanup, served) {
       address,
       id: at + 1,
       affinitySeconds: 0,
+      isServiceAddress: true,
       backends: [{ address: receiver.ip4.address, port: TARGET }],
     })),
   );

@@ -3,7 +3,7 @@ import { formatAddress, fromBytes16 } from '../model/address.js';
 import { PROTOCOL_NUMBERS, type Protocol } from '../model/names.js';
 import { type FrontendPlace, placeText, targetText } from '../nat/frontend.js';
 import { u32 } from './abi/codec.js';
-import { Backend, type FrontendKey } from './abi/generated.js';
+import { Backend, FrontendFlags, type FrontendKey } from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
 import { Space } from './space.js';
 
@@ -13,6 +13,7 @@ export type FrontendMaps = Pick<DatapathMaps, 'frontends' | 'slots' | 'backends'
 export interface PlacedFrontend extends FrontendPlace {
   readonly id: number;
   readonly affinitySeconds: number;
+  readonly isServiceAddress: boolean;
   /** Where its part of qn_slots starts, and what is in it: indexes of qn_backends. */
   readonly first: number;
   readonly slots: Uint32Array;
@@ -54,9 +55,13 @@ export async function adoptFrontends(maps: FrontendMaps): Promise<AdoptedFronten
       places.set(targetText({ address: formatAddress(address), port: backend.port }), index);
       owned.delete(index);
     }
-    const { id, affinityS: affinitySeconds, first } = frontend;
+    const { id, affinityS: affinitySeconds, first, flags } = frontend;
+    const isServiceAddress = (flags & FrontendFlags.SERVICE_ADDRESS) !== 0;
     const isWhole = isShared(slots, places);
-    adopted.frontends.set(placeText(place), { ...place, id, affinitySeconds, first, slots, places, isWhole });
+    adopted.frontends.set(placeText(place), {
+      ...place,
+      ...{ id, affinitySeconds, isServiceAddress, first, slots, places, isWhole },
+    });
   }
   adopted.stray.push(...owned);
   return adopted;

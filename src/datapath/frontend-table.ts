@@ -19,7 +19,7 @@ import {
 } from '../nat/frontend.js';
 import { maglevTable, smallerSize, tableSize } from '../nat/maglev.js';
 import { monotonicNs } from '../native/bpf.js';
-import type { Backend, FrontendKey } from './abi/generated.js';
+import { type Backend, FrontendFlags, type FrontendKey } from './abi/generated.js';
 import { adoptFrontends, type FrontendMaps, type PlacedFrontend } from './frontend-adoption.js';
 import { backendOf, keyOf, namesOf } from './frontend-encoding.js';
 import { Space } from './space.js';
@@ -118,7 +118,7 @@ export class FrontendTable {
     return (
       found?.isWhole === true &&
       found.id === state.id &&
-      found.affinitySeconds === state.affinitySeconds &&
+      hasSameNature(found, state) &&
       found.places.size === state.backends.length &&
       found.slots.length === tableSize(state.backends.length, found.slots.length) &&
       state.backends.every((target) => found.places.has(targetText(target)))
@@ -166,7 +166,7 @@ export class FrontendTable {
       const table = maglevTable(names, size, owned && namesOf(owned));
       const indexes = [...places.values()];
       const slots = table.map((name) => indexes[name] as number);
-      const { protocol, port, family, address, id, affinitySeconds } = state;
+      const { protocol, port, family, address, id, affinitySeconds, isServiceAddress } = state;
       const after = {
         protocol,
         port,
@@ -174,6 +174,7 @@ export class FrontendTable {
         address,
         id,
         affinitySeconds,
+        isServiceAddress,
         first,
         slots,
         places,
@@ -225,7 +226,7 @@ export class FrontendTable {
       const values = Uint32Array.from(changed, (slot) => after.slots[slot] as number);
       await slots.raw.setBatch(new Uint8Array(keys.buffer), new Uint8Array(values.buffer));
     }
-    if (!isKept || before?.id !== after.id || before.affinitySeconds !== after.affinitySeconds) {
+    if (!isKept || before?.id !== after.id || !hasSameNature(before, after)) {
       const version = this.nextVersion();
       frontends.set(key, {
         key,
@@ -234,6 +235,7 @@ export class FrontendTable {
         first: after.first,
         slots: after.slots.length,
         affinityS: after.affinitySeconds,
+        flags: after.isServiceAddress ? FrontendFlags.SERVICE_ADDRESS : 0,
         versionEnd: version,
       });
     }
@@ -291,4 +293,11 @@ function noRoom(setting: string): AppError {
   return new AppError('INSUFFICIENT_CAPACITY', 'the node has no room for more port mappings and services', {
     hint: `raise ${setting}`,
   });
+}
+
+type Nature = Pick<FrontendState, 'affinitySeconds' | 'isServiceAddress'>;
+
+/** Whether all is the same that stands in the frontend itself, but for its part. */
+function hasSameNature(one: Nature, other: Nature): boolean {
+  return one.affinitySeconds === other.affinitySeconds && one.isServiceAddress === other.isServiceAddress;
 }

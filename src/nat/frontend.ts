@@ -21,6 +21,8 @@ export interface FrontendState extends FrontendPlace {
   readonly id: number;
   /** A client keeps its backend for so long after its last new connection; 0: no longer than the connection. */
   readonly affinitySeconds: number;
+  /** The address is a service's own; else the node's. */
+  readonly isServiceAddress: boolean;
   /** All of the place's family. None: clients are refused. */
   readonly backends: readonly Target[];
 }

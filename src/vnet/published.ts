@@ -52,6 +52,7 @@ export function mappingFrontends(
     ...place,
     id: requireNumber(reader, place),
     affinitySeconds: 0,
+    isServiceAddress: false,
     backends: targets([endpoint], place.family, () => port),
   }));
 }
@@ -103,6 +104,7 @@ export function serviceFrontends(
       ...place,
       id: requireNumber(reader, place),
       affinitySeconds,
+      isServiceAddress: place.address !== undefined,
       backends: targets(members, place.family, (endpoint) => targetPort(endpoint, port)),
     })),
   );

@@ -43,7 +43,15 @@ async function opened(wanted: readonly FrontendState[] = []): Promise<FrontendTa
 const targets = (count: number): Target[] =>
   Array.from({ length: count }, (_, index) => ({ address: `10.0.0.${index + 1}`, port: 8080 }));
 const service = (backends: readonly Target[], more: Partial<FrontendState> = {}): FrontendState => ({
-  ...{ id: 7, protocol: 'TCP', port: 80, family: 4, address: '10.96.0.1', affinitySeconds: 0 },
+  ...{
+    id: 7,
+    protocol: 'TCP',
+    port: 80,
+    family: 4,
+    address: '10.96.0.1',
+    affinitySeconds: 0,
+    isServiceAddress: true,
+  },
   ...more,
   backends,
 });
@@ -257,10 +265,28 @@ describe('a daemon that starts', () => {
 
   it('disowns backends that nothing leads to, and drops frontends that cannot be', async () => {
     const key = { ...keyOf(service([])), protocol: 99 };
-    maps.frontends.set(key, { key, version: 1n, id: 3, first: 0, slots: 1, affinityS: 0, versionEnd: 1n });
+    maps.frontends.set(key, {
+      key,
+      version: 1n,
+      id: 3,
+      first: 0,
+      slots: 1,
+      affinityS: 0,
+      flags: 0,
+      versionEnd: 1n,
+    });
     const beyond = keyOf(service([], { port: 9 }));
     maps.frontends.set(beyond, {
-      ...{ key: beyond, version: 2n, id: 4, first: SIZES.slots - 1, slots: 2, affinityS: 0, versionEnd: 2n },
+      ...{
+        key: beyond,
+        version: 2n,
+        id: 4,
+        first: SIZES.slots - 1,
+        slots: 2,
+        affinityS: 0,
+        flags: 0,
+        versionEnd: 2n,
+      },
     });
     maps.backends.set(5, { frontendId: 4, address: mappedAddress('10.0.0.1'), port: 1 });
     table = await opened();

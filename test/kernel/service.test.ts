@@ -544,6 +544,18 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expectWhole(0);
     });
 
+    it('a port of an address that is not the node’s, or no longer, leads nowhere', () => {
+      serve(s.b, WORLD[family]);
+      const frame = sentBy(s.a, {
+        kind,
+        source: [addressOf(s.a, family), CLIENT_PORT],
+        destination: [WORLD[family], PORT],
+      });
+      expect(s.send(s.a, frame).reason).toBe('NONE');
+      const [record] = s.programs.conntrack.entries();
+      expect(record?.value.endpointId).toEqual([s.a.id, 0]);
+    });
+
     it("a backend's place that was given to another frontend is not taken for one's own", () => {
       serve(s.b);
       s.programs.backends.set(16, {

@@ -1,6 +1,10 @@
 /** Port mappings and services as the programs find them in their maps. */
+import { FrontendFlags } from '../../src/datapath/abi/generated.js';
 import { mappedAddress } from './packet.js';
 import type { Programs } from './programs.js';
+
+/** A service's address. */
+export const SERVICE = { 4: '10.96.0.10', 6: 'fd00:96::10' } as const;
 
 export interface TestFrontend {
   /** `0.0.0.0`, `::`: every address of the node of that family. */
@@ -41,6 +45,7 @@ export function writeFrontend(
     first,
     slots: backends.length,
     affinityS,
+    flags: Object.values<string>(SERVICE).includes(address) ? FrontendFlags.SERVICE_ADDRESS : 0,
     versionEnd: version,
   });
 }

@@ -9,7 +9,7 @@ import {
   InboundFlags,
   PrefixKind,
 } from '../../src/datapath/abi/generated.js';
-import { type TestFrontend, writeFrontend } from './frontends.js';
+import { SERVICE, type TestFrontend, writeFrontend } from './frontends.js';
 import type { Outcome } from './outcome.js';
 import { addressBytes, macBytes, mappedAddress, type Packet, packet } from './packet.js';
 import type { Programs } from './programs.js';
@@ -23,6 +23,8 @@ import {
   writeRangeLength,
   writeRule,
 } from './rule-maps.js';
+
+export { SERVICE } from './frontends.js';
 
 export type Family = 4 | 6;
 export const FAMILIES = [4, 6] as const;
@@ -49,8 +51,6 @@ export const GATEWAY = { 4: '10.7.0.1', 6: 'fd00:7::1' } as const;
 export const NOBODY = { 4: '10.7.0.77', 6: 'fd00:7::77' } as const;
 /** The node's, in no network. */
 export const NODE = { 4: '10.99.0.5', 6: 'fd00:99::5' } as const;
-/** A service's. */
-export const SERVICE = { 4: '10.96.0.10', 6: 'fd00:96::10' } as const;
 /** Outside. */
 export const WORLD = { 4: '198.18.0.9', 6: 'fd99::9' } as const;
 export const WORLD_ROUTER = { 4: '198.19.0.1', 6: 'fd98::1' } as const;

@@ -122,6 +122,12 @@ export const InboundFlags = {
 } as const;
 export type InboundFlags = (typeof InboundFlags)[keyof typeof InboundFlags];
 
+/** enum frontend_flags */
+export const FrontendFlags = {
+  SERVICE_ADDRESS: 1,
+} as const;
+export type FrontendFlags = (typeof FrontendFlags)[keyof typeof FrontendFlags];
+
 /** enum drop_reason */
 export const DropReason = {
   NONE: 0,
@@ -907,6 +913,7 @@ export interface Frontend {
   first: number; // __u32
   slots: number; // __u32
   affinityS: number; // __u32
+  flags: number; // __u32
   versionEnd: bigint; // __u64
 }
 export const Frontend: Codec<Frontend> = codec(
@@ -918,6 +925,7 @@ export const Frontend: Codec<Frontend> = codec(
     u32.write(view, at + 32, value.first);
     u32.write(view, at + 36, value.slots);
     u32.write(view, at + 40, value.affinityS);
+    u32.write(view, at + 44, value.flags);
     u64.write(view, at + 48, value.versionEnd);
   },
   (view, at) => ({
@@ -927,6 +935,7 @@ export const Frontend: Codec<Frontend> = codec(
     first: u32.read(view, at + 32),
     slots: u32.read(view, at + 36),
     affinityS: u32.read(view, at + 40),
+    flags: u32.read(view, at + 44),
     versionEnd: u64.read(view, at + 48),
   }),
 );
