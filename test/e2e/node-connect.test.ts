@@ -60,6 +60,13 @@ async function named(id: string, network = 'blue'): Promise<Container> {
   return container;
 }
 
+/** As a client of the daemon opens a port, so that the next daemon knows it too. */
+async function open(container: Container): Promise<void> {
+  const mapping = { network: 'blue', container_id: container.id, host_port: PORT, container_port: SERVED };
+  for (const protocol of ['TCP', 'UDP'])
+    await site().rest.expect('POST', '/nat/port-mappings', { ...mapping, protocol });
+}
+
 /** Ids of the links and of their programs, by pin. */
 function links({ bpffs }: Daemon): Record<string, { id: number; programId: number }> {
   const pins = readdirSync(`${bpffs}/links`).filter((name) => name.startsWith('node_'));
@@ -184,7 +191,7 @@ it('hooks are in force without a daemon, and the next one takes the same links o
   timeout: 60_000,
 }, async () => {
   const { daemon, host } = site();
-  frontends.publish({ address: ANY[4], port: PORT, backends: [backend(a, 4)] });
+  await open(a);
   const before = links(daemon);
   expect(Object.keys(before)).toHaveLength(8);
   await daemon.kill();
@@ -205,7 +212,7 @@ it('with cgroup_root none, or none there, nothing is attached, and /readyz says 
   timeout: 120_000,
 }, async () => {
   const { daemon, host } = site();
-  frontends.publish({ address: ANY[4], port: PORT, backends: [backend(a, 4)] });
+  await open(a);
   for (const [cgroup_root, message] of [
     ['none', 'the setting cgroup_root is none'],
     ['/tmp', '/tmp is no cgroup of version 2'],
