@@ -33,6 +33,7 @@ it('the rules of an endpoint outlast its interface and its place in the maps', a
       },
       unpin: () => undefined,
     },
+    xdp: { isOn: false },
   } as unknown as Datapath;
   const enlistment = {
     requireRoom: () => undefined,
