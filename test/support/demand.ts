@@ -6,11 +6,14 @@ import { join } from 'node:path';
 import { gatewayMac } from '../../src/bridge/mac.js';
 import { networkMtu } from '../../src/bridge/network-device.js';
 import { conflistText, hasConflist } from '../../src/cni/conflist.js';
+import { findCgroupRoot } from '../../src/datapath/cgroup-root.js';
+import { SOCKET_PROGRAMS } from '../../src/datapath/socket-hooks.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import type { PolicyDelta } from '../../src/firewall/types.js';
 import { formatCidr } from '../../src/model/address.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import type { Network } from '../../src/model/network.js';
+import { CGROUP_ROOT_AUTO } from '../../src/model/settings.js';
 import type { Reader } from '../../src/store/store.js';
 import {
   cidrNumbers,
@@ -33,7 +36,9 @@ import { namedPortLine, rangeLine, ruleLine, subjectLine } from './presence.js';
 
 /** Of the containers, only those given are looked into. */
 export function demandOf(records: Reader, daemon: Daemon, containers: readonly TestNetns[]): string[] {
+  const hooks = 'path' in findCgroupRoot(CGROUP_ROOT_AUTO) ? SOCKET_PROGRAMS : [];
   return [
+    ...hooks.map((name) => `pin links/${name}`),
     ...records.list(networks).flatMap((network) => demandOfNetwork(network, daemon)),
     ...records.list(endpoints).flatMap((endpoint) => demandOfEndpoint(endpoint, records, containers)),
     ...demandOfPolicies(records),

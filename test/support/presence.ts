@@ -9,7 +9,13 @@ import {
 } from '../../src/datapath/abi/generated.js';
 import type { NamedPort } from '../../src/datapath/endpoint-table.js';
 import { type DatapathMaps, openMaps } from '../../src/datapath/maps.js';
-import { cidrOfKey, type PolicyCidr } from '../../src/datapath/policy-cells.js';
+import {
+  CIDR_CLASSES,
+  cidrOfKey,
+  DECISIONS,
+  type PolicyCidr,
+  SUBJECTS,
+} from '../../src/datapath/policy-cells.js';
 import { policyCidrText } from '../../src/datapath/policy-table.js';
 import { formatAddress, fromBytes16 } from '../../src/model/address.js';
 import type { Daemon } from './daemon.js';
@@ -96,21 +102,22 @@ async function presentInMaps(daemon: Daemon, maps: DatapathMaps): Promise<string
     const owner = kind === PrefixKind.HOST && networkId === 0 ? 'the node' : `network ${networkId}`;
     lines.push(`prefix ${address}/${length} of ${owner}`);
   }
+  // What the other slots still have goes with the next change.
   for (const [key, { slot: slots, key: copy }] of await maps.policy.entries()) {
+    if (DECISIONS.isNothing(slots[slot])) continue;
     const line = ruleLine(copy, slots[slot]);
     lines.push(ruleLine(key, slots[slot]) === line ? line : `${line}, under ${JSON.stringify(key)}`);
-    if (!isSame(slots)) lines.push(`${line}, and something else in the other slot`);
   }
   for (const [{ identity }, { key, slot: slots }] of await maps.subjects.entries()) {
+    if (SUBJECTS.isNothing(slots[slot])) continue;
     const line = subjectLine(identity, slots[slot]);
     lines.push(key.identity === identity ? line : `${line}, that names ${key.identity}`);
-    if (!isSame(slots)) lines.push(`${line}, and something else in the other slot`);
   }
   for (const [key, { slot: slots, key: copy }] of await maps.cidrs.entries()) {
+    if (CIDR_CLASSES.isNothing(slots[slot])) continue;
     const range = cidrOfKey(copy);
     const line = range === undefined ? `range ${JSON.stringify(key)}` : rangeLine(range, slots[slot]);
     lines.push(isSame([key, copy]) ? line : `${line}, under ${JSON.stringify(key)}`);
-    if (!isSame(slots)) lines.push(`${line}, and something else in the other slot`);
   }
   for (const [{ endpointId, ...key }, { name }] of await maps.namedPorts.entries()) {
     lines.push(namedPortLine(endpointId, { ...key, names: name.filter((number) => number !== 0) }));
