@@ -181,6 +181,9 @@ static __always_inline bool fast_rewrite(void *data, void *end, const struct pac
 	struct ethhdr *eth = data;
 	void *l3 = eth + 1, *l4 = l3 + (packet->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 
+	/* As fast_parse() has seen; the verifier of Linux 6.1 has forgotten of which family. */
+	if (l4 > end)
+		return false;
 	if (packet->protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = l4;
 
@@ -209,6 +212,8 @@ static __always_inline bool fast_rewrite(void *data, void *end, const struct pac
 	} else {
 		struct ipv6hdr *ip = l3;
 
+		if ((void *)(ip + 1) > end)
+			return false;
 		__builtin_memcpy(&ip->daddr, to, sizeof(*to));
 		ip->hop_limit--;
 	}
