@@ -12,7 +12,12 @@ import { compile } from './processes.mjs';
 import { PORTS } from './sites.mjs';
 import { compareSites, serve } from './traffic.mjs';
 
-const SETTINGS = { 'flows-per-endpoint': 0, 'conntrack-max': 1048576 };
+const SETTINGS = {
+  'flows-per-endpoint': 0,
+  'inbound-flows': 0,
+  'inbound-new-per-second': 0,
+  'conntrack-max': 1048576,
+};
 const OTHER = 'nftables';
 const GOALS = {
   throughput: { [OTHER]: '>= 1' },
@@ -84,7 +89,7 @@ async function ourNode(cleanup, node) {
     await rest.call('POST', '/nat/port-mappings', {
       network: 'bench',
       container_id: 'server',
-      protocol: 'tcp',
+      protocol: 'TCP',
       host_port: port,
       container_port: port,
     });
