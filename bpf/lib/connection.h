@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "conntrack.h"
+#include "conntrack_create.h"
 #include "endpoint.h"
 #include "fragment.h"
 #include "policy.h"
@@ -20,18 +20,6 @@
 static __always_inline bool epoch_is_judged(__u32 judged, __u32 epoch)
 {
 	return judged - epoch <= 1;
-}
-
-/* Is an end of a record still the endpoint that it was recorded for? Ends outside always are. */
-static __always_inline bool end_is_present(const struct conntrack_entry *record, enum flow_end end)
-{
-	__u32 id = conntrack_endpoint(record, end), ifindex = conntrack_ifindex(record, end);
-	struct endpoint *endpoint;
-
-	if (!id)
-		return true;
-	endpoint = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
-	return endpoint && endpoint->id == id;
 }
 
 /* Answers of connection_find() that are no drop reason. */

@@ -6,8 +6,7 @@
  *    deleted (conntrack_remove()).
  *  - Of all who want to remove it one does so: whoever takes its nonce away. Nobody replaces one.
  * What could not be removed, because its table was locked by what a program interrupted, is dead: no record
- * has its nonce. conntrack_sweep collects it. Drops new flows when no port is free, or the name
- * that was asked for is taken.
+ * has its nonce. conntrack_sweep collects it.
  */
 #pragma once
 
@@ -17,9 +16,6 @@
 #include "config.h"
 #include "packet.h"
 #include "passage.h"
-
-/* Ports that are tried, at random: of a range that is 90 % taken, one in a thousand flows finds none. */
-#define NAT_TRIES 64
 
 static __always_inline bool nat_key_equal(const struct nat_key *a, const struct nat_key *b)
 {
@@ -148,88 +144,4 @@ static __always_inline __u32 nat_tuple_of(const struct nat_key *key, struct bpf_
 	tuple->ipv6.sport = key->remote_port;
 	tuple->ipv6.dport = key->local_port;
 	return sizeof(tuple->ipv6);
-}
-
-/*
- * Has the node a socket that answers the remote end by this port? Then the port is the node's own. Echoes
- * have no such socket to ask for.
- */
-static __always_inline bool nat_port_is_host(struct __sk_buff *skb, const struct nat_key *key)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *socket;
-	__u32 length;
-
-	if (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP)
-		return false;
-	length = nat_tuple_of(key, &tuple);
-	if (key->protocol == IPPROTO_TCP)
-		socket = bpf_skc_lookup_tcp(skb, &tuple, length, BPF_F_CURRENT_NETNS, 0);
-	else
-		socket = bpf_sk_lookup_udp(skb, &tuple, length, BPF_F_CURRENT_NETNS, 0);
-	if (!socket)
-		return false;
-	bpf_sk_release(socket);
-	return true;
-}
-
-/*
- * Does a socket of the node talk to the remote end, and to nobody else, by this port? Then a datagram from
- * there is an answer to it. Of TCP what opens a connection is no answer.
- */
-static __always_inline bool nat_port_is_connected(struct __sk_buff *skb, const struct nat_key *key)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *socket;
-	bool connected;
-	__u32 length;
-
-	if (key->protocol != IPPROTO_UDP)
-		return false;
-	length = nat_tuple_of(key, &tuple);
-	socket = bpf_sk_lookup_udp(skb, &tuple, length, BPF_F_CURRENT_NETNS, 0);
-	if (!socket)
-		return false;
-	connected = socket->state == BPF_TCP_ESTABLISHED;
-	bpf_sk_release(socket);
-	return connected;
-}
-
-/*
- * Takes the name of passage->record's nat_address and nat_port for the flow. Without a port (0) it takes one,
- * at random, so that nobody outside can tell it from the ports before.
- */
-static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct passage *passage)
-{
-	struct conntrack_entry *record = &passage->record;
-	struct nat_alias *alias = &passage->alias;
-	__u32 size = config_nat_port_max - config_nat_port_min + 1;
-	long error;
-
-	nat_key_of(&passage->flow.key, record, &alias->key);
-	alias->flow = passage->flow.key;
-	alias->nonce = record->nonce;
-	if (record->nat_port) {
-		error = bpf_map_update_elem(&qn_nat, &alias->key, alias, BPF_NOEXIST);
-		if (error == -EEXIST)
-			return DROP_NAT_CONFLICT;
-		return error ? DROP_CONNTRACK_FULL : DROP_NONE;
-	}
-	if (!size || config_nat_port_max < config_nat_port_min)
-		return DROP_NAT_PORTS;
-	for (int i = 0; i < NAT_TRIES; i++) {
-		__u32 port = config_nat_port_min + bpf_get_prandom_u32() % size;
-
-		alias->key.local_port = bpf_htons((__u16)port);
-		if (nat_port_is_host(skb, &alias->key))
-			continue;
-		error = bpf_map_update_elem(&qn_nat, &alias->key, alias, BPF_NOEXIST);
-		if (!error) {
-			record->nat_port = alias->key.local_port;
-			return DROP_NONE;
-		}
-		if (error != -EEXIST)
-			return DROP_CONNTRACK_FULL;
-	}
-	return DROP_NAT_PORTS;
 }

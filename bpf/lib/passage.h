@@ -39,11 +39,14 @@ struct passage {
 	struct endpoint peer;	       /* local receiver; filled on delivery */
 	struct nat_alias alias;	       /* of a translated flow; filled when it is made or found by it */
 	struct naming naming;	       /* of a flow that is being opened */
-	__u64 now;		       /* CLOCK_MONOTONIC, ns */
-	__u32 length;		       /* of the frame as it came in, bytes */
-	__u32 epoch;		       /* of the policy; read once, so that the packet sees one generation */
-	__u32 scope;		       /* see struct conntrack_key */
-	int action;		       /* what the program returns when nothing dropped the packet */
+	struct nat_alias
+	    other_alias; /* of another flow, which has a name that this one wants; and its record */
+	struct conntrack_entry other_record;
+	__u64 now;     /* CLOCK_MONOTONIC, ns */
+	__u32 length;  /* of the frame as it came in, bytes */
+	__u32 epoch;   /* of the policy; read once, so that the packet sees one generation */
+	__u32 scope;   /* see struct conntrack_key */
+	int action;    /* what the program returns when nothing dropped the packet */
 	bool answered; /* it was dropped, and what is in its place is an answer to the sender */
 };
 

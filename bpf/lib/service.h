@@ -55,34 +55,6 @@ static __attribute__((noinline)) int service_resolve(struct passage *passage, bo
 }
 
 /*
- * Frees the name in passage->alias.key, which a new flow of the same client is to have, if the flow that had
- * it is over. Not inlined, for its stack.
- */
-static __attribute__((noinline)) int name_release_dead(struct passage *passage)
-{
-	struct conntrack_entry *place, *record = &passage->record;
-	struct nat_alias *alias = &passage->alias, *found;
-	struct conntrack_key flow;
-	struct nat_key key = alias->key;
-	__u32 nonce;
-
-	found = bpf_map_lookup_elem(&qn_nat, &key);
-	if (!found || !nat_copy(found, &key, alias))
-		return 0;
-	flow = alias->flow;
-	place = bpf_map_lookup_elem(&qn_conntrack, &flow);
-	nonce = place ? *(const volatile __u32 *)&place->nonce : ~alias->nonce;
-	if (nonce && nonce != alias->nonce) {
-		nat_release(found, &key, alias->nonce);
-	} else if (place && conntrack_copy(place, &flow, record) && record->nonce == alias->nonce &&
-		   (record->expires_ns <= passage->now || conntrack_closing(record) ||
-		    !end_is_present(record, FLOW_OPENER) || !end_is_present(record, FLOW_RESPONDER))) {
-		conntrack_remove(place, &flow, record);
-	}
-	return 0;
-}
-
-/*
  * Looks for the flow between the client and the backend that service_resolve() chose, in which self must
  * stand at the end that self_sends says. As connection_find(); what another connection stands in the way of
  * is dropped.
@@ -93,7 +65,7 @@ static __always_inline int service_find(struct passage *passage, bool self_sends
 	int found;
 
 	if (!config_explain)
-		name_release_dead(passage);
+		name_release_dead(passage, false);
 	found = connection_find(passage, self_sends, sender, place);
 	if (found == CONNECTION_KNOWN &&
 	    (*sender != FLOW_OPENER || !record_is_named(&passage->record, &passage->naming)))

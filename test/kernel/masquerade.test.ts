@@ -278,8 +278,9 @@ describe.each(FAMILIES)('IPv%i', (family) => {
 
     it('an alias without its record is dead, and the sweep collects it alone', () => {
       const dead = open(s.a, family, kind);
-      s.programs.conntrack.clear();
+      const [record] = s.programs.conntrack.entries();
       const live = open(s.a, family, kind, PORT + 1);
+      if (record) s.programs.conntrack.delete(record.key);
       expectUntouched(answering(arriving(family), family, kind, dead));
       s.programs.sweep();
       expect(aliases().map(({ key }) => key.localPort)).toEqual([live]);
@@ -287,11 +288,13 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     });
 
     it("an alias is not taken for another record's that has the same key", () => {
-      const dead = open(s.a, family, kind);
-      s.programs.conntrack.clear();
-      const live = open(s.a, family, kind);
-      expectUntouched(answering(arriving(family), family, kind, dead));
-      expect(s.answer(answering(arriving(family), family, kind, live)).reason).toBe('NONE');
+      const port = open(s.a, family, kind);
+      const [record] = s.programs.conntrack.entries();
+      if (!record) throw new Error('no record');
+      s.programs.conntrack.set(record.key, { ...record.value, nonce: (record.value.nonce ^ 2) >>> 0 });
+      expectUntouched(answering(arriving(family), family, kind, port));
+      s.programs.conntrack.set(record.key, record.value);
+      expect(s.answer(answering(arriving(family), family, kind, port)).reason).toBe('NONE');
     });
   });
 
@@ -421,6 +424,29 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(portTaken()).toBe(port);
     expectWhole();
     expect(s.answer(answering(arriving(family), family, 'tcp', port)).reason).toBe('NONE');
+  });
+
+  it('of a connection that has ended another takes the port when no other is free, after a moment', () => {
+    for (const at of [0, 1]) {
+      open(s.a, family, 'tcp', PORT + at);
+      const reset = { sourcePort: PORT + at, destinationPort: SERVER, flags: TCP.RST };
+      expect(s.send(s.a, sent(s.a, family).tcp(reset)).reason).toBe('NONE');
+    }
+    const third = opening(sent(s.b, family), family, 'tcp', PORT);
+    const ended = s.programs.conntrack.entries();
+    const [first] = ended;
+    if (!first) throw new Error('no record');
+    const closed = ({ key, value }: typeof first, seconds: bigint) =>
+      s.programs.conntrack.set(key, { ...value, expiresNs: value.expiresNs + seconds * 1_000_000_000n });
+    for (const record of ended) closed(record, 5n);
+    expect(s.send(s.b, third).reason).toBe('NAT_PORTS');
+    closed(first, -5n);
+    expect(s.send(s.b, third)).toMatchObject({ reason: 'NONE' });
+    const ports = aliases().map(({ key }) => key.localPort);
+    expect(ports.sort()).toEqual(PORTS);
+    expectWhole();
+    const back = s.answer(answering(arriving(family), family, 'tcp', first.value.natPort));
+    expect(back).toMatchObject({ reason: 'NONE', endpointId: s.b.id });
   });
 
   it('what is sent to the node, malformed or not IP passes as it is', () => {
