@@ -187,15 +187,8 @@ class TcxAttachments implements Attachments {
    * ifindex 0.
    */
   private open(hook: Hook, target: { interface: string; ifindex: number | undefined }): BpfLink | undefined {
-    let link: BpfLink;
-    try {
-      link = BpfLink.fromPin(this.path(hook, target.interface));
-    } catch (error) {
-      // EINVAL: something else stands at the path.
-      if (error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
-        return undefined;
-      throw error;
-    }
+    const link = BpfLink.openPin(this.path(hook, target.interface));
+    if (link === undefined) return undefined;
     const { ifindex } = link.info();
     if (target.ifindex === undefined ? ifindex !== 0 : ifindex === target.ifindex) return link;
     link.close();

@@ -4,7 +4,6 @@
  */
 import { rmSync, statSync } from 'node:fs';
 import { AttachType, BpfLink, type BpfProgram } from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
 import type { CgroupRoot } from './cgroup-root.js';
 
 /** A socket is shown what it asked for before its first connection is led elsewhere, and after the last one. */
@@ -59,7 +58,7 @@ export class SocketHooks {
 
   private put(hook: Hook, program: BpfProgram, cgroup: { path: string; id: number }): boolean {
     {
-      using link = this.open(hook);
+      using link = BpfLink.openPin(this.pin(hook));
       const { cgroupId, attachType, programId } = link?.info() ?? {};
       if (cgroupId === cgroup.id && attachType === hook.attachType) {
         if (programId !== program.info().id) link?.update(program);
@@ -74,16 +73,5 @@ export class SocketHooks {
 
   private pin({ program }: Hook): string {
     return `${this.linksDirectory}/${program}`;
-  }
-
-  /** The pinned link; undefined when there is none, or something else in its place. */
-  private open(hook: Hook): BpfLink | undefined {
-    try {
-      return BpfLink.fromPin(this.pin(hook));
-    } catch (error) {
-      if (error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
-        return undefined;
-      throw error;
-    }
   }
 }

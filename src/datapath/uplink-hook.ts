@@ -65,7 +65,7 @@ export class UplinkHook {
       return;
     }
     {
-      using link = this.open();
+      using link = BpfLink.openPin(this.pin);
       if (link?.info().ifindex === ifindex) {
         if (link.info().programId !== program.info().id) link.update(program);
         return;
@@ -91,17 +91,6 @@ export class UplinkHook {
       // The filter goes with its interface.
       if (!(error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'ENODEV')))
         throw error;
-    }
-  }
-
-  /** The pinned link; undefined when there is none, or something else in its place. */
-  private open(): BpfLink | undefined {
-    try {
-      return BpfLink.fromPin(this.pin);
-    } catch (error) {
-      if (error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
-        return undefined;
-      throw error;
     }
   }
 }

@@ -27,7 +27,7 @@ export class XdpHook {
    */
   use(ifindex: number): string | undefined {
     {
-      using link = this.open();
+      using link = BpfLink.openPin(this.pin);
       if (link?.info().ifindex === ifindex) {
         if (link.info().programId !== this.program.info().id) link.update(this.program);
         this.control.xdp = true;
@@ -54,14 +54,14 @@ export class XdpHook {
 
   /** Goes from every interface but this one, before anything else moves there. */
   leaveOthers(ifindex: number): void {
-    using link = this.open();
+    using link = BpfLink.openPin(this.pin);
     if (link?.info().ifindex !== ifindex) this.remove();
   }
 
   /** From now on from_uplink does it alone. */
   remove(): void {
     this.control.xdp = false;
-    using link = this.open();
+    using link = BpfLink.openPin(this.pin);
     // The kernel ends a link without a pin when it finds the time, and refuses another until then.
     link?.detach();
     rmSync(this.pin, { force: true });
@@ -73,17 +73,6 @@ export class XdpHook {
       link.pin(this.pin);
     } catch (error) {
       link.detach();
-      throw error;
-    }
-  }
-
-  /** The pinned link; undefined when there is none, or something else in its place. */
-  private open(): BpfLink | undefined {
-    try {
-      return BpfLink.fromPin(this.pin);
-    } catch (error) {
-      if (error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
-        return undefined;
       throw error;
     }
   }

@@ -1,3 +1,4 @@
+import { KernelError } from '../errors.js';
 import { Closable } from './closable.js';
 import { type LinkHandle, type LinkInfo, native } from './functions.js';
 import { BpfProgram } from './program.js';
@@ -50,6 +51,17 @@ export class BpfLink extends Closable<LinkHandle> {
   /** @throws KernelError EINVAL when the pin is something else, ENOENT when there is none. */
   static fromPin(path: string): BpfLink {
     return new BpfLink(native.linkFromPin(path));
+  }
+
+  /** The pinned link; undefined when there is none, or something else in its place. */
+  static openPin(path: string): BpfLink | undefined {
+    try {
+      return BpfLink.fromPin(path);
+    } catch (error) {
+      if (error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
+        return undefined;
+      throw error;
+    }
   }
 
   /**
