@@ -10,8 +10,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { AppError, type ErrorCode, errorBody } from '../model/errors.js';
 import type { ListenAddress } from '../model/settings.js';
+import { closeServer, listenUnix } from '../unix/listen.js';
 import type { CallerRegistry } from './caller.js';
-import { listenUnix } from './unix-socket.js';
 
 const LIMITS = {
   /** A request that is not complete after this is cut off. */
@@ -44,6 +44,17 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
+/**
+ * Root and its group may use it. The directory, when it is made here, is for root alone: an operator who wants a group of
+ * administrators makes it before, or widens it after, for that group.
+ */
+const SOCKET = {
+  directoryMode: 0o700,
+  umask: 0o117,
+  rival: 'daemon',
+  hint: 'it must belong to the user of the daemon, mode 0700 or 0755',
+} as const;
+
 /** Throws PORT_IN_USE, ALREADY_RUNNING, STORE_ERROR; then nothing listens. */
 export async function serveApi(app: FastifyInstance, options: ServeOptions): Promise<ApiServer> {
   const { listen, socketPath, callers } = options;
@@ -51,7 +62,7 @@ export async function serveApi(app: FastifyInstance, options: ServeOptions): Pro
   const tcp = newServer(app);
   unix.prependListener('connection', (socket: Socket) => callers.markUnix(socket));
   try {
-    await listenUnix(unix, socketPath);
+    await listenUnix(unix, { path: socketPath, ...SOCKET });
     if (listen !== undefined) await listenTcp(tcp, listen);
   } catch (error) {
     await Promise.all([unix, tcp].map(stop));
@@ -89,12 +100,7 @@ function listenTcp(server: Server, { host, port }: ListenAddress): Promise<void>
 }
 
 async function stop(server: Server): Promise<void> {
-  if (!server.listening) return;
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), STOP_MS);
-  await closed;
-  clearTimeout(timer);
+  if (server.listening) await closeServer(server, STOP_MS);
 }
 
 const STATUS_OF: Readonly<Record<string, string>> = {

@@ -2,12 +2,10 @@
  * The socket that the plugin executable talks to: `POST /cni` with `{env, stdin}`, answered by
  * `{exit_code, stdout}`, over HTTP/1.1 on `<run_dir>/cni.sock`.
  */
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { connect } from 'node:net';
-import { dirname } from 'node:path';
 import { cniCall } from '../model/cni.js';
-import { AppError } from '../model/errors.js';
+import { readBody } from '../unix/body.js';
+import { closeServer, listenUnix } from '../unix/listen.js';
 import type { CniHandler } from './handler.js';
 import type { Log } from './ports.js';
 
@@ -43,9 +41,14 @@ export class CniServer {
    * Throws ALREADY_RUNNING when another daemon listens at the path, STORE_ERROR when the path cannot be used.
    */
   static async start(options: CniServerOptions): Promise<CniServer> {
-    await prepare(options.socketPath);
     const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 });
-    await listen(server, options.socketPath);
+    await listenUnix(server, {
+      path: options.socketPath,
+      directoryMode: 0o700,
+      umask: 0o177,
+      rival: 'daemon',
+      hint: 'it must belong to the user of the daemon, mode 0700',
+    });
     return new CniServer(server, options);
   }
 
@@ -66,11 +69,7 @@ export class CniServer {
   /** Takes no more calls, lets those that are under way end, and removes the socket. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeIdleConnections();
-    const timer = setTimeout(() => this.#server.closeAllConnections(), STOP_MS);
-    await closed;
-    clearTimeout(timer);
+    await closeServer(this.#server, STOP_MS);
     await this.#replay;
   }
 
@@ -108,7 +107,7 @@ export class CniServer {
     if (request.url !== '/cni') return refusal(404, 'there is only /cni here');
     if (request.method !== 'POST') return refusal(405, '/cni takes POST');
     if (this.#calls > CALLS_MAX) return refusal(503, 'too many calls at once; try again');
-    const text = await readBody(request);
+    const text = await readBody(request, BODY_BYTES_MAX, 2 * BODY_BYTES_MAX);
     if (text === undefined) return refusal(413, 'the body is too large');
     let call: unknown;
     try {
@@ -125,82 +124,4 @@ export class CniServer {
 
 function refusal(status: number, message: string): { status: number; body: object } {
   return { status, body: { error: message } };
-}
-
-/** The body as text, or undefined when it is larger than BODY_BYTES_MAX. */
-function readBody(request: IncomingMessage): Promise<string | undefined> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      // The rest is read and dropped, or the plugin would see a broken connection instead of the answer.
-      if (bytes <= BODY_BYTES_MAX) chunks.push(chunk);
-      else if (bytes > 2 * BODY_BYTES_MAX) request.destroy();
-    });
-    request.on('end', () => {
-      resolve(bytes > BODY_BYTES_MAX ? undefined : Buffer.concat(chunks).toString('utf8'));
-    });
-    request.on('error', reject);
-    request.on('close', () => reject(new Error('the connection was closed within the body')));
-  });
-}
-
-/** Makes the directory, and removes a socket that nobody listens at. */
-async function prepare(path: string): Promise<void> {
-  const directory = dirname(path);
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const owner = await lstat(directory);
-    if (owner.uid !== process.geteuid?.() || (owner.mode & 0o022) !== 0) {
-      throw new AppError('STORE_ERROR', `${directory} can be written by others`, {
-        hint: 'it must belong to the user of the daemon, mode 0700',
-      });
-    }
-    const status = await lstat(path).catch(() => undefined);
-    if (status === undefined) return;
-    if (!status.isSocket()) throw new AppError('STORE_ERROR', `${path} exists and is no socket`);
-    if (await isListening(path)) {
-      throw new AppError('ALREADY_RUNNING', `another daemon listens at ${path}`);
-    }
-    await rm(path, { force: true });
-  } catch (cause) {
-    if (cause instanceof AppError) throw cause;
-    throw new AppError('STORE_ERROR', `${path} cannot be prepared`, { cause });
-  }
-}
-
-/** Whether somebody accepts connections at the path; any answer but "nobody" counts as somebody. */
-function isListening(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT');
-    });
-  });
-}
-
-async function listen(server: Server, path: string): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      reject(
-        cause.code === 'EADDRINUSE'
-          ? new AppError('ALREADY_RUNNING', `another daemon listens at ${path}`)
-          : new AppError('STORE_ERROR', `cannot listen at ${path}`, { cause }),
-      );
-    });
-    server.once('listening', () => resolve());
-    // The socket is made within this call: so it is closed to others from its first moment on.
-    const umask = process.umask(0o177);
-    try {
-      server.listen(path);
-    } finally {
-      process.umask(umask);
-    }
-  });
-  await chmod(path, 0o600);
 }

@@ -1,30 +1,33 @@
-/** A Unix socket that root and its group may use, and nobody else, at no moment. */
+/** A Unix socket that nobody gets at but those who are meant to, at no moment. */
 import { lstat, mkdir, rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { AppError } from '../model/errors.js';
 
-/**
- * The directory, when it is made here: for root alone. An operator who wants a group of administrators makes it
- * before, or widens it after, for that group; only a directory that others may write to is refused, because they
- * could put a socket of their own in our place.
- */
-const DIRECTORY_MODE = 0o700;
-
-/** Taken away of 0777, leaves the socket 0660. */
-const SOCKET_UMASK = 0o117;
+export interface UnixSocketOptions {
+  path: string;
+  /** Of the directory, when it is made here. */
+  directoryMode: number;
+  /** What the mode of the socket lacks of 0777. */
+  umask: number;
+  /** What else may listen there. */
+  rival: string;
+  /** What to do about a directory that others may write to: they could put a socket of their own in our place. */
+  hint: string;
+}
 
 /** Throws ALREADY_RUNNING, STORE_ERROR. A socket that nobody listens at any more is replaced. */
-export async function listenUnix(server: Server, path: string): Promise<void> {
-  await prepare(path);
+export async function listenUnix(server: Server, options: UnixSocketOptions): Promise<void> {
+  await prepare(options);
+  const { path, umask } = options;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const code = cause.code === 'EADDRINUSE' ? 'ALREADY_RUNNING' : 'STORE_ERROR';
       reject(new AppError(code, `cannot listen at ${path}`, { cause }));
     });
     // The mode is the socket's from its first moment: listen() binds before it returns.
-    const before = process.umask(SOCKET_UMASK);
+    const before = process.umask(umask);
     try {
       server.listen(path, resolve);
     } finally {
@@ -33,20 +36,27 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   });
 }
 
-async function prepare(path: string): Promise<void> {
+/** Takes no more calls, lets those that are under way end, but not for longer than this, and removes the socket. */
+export async function closeServer(server: Server, patienceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), patienceMs);
+  await closed;
+  clearTimeout(timer);
+}
+
+async function prepare({ path, directoryMode, rival, hint }: UnixSocketOptions): Promise<void> {
   const directory = dirname(path);
   try {
-    await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE });
+    await mkdir(directory, { recursive: true, mode: directoryMode });
     const { uid, mode } = await lstat(directory);
     if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) {
-      throw new AppError('STORE_ERROR', `${directory} can be written by others`, {
-        hint: 'it must belong to the user of the daemon, mode 0700 or 0755',
-      });
+      throw new AppError('STORE_ERROR', `${directory} can be written by others`, { hint });
     }
     const status = await lstat(path).catch(() => undefined);
     if (status === undefined) return;
     if (!status.isSocket()) throw new AppError('STORE_ERROR', `${path} exists and is no socket`);
-    if (await isListening(path)) throw new AppError('ALREADY_RUNNING', `another daemon listens at ${path}`);
+    if (await isListening(path)) throw new AppError('ALREADY_RUNNING', `another ${rival} listens at ${path}`);
     await rm(path, { force: true });
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
