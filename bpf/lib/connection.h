@@ -222,10 +222,8 @@ static __always_inline struct conntrack_entry *connection_named(struct passage *
 static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, struct passage *passage)
 {
 	const struct packet *packet = &passage->packet;
-	const struct outcome *outcome = &passage->outcome;
 	struct naming *naming = &passage->naming;
 	enum drop_reason reason;
-	bool self;
 
 	if (packet->fragment == FRAGMENT_LATER)
 		return DROP_FRAGMENT_WITHOUT_FIRST;
@@ -235,9 +233,7 @@ static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, s
 	if (naming->needed && packet->protocol == IPPROTO_SCTP && packet->fragment != FRAGMENT_NONE)
 		return DROP_NAT_PROTOCOL;
 	/* As a container reaches itself without a service too, whatever the policy. */
-	self = naming->needed && naming->end == FLOW_RESPONDER && outcome->source.endpoint_id &&
-	       outcome->source.endpoint_id == outcome->destination.endpoint_id;
-	reason = self ? DROP_NONE : policy_judge_packet(passage);
+	reason = conntrack_naming_flags(passage) & CONNTRACK_SELF ? DROP_NONE : policy_judge_packet(passage);
 	if (reason || config_explain)
 		return reason;
 	if (naming->needed && naming->end == FLOW_OPENER &&

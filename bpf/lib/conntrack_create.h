@@ -11,6 +11,7 @@ static __always_inline bool record_is_named(const struct conntrack_entry *record
 	       (!naming->port || record->nat_port == naming->port);
 }
 
+/* What the flow that is being opened says of its names: enum conntrack_flags. */
 static __always_inline __u32 conntrack_naming_flags(const struct passage *passage)
 {
 	const struct outcome *outcome = &passage->outcome;
