@@ -1,6 +1,7 @@
 /** Makes endpoints and takes them off, in the order that leaves no window. */
 import {
   type ContainerEnd,
+  type ContainerRoute,
   configureContainer,
   configureHostSide,
   createPair,
@@ -15,7 +16,7 @@ import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import { NetnsHandle, Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
-import { type AttachmentRecord, attachments } from '../store/tables.js';
+import { attachments } from '../store/tables.js';
 import { openContainerNetns } from './container-netns.js';
 import {
   completeEndpoint,
@@ -69,8 +70,7 @@ export class EndpointMaker {
     if (inside.link(request.interface_name) !== undefined) throw interfaceExists(request.interface_name);
     const rollback = new Rollback();
     try {
-      const takesFrames = this.parts.datapath.xdp.isOn;
-      const recorded = { ...options, takesFrames };
+      const recorded = { ...options, takesFrames: this.parts.datapath.xdp.isOn };
       const { endpoint, network, durable } = await this.record(networkName, request, recorded, rollback);
       // Meanwhile: what a daemon that starts anew finds without a record, it removes.
       const end = { netns, name: endpoint.interface_name };
@@ -83,12 +83,7 @@ export class EndpointMaker {
       rollback.add(() => this.parts.publishing.leave(endpoint));
       await this.parts.publishing.join(endpoint);
       if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
-      return this.complete(endpoint, {
-        endpoint_id: endpoint.id,
-        origin: options.origin,
-        routes,
-        takes_frames: takesFrames,
-      });
+      return this.complete(endpoint, routes);
     } catch (error) {
       await rollback.run();
       throw capacityError(error);
@@ -155,9 +150,9 @@ export class EndpointMaker {
    * Marks an endpoint as made, without waiting for the disk: its record is there, and if the daemon ends before this
    * is written, the next one finds the endpoint complete and marks it then.
    */
-  private complete(endpoint: Endpoint, attachment: AttachmentRecord): Endpoint {
+  private complete(endpoint: Endpoint, routes: readonly ContainerRoute[]): Endpoint {
     this.parts.store
-      .transaction((transaction) => completeEndpoint(transaction, endpoint, attachment), 'soon')
+      .transaction((transaction) => completeEndpoint(transaction, endpoint, routes), 'soon')
       .catch(this.parts.onStoreError);
     return { ...endpoint, state: 'ready' };
   }

@@ -100,15 +100,20 @@ export function recordEndpoint(
   return { endpoint, network };
 }
 
-/** Marks an endpoint as made. */
+/** Marks an endpoint as made, with the routes that the container has got; without any, with those that were asked for. */
 export function completeEndpoint(
   transaction: Transaction,
   endpoint: Endpoint,
-  attachment: AttachmentRecord,
+  routes?: readonly ContainerRoute[],
 ): Endpoint {
   const ready: Endpoint = { ...endpoint, state: 'ready' };
   transaction.put(endpoints, [endpoint.id], ready);
-  transaction.put(attachments, [endpoint.id], attachment);
+  const recorded = transaction.get(attachments, [endpoint.id]) ?? {
+    endpoint_id: endpoint.id,
+    origin: 'rest',
+    routes: [],
+  };
+  transaction.put(attachments, [endpoint.id], { ...recorded, routes: [...(routes ?? recorded.routes)] });
   return ready;
 }
 

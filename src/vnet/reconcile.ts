@@ -216,10 +216,7 @@ function adopt(
 }
 
 async function complete(store: Store, endpoint: Endpoint, routes: ContainerRoute[]): Promise<void> {
-  await store.transaction((transaction) => {
-    const { origin, takes_frames } = transaction.get(attachments, [endpoint.id]) ?? { origin: 'rest' };
-    completeEndpoint(transaction, endpoint, { endpoint_id: endpoint.id, origin, routes, takes_frames });
-  });
+  await store.transaction((transaction) => completeEndpoint(transaction, endpoint, routes));
 }
 
 /** Removes interfaces, routes and pins that carry our mark and that no record wants. */

@@ -12,7 +12,7 @@ import { AppError } from '../model/errors.js';
 import { KernelError } from '../native/errors.js';
 import { NetnsHandle, Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
-import { attachments, endpoints, type StagedEndpointRecord, stagedEndpoints } from '../store/tables.js';
+import { endpoints, type StagedEndpointRecord, stagedEndpoints } from '../store/tables.js';
 import type { EndpointMaker } from './endpoint-maker.js';
 import { completeEndpoint, relabelEndpoint, renameEndpoint } from './endpoint-records.js';
 import { capacityError, type Enlistment } from './enlistment.js';
@@ -183,9 +183,7 @@ export class StagedEndpoints implements StagedEndpointService {
     if (isNew) await enlistment.dismiss(before);
     return store.transaction((transaction) => {
       if (isNew) enlistment.drop(transaction, before.identity);
-      const record = transaction.get(attachments, [after.id]);
-      const attachment = record ?? { endpoint_id: after.id, origin: 'docker' as const, routes: [] };
-      return completeEndpoint(transaction, after, attachment);
+      return completeEndpoint(transaction, after);
     });
   }
 }
