@@ -313,8 +313,11 @@ describe('two processors at once', () => {
   const LOOPBACK = 1;
   let hasty: Scenario;
   beforeAll(async () => {
-    // A flow is over as soon as it is opened, so that each packet replaces the record of the one before.
-    hasty = new Scenario(await Programs.load({ settings: { udp_s: 0, udp_replied_s: 0 } }));
+    // A flow is over as soon as it is opened, and nothing is refused, so that each packet replaces the record of
+    // the one before.
+    hasty = new Scenario(
+      await Programs.load({ settings: { udp_s: 0, udp_replied_s: 0, inbound_new_per_second: 0 } }),
+    );
   });
   afterAll(() => hasty?.programs.close());
 
@@ -337,10 +340,12 @@ describe('two processors at once', () => {
       ),
     );
 
-    const [record] = hasty.programs.conntrack.entries();
-    const inbound = record?.value.endpointId[0] === 0;
+    const [record, ...others] = hasty.programs.conntrack.entries();
+    const opener = record?.value.endpointId[0];
+    expect(others).toEqual([]);
+    expect([0, self.id]).toContain(opener);
     expect(hasty.programs.flowCounts.get(self.id)).toMatchObject(
-      inbound ? { flows: 0, inbound: 1 } : { flows: 1, inbound: 0 },
+      opener === 0 ? { flows: 0, inbound: 1 } : { flows: 1, inbound: 0 },
     );
   });
 });
