@@ -1,8 +1,14 @@
 import { readdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { SummaryReporter } from './test/support/reporter.js';
+
+/**
+ * How many files of a level run at once: those of `unit` share nothing, and those of `e2e` have a node each, with
+ * namespaces, directories and pins of its own, and mostly wait. The others share the kernel's clocks and engines.
+ */
+const WORKERS: Record<string, number> = { unit: availableParallelism(), e2e: Math.min(availableParallelism(), 2) };
 
 /** The levels of tests, folders of test/, in the order in which they run: what is cheap and basic first. */
 const LEVELS = ['unit', 'native', 'kernel', 'netns', 'cni', 'e2e', 'runtime', 'chaos'];
@@ -25,8 +31,7 @@ export default defineConfig({
         include: [`test/${level}/**/*.test.ts`],
         // setns() concerns a thread and the addon a process: no worker threads.
         pool: 'forks' as const,
-        // Beyond `unit`, files share one kernel: its maps, links, CPUs and clocks.
-        fileParallelism: level === 'unit',
+        maxWorkers: WORKERS[level] ?? 1,
         sequence: { groupOrder: order },
         testTimeout: 30_000,
         hookTimeout: 60_000,
