@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import {
+  byLabelKey,
   DEFAULT_NAMESPACE,
   dnsLabel,
   dnsSubdomain,
@@ -105,8 +106,7 @@ export const MODE_ANNOTATION = `${OUR_ANNOTATIONS}mode`;
 export const MODES = ['enforce', 'audit'] as const;
 export type PolicyMode = (typeof MODES)[number];
 
-const annotations = z
-  .record(labelKey, z.string())
+const annotations = byLabelKey(z.string())
   .refine((record) => Object.keys(record).length <= LABELS_MAX, `at most ${LABELS_MAX} annotations`)
   .refine(
     (record) => Object.entries(record).flat().join('').length <= ANNOTATIONS_SIZE_MAX,
