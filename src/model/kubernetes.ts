@@ -28,6 +28,9 @@ const FOREIGN_METADATA = [
   'generation',
   'managedFields',
   'selfLink',
+  'generateName',
+  'ownerReferences',
+  'finalizers',
 ];
 
 /**
@@ -136,6 +139,14 @@ export const namespacedMetadata = object(
   z.strictObject({ ...namedMetadata, namespace: dnsLabel.default(DEFAULT_NAMESPACE) }),
   FOREIGN_METADATA,
 );
+
+/** Metadata of a list: there is nothing in it to say of what is listed, least of all an annotation. */
+export const listMetadata = object(z.strictObject({}), [
+  'resourceVersion',
+  'selfLink',
+  'continue',
+  'remainingItemCount',
+]);
 
 /** Metadata of an object of the whole cluster. */
 export const clusterMetadata = object(z.strictObject(namedMetadata), FOREIGN_METADATA);
