@@ -1,6 +1,7 @@
 /** Bodies of requests: read whole within a limit, then parsed as JSON or YAML. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AppError } from '../model/errors.js';
+import { parseJson } from '../model/json-text.js';
 import { parseYamlDocuments } from '../model/yaml-text.js';
 
 /** Largest body of a request, bytes. */
@@ -49,16 +50,4 @@ async function readBody(payload: Payload, limit: number): Promise<string> {
     throw new AppError('PAYLOAD_TOO_LARGE', `the body is larger than ${limit} bytes`);
   }
   return Buffer.concat(chunks).toString('utf8');
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new AppError('INVALID_JSON', `invalid JSON: ${message}`, {
-      details: [{ path: '', message }],
-      cause,
-    });
-  }
 }

@@ -20,12 +20,31 @@ export function placeAt(subject: number, lane: Lane, peer: PeerKey): Place {
 
 /** Puts the rule where it belongs: by precedence, verdict, then reference. Usually that is the end. */
 export function insertRule(cell: Cell, rule: RuleTerms): void {
-  let index = cell.length;
-  for (; index > 0; index -= 1) {
-    const other = cell[index - 1];
-    if (other === undefined || compareRules(other, rule) <= 0) break;
+  const last = cell.at(-1);
+  if (last === undefined || compareRules(last, rule) <= 0) cell.push(rule);
+  else cell.splice(firstNotBefore(cell, rule), 0, rule);
+}
+
+/** Where the rule is; -1: it is not there. */
+export function positionOf(cell: Cell, rule: RuleTerms): number {
+  for (let index = firstNotBefore(cell, rule); ; index += 1) {
+    const found = cell[index];
+    if (found === rule) return index;
+    if (found === undefined || compareRules(found, rule) !== 0) return -1;
   }
-  cell.splice(index, 0, rule);
+}
+
+/** By halves: that very many policies say something of one peer must not cost the square of their number. */
+function firstNotBefore(cell: Cell, rule: RuleTerms): number {
+  let low = 0;
+  let high = cell.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const other = cell[middle];
+    if (other !== undefined && compareRules(other, rule) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function compareRules(left: RuleTerms, right: RuleTerms): number {

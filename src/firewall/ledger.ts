@@ -6,7 +6,7 @@
  * demand only, so that a change costs the cells that it touches.
  */
 import { AppError } from '../model/errors.js';
-import { appendCell, diffCell, insertRule, placeAt } from './entries.js';
+import { appendCell, diffCell, insertRule, placeAt, positionOf } from './entries.js';
 import { LANES, type Lane } from './lanes.js';
 import type { PeerKey } from './peer-key.js';
 import { type Range, RangeTable } from './ranges.js';
@@ -96,7 +96,7 @@ export class RuleLedger {
   revoke(subject: Subject, rule: RuleTerms, peer: PeerKey): void {
     const lane = subject.lanes[rule.lane.index];
     const cell = lane?.cells.get(peer);
-    const position = cell?.indexOf(rule) ?? -1;
+    const position = cell === undefined ? -1 : positionOf(cell, rule);
     if (lane === undefined || cell === undefined || position < 0) return;
     this.#rememberCell(subject, rule.lane, peer, cell);
     if (cell.length === 1) lane.cells.delete(peer);

@@ -195,7 +195,8 @@ export class RangeTable<Rule extends Ranged> {
     if (!this.#rules.delete(rule)) return undefined;
     const change: RangeChange<Rule> = { ranges: [], rules: [] };
     for (const { range, rules } of this.#covered(rule)) {
-      rules.splice(rules.indexOf(rule), 1);
+      // Those that came last usually go first.
+      rules.splice(rules.lastIndexOf(rule), 1);
       change.rules.push({ rule, range });
     }
     for (const { range } of rule.ranges) this.#release(range, change);

@@ -98,8 +98,10 @@ export const explanation = z
     destination: explainedParty,
     protocol: z.enum([...PROTOCOLS, 'ICMPv6']),
     port: port.optional(),
-    egress: explainedSide.optional().describe('The side of the source, where that is a container'),
-    ingress: explainedSide.optional().describe('The side of the destination, where that is a container'),
+    egress: explainedSide
+      .optional()
+      .describe('The side of the source, where that is a container and does not reach itself'),
+    ingress: explainedSide.optional().describe('The same of the destination'),
     audited: auditedVerdict.optional(),
     agreed: z
       .boolean()

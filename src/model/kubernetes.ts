@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import {
+  byLabelKey,
   DEFAULT_NAMESPACE,
   dnsLabel,
   dnsSubdomain,
@@ -27,6 +28,9 @@ const FOREIGN_METADATA = [
   'generation',
   'managedFields',
   'selfLink',
+  'generateName',
+  'ownerReferences',
+  'finalizers',
 ];
 
 /**
@@ -105,8 +109,7 @@ export const MODE_ANNOTATION = `${OUR_ANNOTATIONS}mode`;
 export const MODES = ['enforce', 'audit'] as const;
 export type PolicyMode = (typeof MODES)[number];
 
-const annotations = z
-  .record(labelKey, z.string())
+const annotations = byLabelKey(z.string())
   .refine((record) => Object.keys(record).length <= LABELS_MAX, `at most ${LABELS_MAX} annotations`)
   .refine(
     (record) => Object.entries(record).flat().join('').length <= ANNOTATIONS_SIZE_MAX,
@@ -136,6 +139,14 @@ export const namespacedMetadata = object(
   z.strictObject({ ...namedMetadata, namespace: dnsLabel.default(DEFAULT_NAMESPACE) }),
   FOREIGN_METADATA,
 );
+
+/** Metadata of a list: there is nothing in it to say of what is listed, least of all an annotation. */
+export const listMetadata = object(z.strictObject({}), [
+  'resourceVersion',
+  'selfLink',
+  'continue',
+  'remainingItemCount',
+]);
 
 /** Metadata of an object of the whole cluster. */
 export const clusterMetadata = object(z.strictObject(namedMetadata), FOREIGN_METADATA);

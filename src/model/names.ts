@@ -58,14 +58,14 @@ export const interfaceName = z
   .refine((name) => name !== 'lo', '"lo" is the loopback interface')
   .describe('Name of a network interface, 1 to 15 characters');
 
+const NOT_A_LABEL_KEY =
+  'must be a label key: an optional DNS name and "/", then letters, digits, "-", "_" or "."';
+
 export const labelKey = z
   .string()
   .min(1)
   .max(LABEL_PREFIX_MAX + 1 + LABEL_NAME_MAX)
-  .regex(
-    LABEL_KEY,
-    'must be a label key: an optional DNS name and "/", then letters, digits, "-", "_" or "."',
-  )
+  .regex(LABEL_KEY, NOT_A_LABEL_KEY)
   .refine(
     (key) =>
       key.length - key.lastIndexOf('/') - 1 <= LABEL_NAME_MAX && key.lastIndexOf('/') <= LABEL_PREFIX_MAX,
@@ -82,9 +82,25 @@ export const labelValue = z
   )
   .describe('Label value, as in Kubernetes; may be empty');
 
+/** What nobody may be called: to write it into an ordinary object replaces the object's prototype. */
+const UNWRITABLE_KEY = '__proto__';
+
+/**
+ * An object whose keys are label keys. zod leaves the unwritable one out of a record, whatever its schema of keys says: a
+ * selector would have lost a label, and match more than its author meant. So it is refused before.
+ */
+export function byLabelKey<Value extends z.ZodType<string, string>>(value: Value) {
+  const refuseUnwritable = (given: Record<string, string>, { issues }: z.core.ParsePayload) => {
+    if (typeof given === 'object' && given !== null && Object.hasOwn(given, UNWRITABLE_KEY)) {
+      issues.push({ code: 'custom', path: [UNWRITABLE_KEY], message: NOT_A_LABEL_KEY, input: given });
+    }
+    return given;
+  };
+  return z.preprocess(refuseUnwritable, z.record(labelKey, value));
+}
+
 /** Labels of an object. Read one with `labelOf`: a plain property access would find `constructor` in every record. */
-export const labels = z
-  .record(labelKey, labelValue)
+export const labels = byLabelKey(labelValue)
   .refine((record) => Object.keys(record).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`)
   .describe(`Labels, at most ${LABELS_MAX}`);
 export type Labels = z.infer<typeof labels>;

@@ -1,10 +1,17 @@
 /** Namespaces: a scope of policies, with labels that policies select by. */
 import { z } from 'zod';
-import { dnsLabel, type Labels, labels, NAMESPACE_NAME_LABEL, timestamp } from './names.js';
+import { dnsLabel, LABELS_MAX, type Labels, labels, NAMESPACE_NAME_LABEL, timestamp } from './names.js';
 
 /** Body of PUT /namespaces/{name}. */
 export const namespaceRequest = z
-  .strictObject({ labels: labels.default({}) })
+  .strictObject({
+    labels: labels
+      .refine(
+        (given) => Object.keys(namespaceLabels('', given)).length <= LABELS_MAX,
+        `at most ${LABELS_MAX - 1} labels beside ${NAMESPACE_NAME_LABEL}, which every namespace has`,
+      )
+      .default({}),
+  })
   .meta({ id: 'NamespaceRequest', description: 'Labels of a namespace' });
 export type NamespaceRequest = z.output<typeof namespaceRequest>;
 

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { badFieldsError, dottedPath, type ErrorDetail, errorDetails } from './errors.js';
-import { object } from './kubernetes.js';
+import { listMetadata, object } from './kubernetes.js';
 import { kindOf, POLICY_KINDS, POLICY_SCHEMAS, type Policy, policyRef, readPolicy } from './policy.js';
 
 /** Largest text of one request, bytes: a policy of a thousand rules fits, with the copy that kubectl keeps in it. */
@@ -39,6 +39,7 @@ function listOf<Item extends z.ZodType>(item: Item) {
       .strictObject({
         apiVersion: z.string().max(64),
         kind: z.enum([...LISTS.keys()]),
+        metadata: listMetadata.optional(),
         items: z
           .array(item)
           .min(1, 'needs at least one policy')
@@ -50,7 +51,6 @@ function listOf<Item extends z.ZodType>(item: Item) {
         const message = `must be ${wanted} of a ${value.kind}`;
         issues.push({ code: 'custom', path: ['apiVersion'], message, input: value.apiVersion });
       }),
-    ['metadata'],
   );
 }
 

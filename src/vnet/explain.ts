@@ -10,7 +10,7 @@ import { probeFrame, protocolNumber } from '../datapath/probe-packet.js';
 import type { PolicyEngine } from '../firewall/engine.js';
 import { type Decision, RuleTable } from '../firewall/lookup.js';
 import { formatRuleRef } from '../firewall/rule-ref.js';
-import { judgeSides } from '../firewall/sides.js';
+import { judgeSides, type Sides } from '../firewall/sides.js';
 import type { Direction } from '../firewall/types.js';
 import { type Family, formatAddress, parseAddress } from '../model/address.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -45,6 +45,8 @@ import type { ExplanationService } from './services.js';
 
 /** Where a packet enters the node that no container sends: from its own sockets, or by lo, which is no container's. */
 const INGRESS_IFINDEX = { host: 0, outside: 1 } as const;
+
+const NOBODY_ASKED: Sides = {};
 
 export interface ExplanationParts {
   store: Reader;
@@ -131,9 +133,9 @@ export class Explanations implements ExplanationService {
   private judged(
     parties: Parties,
     request: ExplainRequest,
-    { destinationIdentity }: ProgramAnswer,
+    answer: ProgramAnswer,
   ): [Parties, ExplainRequest] {
-    const { destination } = parties;
+    const { source, destination } = parties;
     const { port } = request;
     const protocol = explainedProtocol(request);
     if (destination.kind === 'endpoint' || port === undefined || protocol === 'ICMP')
@@ -144,11 +146,14 @@ export class Explanations implements ExplanationService {
     const serving =
       publishing.servingAt(place) ??
       (destination.kind === 'host' ? publishing.servingAt({ ...place, address: undefined }) : undefined);
-    // Of several that serve, those of one identity are alike.
-    const chosen = serving?.find(({ endpoint }) => endpoint.identity === destinationIdentity);
-    const own = chosen && addressOf(chosen.endpoint, family);
-    if (chosen === undefined || own === undefined) return [parties, request];
-    const container: Party = { kind: 'endpoint', endpoint: chosen.endpoint, address: parseAddress(own) };
+    // Of several that serve, those of one identity are alike, but for the one that asks: that is let by no rule.
+    const own = reachesItself(answer) && source.kind === 'endpoint' ? source.endpoint : undefined;
+    const chosen = serving?.find(({ endpoint }) =>
+      own === undefined ? endpoint.identity === answer.destinationIdentity : endpoint.id === own.id,
+    );
+    const address = chosen && addressOf(chosen.endpoint, family);
+    if (chosen === undefined || address === undefined) return [parties, request];
+    const container: Party = { kind: 'endpoint', endpoint: chosen.endpoint, address: parseAddress(address) };
     return [
       { ...parties, destination: container },
       { ...request, port: chosen.port },
@@ -164,11 +169,13 @@ export class Explanations implements ExplanationService {
     const names = destination.kind === 'endpoint' ? portNames(destination.endpoint, protocol, port) : [];
     const flow = { source: from, destination: to, protocol, port, names };
     const tableOf = (identity: number) => RuleTable.from(this.parts.engine.rulesOf(identity));
+    const judge = (audit: boolean) =>
+      isOneEndpoint(source, destination) ? NOBODY_ASKED : judgeSides(tableOf, flow, { audit });
     return {
       sourceIdentity: identityOf(source),
       destinationIdentity: identityOf(destination),
-      enforced: judgeSides(tableOf, flow, { audit: false }),
-      audited: judgeSides(tableOf, flow, { audit: true }),
+      enforced: judge(false),
+      audited: judge(true),
     };
   }
 
@@ -229,6 +236,15 @@ export class Explanations implements ExplanationService {
       ...(isolating.length === 0 ? {} : { isolated_by: isolating }),
     };
   }
+}
+
+/** Between endpoints a rule allows, or the mode of a network, which is one too: only with itself a container needs none. */
+function reachesItself({ reason, egressRule, ingressRule }: ProgramAnswer): boolean {
+  return reason === DropReason.NONE && egressRule === 0 && ingressRule === 0;
+}
+
+function isOneEndpoint(left: Party, right: Party): boolean {
+  return left.kind === 'endpoint' && right.kind === 'endpoint' && left.endpoint.id === right.endpoint.id;
 }
 
 function policyOf({ namespace, name, direction, index }: NonNullable<ExplainedSide['policy']>) {

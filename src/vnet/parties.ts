@@ -46,7 +46,11 @@ export function resolveParties(reader: Reader, own: IsOwn, request: ExplainReque
   const from = directory.candidates('from', request.from);
   const to = directory.candidates('to', request.to);
   if (![...from, ...to].some((candidate) => 'endpoint' in candidate)) {
-    throw invalid('from', 'neither side is a container', 'one of `from` and `to` must be a container');
+    throw invalid(
+      'from',
+      'neither side is a container',
+      'one of `from` and `to` must be one; of a published port, ask about the container and its own port',
+    );
   }
   const [left, right] = network === undefined ? [from, to] : narrow(network, from, to);
   const pairs = left.flatMap((source) => right.map((destination) => ({ source, destination })));

@@ -1,5 +1,6 @@
 /** Policies: stored as they were given, in force as the engine compiles them. */
 import type { PolicyEngine } from '../firewall/engine.js';
+import { compareText } from '../firewall/rule-ref.js';
 import { AppError } from '../model/errors.js';
 import { type Policy, parsePolicy, policyRef } from '../model/policy.js';
 import type { Reader, Store } from '../store/store.js';
@@ -99,11 +100,16 @@ export class Policies implements PolicyService {
 /**
  * Brings the engine to one side of the changes, wherever between both it is. What is replaced goes first: on the way
  * there is never more than on the larger of the two sides, so that what fits is not refused, and undoing never is.
+ *
+ * In the order in which rules of one peer stand, and back: rules come and go at the end of them.
  */
 function applying(changes: readonly Change[], side: 'before' | 'after') {
+  const ordered = [...changes].sort(
+    (left, right) => compareText(left.namespace, right.namespace) || compareText(left.name, right.name),
+  );
   return (engine: PolicyEngine) => {
-    for (const { namespace, name } of changes) engine.removePolicy({ namespace, name });
-    for (const { [side]: record } of changes) {
+    for (const { namespace, name } of ordered.toReversed()) engine.removePolicy({ namespace, name });
+    for (const { [side]: record } of ordered) {
       if (record !== undefined) engine.upsertPolicy(policyOf(record));
     }
   };

@@ -283,6 +283,12 @@ describe('POST /policies', () => {
   });
 });
 
+it('PUT /namespaces/{name}: a label more than there is room for beside its name', async () => {
+  const labels = Object.fromEntries(Array.from({ length: 64 }, (_, index) => [`k${index}`, 'v']));
+  expect(await refused('PUT', '/namespaces/full', { labels })).toMatchObject(invalid('labels'));
+  await site().rest.setNamespace('full', Object.fromEntries(Object.entries(labels).slice(1)));
+});
+
 describe('bodies and paths', () => {
   it('no JSON', async () => {
     for (const body of ['', '{', '{"name":', 'name: x', '[1,', '\0']) {

@@ -217,6 +217,26 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     await expect.poll(ours).toContain(82);
     expect(new Set(await ours())).toEqual(new Set([82]));
   });
+
+  it('a container that reaches itself by a port of the node: no rule is asked, whatever policies say', async () => {
+    await site().network('blue');
+    const ports = [{ container_port: 80, host_port: 8080 }];
+    const a = await site().container('a', 'blue', { labels: { app: 'a' }, ports });
+    const question = { to: a.gateway(family), port: 8080 };
+    const itself = await explain({ from: 'a', ...question });
+    expect(itself).toMatchObject({ verdict: 'allowed', agreed: true });
+    expect([itself.egress, itself.ingress]).toEqual([undefined, undefined]);
+    expect(await a.dial(question.to, { family, port: question.port })).toBe('open');
+    // One with the same labels is another container.
+    await labelled('b');
+    const twin = await site().container('c', 'blue', { labels: { app: 'a' } });
+    expect(twin.endpoint.identity).toBe(a.endpoint.identity);
+    for (const from of ['b', 'c']) {
+      const other = await explain({ from, ...question });
+      expect(other).toMatchObject({ verdict: 'dropped', reason: 'POLICY_EGRESS', agreed: true });
+    }
+    expect(site().daemon.log).not.toContain('has not decided as');
+  });
 });
 
 it('is what real packets get: random policies, every pair, both protocols', {

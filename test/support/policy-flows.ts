@@ -75,18 +75,14 @@ export function interestingPorts(world: Populated): number[] {
 }
 
 function edgesOf(policy: OraclePolicy): number[] {
-  const rules = [...(policy.spec.ingress ?? []), ...(policy.spec.egress ?? [])];
-  return rules.flatMap((rule) => {
-    if ('action' in rule) {
-      return (rule.protocols ?? []).flatMap(({ tcp, udp, sctp }) => {
-        const { number, range } = (tcp ?? udp ?? sctp)?.destinationPort ?? {};
-        return [number, range?.start, range?.end].filter((one) => one !== undefined);
-      });
-    }
-    return (rule.ports ?? []).flatMap(({ port, endPort }) =>
-      [port, endPort].filter((one) => typeof one === 'number'),
-    );
-  });
+  const rules: object[] = [...(policy.spec.ingress ?? []), ...(policy.spec.egress ?? [])];
+  return numbersIn(rules.map((rule) => ['ports', 'protocols'].map((key) => Reflect.get(rule, key))));
+}
+
+/** In whatever words they are written. */
+function numbersIn(value: unknown): number[] {
+  if (typeof value === 'number') return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(numbersIn) : [];
 }
 
 /** Mulberry32: 0 to 1, the same numbers for the same seed. */

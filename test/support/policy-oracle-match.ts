@@ -1,6 +1,7 @@
 /** Whom and what a rule of Kubernetes means: selectors, ranges of addresses, ports. */
 import { isIPv6 } from 'node:net';
 import type {
+  OracleAdminPort,
   OracleClusterPeer,
   OracleDestinationPort,
   OracleNamespacedPod,
@@ -149,4 +150,20 @@ export function clusterProtocolMatches(
     return range === undefined || (packet.port >= range.start && packet.port <= range.end);
   };
   return matches(NUMBERS.TCP, tcp) || matches(NUMBERS.UDP, udp) || matches(NUMBERS.SCTP, sctp);
+}
+
+export function adminPortMatches(
+  { portNumber, portRange, namedPort }: OracleAdminPort,
+  packet: OraclePacket,
+): boolean {
+  const { protocol, port } = packet;
+  if (portNumber !== undefined) {
+    return NUMBERS[portNumber.protocol ?? 'TCP'] === protocol && portNumber.port === port;
+  }
+  if (portRange !== undefined) {
+    const { start, end } = portRange;
+    return NUMBERS[portRange.protocol ?? 'TCP'] === protocol && start <= port && port <= end;
+  }
+  // Here too a name is looked for among the ports of every protocol.
+  return namedPort !== undefined && destinationIsCalled(namedPort, packet);
 }

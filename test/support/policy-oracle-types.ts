@@ -70,7 +70,39 @@ export interface OracleClusterPolicy {
     egress?: (OracleClusterRule & { to: OracleClusterPeer[] })[];
   };
 }
-export type OraclePolicy = OracleNetworkPolicy | OracleClusterPolicy;
+
+/** AdminNetworkPolicyPort of policy.networking.k8s.io/v1alpha1: one of its fields is given. */
+export interface OracleAdminPort {
+  portNumber?: { protocol?: 'TCP' | 'UDP' | 'SCTP'; port: number };
+  portRange?: { protocol?: 'TCP' | 'UDP' | 'SCTP'; start: number; end: number };
+  namedPort?: string;
+}
+export interface OracleAdminRule {
+  name?: string;
+  action: 'Allow' | 'Deny' | 'Pass';
+  ports?: OracleAdminPort[];
+}
+interface OracleAdminRules {
+  subject: OracleClusterPolicy['spec']['subject'];
+  ingress?: (OracleAdminRule & { from: OracleClusterPeer[] })[];
+  egress?: (OracleAdminRule & { to: OracleClusterPeer[] })[];
+}
+export interface OracleAdminPolicy {
+  apiVersion: 'policy.networking.k8s.io/v1alpha1';
+  kind: 'AdminNetworkPolicy';
+  metadata: OracleMetadata;
+  spec: OracleAdminRules & { priority: number };
+}
+/** There is one, called `default`, and none of its rules passes. */
+export interface OracleBaselinePolicy {
+  apiVersion: 'policy.networking.k8s.io/v1alpha1';
+  kind: 'BaselineAdminNetworkPolicy';
+  metadata: OracleMetadata;
+  spec: OracleAdminRules;
+}
+/** The policies of the whole cluster. */
+export type OracleTierPolicy = OracleClusterPolicy | OracleAdminPolicy | OracleBaselinePolicy;
+export type OraclePolicy = OracleNetworkPolicy | OracleTierPolicy;
 
 /** A virtual network and its isolation mode; `peers` are names of others, for the mode mesh. */
 export interface OracleNetwork {

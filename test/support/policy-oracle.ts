@@ -1,6 +1,6 @@
 /**
- * NetworkPolicy, ClusterNetworkPolicy, the isolation modes and the setting host_access, read off their definitions
- * as plainly as possible: no tables, no indexes, no code of the product. It judges one packet at one of its ends,
+ * NetworkPolicy, ClusterNetworkPolicy and the two kinds before it, the isolation modes and the setting host_access, read
+ * off their definitions as plainly as possible: no tables, no indexes, no code of the product. It judges one packet at one of its ends,
  * slowly, from the policies as a user writes them. Where the definitions leave something open, a comment says
  * what is chosen here.
  *
@@ -8,6 +8,7 @@
  * https://network-policy-api.sigs.k8s.io/api-overview/
  */
 import {
+  adminPortMatches,
   clusterPeerMatches,
   clusterProtocolMatches,
   networkPolicyPeerMatches,
@@ -17,12 +18,14 @@ import {
   selectsPod,
 } from './policy-oracle-match.js';
 import type {
+  OracleClusterPeer,
   OracleClusterPolicy,
   OracleEndpoint,
   OracleIdentity,
   OracleNetworkPolicy,
   OraclePacket,
   OraclePolicy,
+  OracleTierPolicy,
   OracleVerdict,
   OracleWorld,
 } from './policy-oracle-types.js';
@@ -58,12 +61,21 @@ function hostAccess({ node }: OracleWorld, { direction, peer }: OraclePacket): O
   return { verdict: 'allow', by: new Set([HOST_ACCESS]) };
 }
 
+/** A rule of a policy of the whole cluster, in whichever words that is written. */
+interface TierRule {
+  action: 'Accept' | 'Deny' | 'Pass';
+  peers: OracleClusterPeer[];
+  matchesPort: (packet: OraclePacket) => boolean;
+}
+
 /**
- * A tier of ClusterNetworkPolicy: the first rule that matches decides, in the order of priority and then of the list.
- * Undefined: the tier has no say.
+ * A tier of the policies of the whole cluster: the first rule that matches decides, in the order of priority and then of
+ * the list. Undefined: the tier has no say.
  *
  * Among policies of the same priority the definition allows any to win. Here the rules that stand at the same place
- * in their lists are equal; of equal ones Deny wins over Pass, and Pass over Accept.
+ * in their lists are equal; of equal ones Deny wins over Pass, and Pass over Accept. Nothing says how the two generations of
+ * policies stand to each other: an AdminNetworkPolicy is one of the tier Admin, and the BaselineAdminNetworkPolicy, which
+ * has no priority, has the last one of the tier Baseline.
  */
 function clusterTier(
   world: OracleWorld,
@@ -72,20 +84,20 @@ function clusterTier(
   packet: OraclePacket,
 ): OracleVerdict | undefined {
   const matching = policies
-    .filter((policy) => policy.kind === 'ClusterNetworkPolicy')
-    .filter(({ spec }) => spec.tier === tier && isSubject(world, spec.subject, packet.subject.identity))
+    .filter((policy) => policy.kind !== 'NetworkPolicy')
+    .filter((policy) => tierOf(policy) === tier)
+    .filter(({ spec }) => isSubject(world, spec.subject, packet.subject.identity))
     .flatMap((policy) =>
-      clusterRules(policy, packet.direction).map((rule, index) => ({
+      tierRules(policy, packet.direction).map((rule, index) => ({
         ...rule,
         policy: policy.metadata.name,
-        priority: policy.spec.priority,
+        priority: policy.kind === 'BaselineAdminNetworkPolicy' ? LAST_PRIORITY : policy.spec.priority,
         index,
       })),
     )
     .filter(
-      ({ peers, protocols }) =>
-        peers.some((peer) => clusterPeerMatches(world, peer, packet)) &&
-        (protocols === undefined || protocols.some((one) => clusterProtocolMatches(one, packet))),
+      ({ peers, matchesPort }) =>
+        peers.some((peer) => clusterPeerMatches(world, peer, packet)) && matchesPort(packet),
     );
   const priority = Math.min(...matching.map((rule) => rule.priority));
   const ofPriority = matching.filter((rule) => rule.priority === priority);
@@ -100,6 +112,19 @@ function clusterTier(
   return { verdict: action === 'Accept' ? 'allow' : 'deny', by };
 }
 
+const LAST_PRIORITY = 1000;
+
+function tierOf(policy: OracleTierPolicy): 'Admin' | 'Baseline' {
+  switch (policy.kind) {
+    case 'ClusterNetworkPolicy':
+      return policy.spec.tier;
+    case 'AdminNetworkPolicy':
+      return 'Admin';
+    case 'BaselineAdminNetworkPolicy':
+      return 'Baseline';
+  }
+}
+
 function isSubject(
   world: OracleWorld,
   { namespaces, pods }: OracleClusterPolicy['spec']['subject'],
@@ -109,10 +134,29 @@ function isSubject(
   return pods !== undefined && selectsPod(world, pods, identity);
 }
 
-function clusterRules({ spec }: OracleClusterPolicy, direction: Direction) {
-  return direction === 'ingress'
-    ? (spec.ingress ?? []).map(({ from, action, protocols }) => ({ peers: from, action, protocols }))
-    : (spec.egress ?? []).map(({ to, action, protocols }) => ({ peers: to, action, protocols }));
+/** A list of ports that is missing is every port of every protocol. */
+function tierRules(policy: OracleTierPolicy, direction: Direction): TierRule[] {
+  if (policy.kind === 'ClusterNetworkPolicy') {
+    const rules =
+      direction === 'ingress'
+        ? (policy.spec.ingress ?? []).map(({ from, ...rule }) => ({ ...rule, peers: from }))
+        : (policy.spec.egress ?? []).map(({ to, ...rule }) => ({ ...rule, peers: to }));
+    return rules.map(({ action, peers, protocols }) => ({
+      action,
+      peers,
+      matchesPort: (packet) =>
+        protocols === undefined || protocols.some((one) => clusterProtocolMatches(one, packet)),
+    }));
+  }
+  const rules =
+    direction === 'ingress'
+      ? (policy.spec.ingress ?? []).map(({ from, ...rule }) => ({ ...rule, peers: from }))
+      : (policy.spec.egress ?? []).map(({ to, ...rule }) => ({ ...rule, peers: to }));
+  return rules.map(({ action, peers, ports }) => ({
+    action: action === 'Allow' ? 'Accept' : action,
+    peers,
+    matchesPort: (packet) => ports === undefined || ports.some((one) => adminPortMatches(one, packet)),
+  }));
 }
 
 /** Does the policy say something about the direction? Of ingress always, unless policyTypes says otherwise. */

@@ -178,6 +178,22 @@ const ROWS: Row[] = [
     ...bad('__proto__'),
   },
   {
+    name: '__proto__ as a label',
+    request: typed(
+      '/policies',
+      'application/json',
+      JSON.stringify(policy({})).replace('{}', '{"podSelector":{"matchLabels":{"__proto__":"x"}}}'),
+    ),
+    ...invalid('spec.podSelector.matchLabels.__proto__'),
+  },
+  {
+    name: 'a key that is given twice',
+    request: typed('/policies', 'application/json', '{"spec":{"ingress":[],"ingress":[{}]}}'),
+    status: 400,
+    code: 'INVALID_JSON',
+    paths: ['spec.ingress'],
+  },
+  {
     name: 'broken YAML',
     request: typed('/policies', 'application/yaml', 'a: [1'),
     status: 400,

@@ -109,6 +109,16 @@ describe('names', () => {
     expect(labelOf(labels.parse({ constructor: 'x' }), 'constructor')).toBe('x');
   });
 
+  it('of the labels of a namespace one is its name', () => {
+    const many = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${n}`, 'v']));
+    const given = (value: object) => pathsOf(namespaceRequest, { labels: value });
+    expect(accepts(namespaceRequest, { labels: many(63) })).toBe(true);
+    expect(given(many(64))).toEqual(['labels']);
+    // What was answered can be given again.
+    expect(accepts(namespaceRequest, { labels: namespaceLabels('n', many(63)) })).toBe(true);
+  });
+
   it('the same labels have the same canonical form and identity key, and others another', () => {
     expect(canonicalLabels({ b: '2', a: '1' })).toBe(canonicalLabels({ a: '1', b: '2' }));
     const key = identityKey({ network_id: 1, namespace: 'x', labels: { a: '1' } });

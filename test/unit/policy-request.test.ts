@@ -53,6 +53,13 @@ test('items of a list of one kind need not say their kind, and may say no other'
 });
 
 test.each([
+  [
+    'metadata that says something of what is listed',
+    list([named('a')], {
+      metadata: { resourceVersion: '1', annotations: { 'quantum.network/mode': 'audit' } },
+    }),
+    'metadata.annotations: unknown field',
+  ],
   ['another version of it', list([named('a')], { apiVersion: 'v2' }), 'apiVersion: must be v1 of a List'],
   ['an unknown field', list([named('a')], { extra: 1 }), 'extra: unknown field'],
   ['no items', list([]), 'items: needs at least one policy'],

@@ -122,3 +122,27 @@ test('a text of very many words is refused before it is parsed', () => {
     `more than ${YAML_LEXEMES_MAX} words`,
   );
 });
+
+test.each([
+  ['podSelector', '{podSelector: {matchLabels: {__proto__: x}}}', 'spec.podSelector.matchLabels.__proto__'],
+  [
+    'namespaceSelector',
+    '{ingress: [{from: [{namespaceSelector: {matchLabels: {a: b, __proto__: x}}}]}]}',
+    'spec.ingress[0].from[0].namespaceSelector.matchLabels.__proto__',
+  ],
+])('a label that cannot be is refused in a %s, not left out: it would select more', (_where, spec, path) => {
+  const head = 'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ';
+  const yaml = parseYaml(head + spec);
+  for (const value of [yaml, JSON.parse(JSON.stringify(yaml))]) {
+    expect(errorOf(() => parsePolicy(value)).details).toEqual([
+      { path, message: expect.stringContaining('must be a label key') },
+    ]);
+  }
+});
+
+test('an annotation that cannot be is refused too', () => {
+  const text =
+    '{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"p","annotations":{"__proto__":"x"}},"spec":{}}';
+  const paths = errorOf(() => parsePolicy(JSON.parse(text))).details?.map(({ path }) => path);
+  expect(paths).toEqual(['metadata.annotations.__proto__']);
+});

@@ -70,6 +70,9 @@ test('what kubectl exports is accepted, and what belongs to the other cluster is
         creationTimestamp: '2024-01-01T00:00:00Z',
         generation: 3,
         managedFields: [{ manager: 'kubectl' }],
+        generateName: 'p-',
+        ownerReferences: [{ apiVersion: 'apps/v1', kind: 'Deployment', name: 'd', uid: '7d1' }],
+        finalizers: ['example.org/x'],
         annotations: { 'kubectl.kubernetes.io/last-applied-configuration': '{}\n' },
         labels: { team: 'a' },
       },
@@ -94,14 +97,14 @@ test('every unknown field is refused with its path', () => {
         ingress: [{ to: [], from: [{ podSelector: {}, cidr: 'x' }], ports: [{ Port: 1 }] }],
         rules: [],
       },
-      { finalizers: [] },
+      { clusterName: '' },
     ),
     extra: null,
   };
   expect(problems(value).sort()).toEqual(
     [
       'extra: unknown field',
-      'metadata.finalizers: unknown field',
+      'metadata.clusterName: unknown field',
       'spec.ingress[0].from[0].cidr: unknown field',
       'spec.ingress[0].ports[0].Port: unknown field',
       'spec.ingress[0].to: unknown field',

@@ -111,6 +111,12 @@ describe('several policies', () => {
     ]);
   });
 
+  it('come in the order of their names, whatever that of the request: each after those before it', async () => {
+    await policies.apply([named('c'), guard, named('a'), named('b')]);
+    const inOrder = ['-/guard', 'default/a', 'default/b', 'default/c'];
+    expect([...recorder.inForce.keys()]).toEqual(inOrder);
+  });
+
   it('of which one does not fit change nothing', async () => {
     await policies.apply([named('a', 2)]);
     recorder.rulesMax = 5;
