@@ -132,7 +132,7 @@ export class PolicyTable {
 
   /**
    * What is in force, and makes the other slots like it, in case a daemon ended between the epoch and the settling
-   * of its last change. Once, before the first commit.
+   * of its last change. Not at the same time as a commit.
    */
   async load(): Promise<PolicyContents> {
     await this.waitForPrograms();

@@ -99,6 +99,24 @@ export function difference(wanted: PolicyChange, present: PolicyContents): Polic
   };
 }
 
+/**
+ * The part of a change that makes room: what goes, and with it the presence of every subject that the change concerns, to
+ * which nobody talks then.
+ */
+export function withdrawal({ set, delete: gone, subjects, cidrs }: PolicyChange): PolicyChange {
+  const concerned = [
+    ...[...set.map(({ key }) => key), ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
+    ...subjects.set.map(({ identity }) => identity),
+    ...subjects.delete,
+  ];
+  return {
+    set: [],
+    delete: gone,
+    subjects: { set: [], delete: [...new Set(concerned)] },
+    cidrs: { set: [], delete: cidrs.delete },
+  };
+}
+
 export function isEmpty({ set, delete: gone, subjects, cidrs }: PolicyChange): boolean {
   return [set, gone, subjects.set, subjects.delete, cidrs.set, cidrs.delete].every(
     ({ length }) => length === 0,

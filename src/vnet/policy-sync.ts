@@ -6,9 +6,10 @@ import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
 import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
+import { AppError } from '../model/errors.js';
 import type { Reader, Store } from '../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
-import { difference, encodeDelta, isEmpty, namesOfPorts, rangesOf } from './policy-encoding.js';
+import { difference, encodeDelta, isEmpty, namesOfPorts, rangesOf, withdrawal } from './policy-encoding.js';
 import { RuleNumbers } from './rule-numbers.js';
 import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
 
@@ -104,7 +105,6 @@ export class PolicySync {
   async resync(): Promise<{ changed: boolean }> {
     this.engine.takeDelta();
     const compiled = this.engine.snapshot();
-    const present = await this.table.load();
     const everything: PolicyDelta = {
       set: compiled.entries,
       delete: [],
@@ -112,14 +112,28 @@ export class PolicySync {
       cidrs: { set: compiled.cidrs, delete: [] },
     };
     const wanted = await this.encode(everything);
-    const change = difference(wanted, present);
+    const change = difference(wanted, await this.table.load());
     const changed = !isEmpty(change);
     if (changed) {
-      await this.table.commit(change);
+      await this.adjust(wanted, change);
       this.cutIdle();
     }
     await this.forgetNumbers(everything);
     return { changed };
+  }
+
+  /**
+   * What was recorded last may not be in force: the daemon has ended in between. There may be no room for it beside what
+   * is; that goes first then, and nobody talks to those concerned until theirs is there.
+   */
+  private async adjust(wanted: PolicyChange, change: PolicyChange): Promise<void> {
+    try {
+      await this.table.commit(change);
+    } catch (error) {
+      if (!(error instanceof AppError && error.code === 'INSUFFICIENT_CAPACITY')) throw error;
+      await this.table.commit(withdrawal(change));
+      await this.table.commit(difference(wanted, await this.table.load()));
+    }
   }
 
   private cutIdle(): void {

@@ -1,6 +1,8 @@
 /** What does not fit into the kernel's tables is refused as a whole, and what fits costs no more than its identities. */
 import { describe, expect, it } from 'vitest';
 import { PORTS_MAX } from '../../src/model/endpoint.js';
+import { EmbeddedStore } from '../../src/store/embedded.js';
+import { policies } from '../../src/store/tables.js';
 import { networkPolicy } from '../support/policy-objects.js';
 import { unlikeBoth } from '../support/reach.js';
 import { type Answer, errorOf } from '../support/rest.js';
@@ -52,6 +54,16 @@ const blocks = networkPolicy('ranges', {
   })),
 });
 
+/** What the daemon, which must not run, has recorded. */
+async function withStore<T>(use: (store: EmbeddedStore) => Promise<T>): Promise<T> {
+  const store = await EmbeddedStore.open(site().daemon.path('state'));
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+  }
+}
+
 describe('a set of policies that does not fit', () => {
   it.each([
     ['for its entries', ports],
@@ -102,6 +114,45 @@ describe('a set of policies that does not fit', () => {
     expect(await unlikeBoth('open', [b, a])).toEqual([]);
     expect(await unlikeBoth('blocked', [c, a])).toEqual([]);
   });
+});
+
+it('a set that was recorded last, and does not fit beside the one in force, is in force at the next start', {
+  timeout: 120_000,
+}, async () => {
+  const { a, b, c } = await scene();
+  const { daemon, rest } = site();
+  const key: [string, string] = ['default', 'many'];
+  // Three quarters of the entries each, none of them in both.
+  const many = (parity: number, client: string) => [
+    { from: [app(client)] },
+    ...count((3 * ENTRIES) / 4 / 64).map((rule) => ({
+      from: [app('b')],
+      ports: count(64).map((port) => ({ port: 20_000 + 4 * (64 * rule + port) + 2 * parity })),
+    })),
+  ];
+  const first = networkPolicy('many', { ...app('a'), ingress: many(0, 'b') });
+  const second = networkPolicy('many', { ...app('a'), ingress: many(1, 'c') });
+  await rest.deletePolicy('from-b');
+  await rest.applyAll(second);
+  await daemon.kill();
+  const recorded = await withStore(async (store) => store.get(policies, key));
+  await daemon.start();
+  await rest.deletePolicy('many');
+  await rest.applyAll(first);
+  expect(await unlikeBoth('open', [b, a])).toEqual([]);
+  expect(errorOf(await post(second)).code).toBe('INSUFFICIENT_CAPACITY');
+  await daemon.kill();
+  await withStore((store) =>
+    store.transaction((transaction) => {
+      if (recorded === undefined) throw new Error('nothing was recorded');
+      transaction.put(policies, key, recorded);
+    }),
+  );
+
+  await daemon.start();
+
+  expect(await unlikeBoth('open', [c, a])).toEqual([]);
+  expect(await unlikeBoth('blocked', [b, a])).toEqual([]);
 });
 
 it('a container whose named ports do not fit is refused, and leaves nothing behind', async () => {
