@@ -3,6 +3,7 @@
 #include "handle.h"
 
 void init_bpf(Napi::Env env, Napi::Object exports);
+void init_memory(Napi::Env env, Napi::Object exports);
 void init_net(Napi::Env env, Napi::Object exports);
 void init_rcu(Napi::Env env, Napi::Object exports);
 void init_sd_notify(Napi::Env env, Napi::Object exports);
@@ -30,6 +31,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	define<set_error_factory>(env, exports, "setErrorFactory");
 	define<close_handle>(env, exports, "closeHandle");
 	init_bpf(env, exports);
+	init_memory(env, exports);
 	init_net(env, exports);
 	init_rcu(env, exports);
 	init_sd_notify(env, exports);

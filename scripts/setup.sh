@@ -76,8 +76,11 @@ as_owner() {
 
 setup_node_version() {
 	command -v node >/dev/null || give_up "Node.js is missing: install version 20.11 or newer (https://nodejs.org)"
-	node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 11) ? 0 : 1)' ||
-		give_up "Node.js is $(node --version): install version 20.11 or newer (https://nodejs.org)"
+	setup_version=$(node --version)
+	setup_major=${setup_version#v} setup_minor=${setup_version#v*.}
+	setup_major=${setup_major%%.*} setup_minor=${setup_minor%%.*}
+	[ "$setup_major" -gt 20 ] || { [ "$setup_major" -eq 20 ] && [ "$setup_minor" -ge 11 ]; } ||
+		give_up "Node.js is $setup_version: install version 20.11 or newer (https://nodejs.org)"
 }
 
 # Names the packages, of the lines that are wanted, whose proof fails.

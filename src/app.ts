@@ -6,29 +6,20 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { buildApi } from './api/api.js';
-import { CallerRegistry } from './api/caller.js';
 import { assertPortFree } from './api/port-probe.js';
-import { serveApi } from './api/server.js';
 import { removeConflist, syncConflists, writeConflist } from './cni/conflist.js';
-import { DeferredCalls } from './cni/deferred.js';
-import { CniHandler } from './cni/handler.js';
-import { NodeCniPorts } from './cni/node-ports.js';
-import { CniServer } from './cni/server.js';
 import { Claim, OWN_NETNS } from './datapath/claim.js';
-import { DockerPlugin } from './docker/plugin.js';
 import { installPlugin } from './install/plugin.js';
-import { createMetrics } from './metrics/metrics.js';
 import { cniAnswer, cniCall } from './model/cni.js';
 import { AppError } from './model/errors.js';
 import type { Network } from './model/network.js';
 import { listenAddress, type Settings } from './model/settings.js';
 import { KernelError } from './native/errors.js';
+import { returnFreedMemory } from './native/memory.js';
 import { socketOwner } from './native/net.js';
 import { notifyServiceManager } from './native/sd-notify.js';
 import { EmbeddedStore } from './store/embedded.js';
 import { networks } from './store/tables.js';
-import { LocalNode } from './vnet/node.js';
 
 export interface App {
   /** Where the REST API listens; undefined: on its socket only. */
@@ -49,8 +40,15 @@ export interface AppOptions {
 /** Starts the daemon; throws AppError, and then nothing of it runs. */
 export async function startApp({ settings, version, log, notifySocket }: AppOptions): Promise<App> {
   requireRights();
+  returnFreedMemory();
   const listen = listenAddress(settings.listen);
   if (listen !== undefined) await assertPortFree(listen);
+
+  // Code, while another process checks the store and then other threads load the programs.
+  const core = import('./vnet/node.js');
+  const edgesLoaded = core.then(() => import('./edges.js'));
+  // Nobody may come to wait for them.
+  edgesLoaded.catch(() => undefined);
 
   const stopping: (() => Promise<unknown>)[] = [];
   const stop = async () => {
@@ -73,22 +71,24 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
       write: (network: Network) => writeConflist(place, network),
       remove: async (network: Network) => void (await removeConflist(place, network.name)),
     };
+    const { LocalNode } = await core;
     const node = await LocalNode.open({ settings, store, files, log: log.child({ component: 'node' }) });
     stopping.push(() => node[Symbol.asyncDispose]());
 
+    const edges = await edgesLoaded;
     const cniLog = log.child({ component: 'cni' });
-    const handler = new CniHandler({
-      ports: new NodeCniPorts(node),
-      deferred: new DeferredCalls(cniSocket, cniLog),
+    const handler = new edges.CniHandler({
+      ports: new edges.NodeCniPorts(node),
+      deferred: new edges.DeferredCalls(cniSocket, cniLog),
       log: cniLog,
     });
-    const callers = new CallerRegistry(socketOwner);
-    const app = await buildApi({
+    const callers = new edges.CallerRegistry(socketOwner);
+    const app = await edges.buildApi({
       node,
       version,
       logger: log.child({ component: 'api' }),
       callers,
-      metrics: createMetrics({ node, version, log: log.child({ component: 'metrics' }) }),
+      metrics: edges.createMetrics({ node, version, log: log.child({ component: 'metrics' }) }),
       cni: {
         call: cniCall,
         outcome: cniAnswer,
@@ -96,7 +96,7 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
       },
     });
     const socketPath = join(settings.run_dir, 'api.sock');
-    const server = await serveApi(app, { listen, socketPath, callers });
+    const server = await edges.serveApi(app, { listen, socketPath, callers });
     stopping.push(() => server.close());
 
     await installPlugin(settings.cni_bin_dir);
@@ -104,9 +104,9 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
     for (const error of await syncConflists(place, store.list(networks))) {
       log.warn({ err: error }, 'a CNI network configuration could not be written');
     }
-    const cni = await CniServer.start({ socketPath: cniSocket, handler, log: cniLog });
+    const cni = await edges.CniServer.start({ socketPath: cniSocket, handler, log: cniLog });
     stopping.push(() => cni.close());
-    const docker = await DockerPlugin.start({
+    const docker = await edges.DockerPlugin.start({
       settings,
       networks: node.networks,
       runtimeNetworks: node.runtimeNetworks,

@@ -14,6 +14,7 @@ import { AppError } from '../model/errors.js';
 import type { Node } from '../vnet/services.js';
 import { acceptJson, BODY_BYTES_MAX } from './body.js';
 import { type Callers, requireLocalPage, requireRoot } from './caller.js';
+import { docsPageRoutes } from './docs-page.js';
 import { answerFailure, pathOf } from './failures.js';
 import { describeRoutes, openapiRoute } from './openapi.js';
 import { KnownPaths } from './paths.js';
@@ -61,6 +62,9 @@ declare module 'fastify' {
 /** Longest part of a path: names of policies have up to 253 characters. */
 const PATH_PART_MAX = 256;
 
+/** Of every answer. */
+const HEADERS = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
+
 /** The API, ready for `serveApi` or `inject`. */
 export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
   const { node, metrics, callers, version } = options;
@@ -72,6 +76,8 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     return503OnClosing: false,
     routerOptions: { maxParamLength: PATH_PART_MAX },
     frameworkErrors: answerFailure,
+    // Unless it is told of others, fastify loads the ones that it has by default.
+    schemaController: { compilersFactory: { buildValidator: unasked, buildSerializer: unasked } },
   });
   const paths = new KnownPaths();
 
@@ -88,7 +94,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     if (request.is404) refuse(request, reply, paths);
   });
   app.addHook('onSend', async (_request, reply) => {
-    reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
+    reply.headers(HEADERS);
   });
   app.addHook('onResponse', async (request, reply) => {
     const seconds = reply.elapsedTime / 1000;
@@ -119,11 +125,17 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     metricsRoutes(api, metrics);
     if (options.cni !== undefined) cniRoutes(api, options.cni);
     openapiRoute(scope);
+    docsPageRoutes(scope, { document: () => app.swagger(), headers: HEADERS });
   });
   // A scope of its own: YAML is for policies alone.
   app.register(async (scope) => policyRoutes(scope.withTypeProvider<ZodTypeProvider>(), node));
   await app.ready();
   return app;
+}
+
+/** Never called: the compilers are set. */
+function unasked(): never {
+  throw new TypeError('the API has compilers of its own');
 }
 
 /** Throws NOT_FOUND or METHOD_NOT_ALLOWED, before a body is looked at. */

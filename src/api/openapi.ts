@@ -1,13 +1,8 @@
-/** GET /openapi.json and GET /docs: the schemas of the routes, for machines and for readers. */
+/** GET /openapi.json: the schemas of the routes, for machines. */
 import { STATUS_CODES } from 'node:http';
 import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod';
-
-/** No scripts but those of the page itself, and nobody may show it in a frame. */
-const DOCS_CSP =
-  "default-src 'self'; base-uri 'self'; img-src 'self' data:; object-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
 
 const INFO = {
   title: 'Quantum Network',
@@ -21,7 +16,6 @@ export function describeRoutes(app: FastifyInstance, version: string): void {
     transform: createJsonSchemaTransform({}),
     transformObject: (document) => tidied(createJsonSchemaTransformObject({})(document)),
   });
-  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_CSP });
 }
 
 export function openapiRoute(app: FastifyInstance): void {

@@ -6,9 +6,12 @@ import { startApp } from '../app.js';
 import { AppError, asAppError } from '../model/errors.js';
 import { renderSettingsHelp } from '../model/settings.js';
 import { asksForHelp, loadSettings } from '../model/settings-load.js';
+import { collectGarbage, growSlowly } from './heap.js';
 
 /** Removing an interface blocks a thread of the pool for tens of milliseconds; four of them would be a queue. */
 process.env.UV_THREADPOOL_SIZE ??= '16';
+
+growSlowly();
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -39,6 +42,7 @@ async function main(): Promise<void> {
     stop = resolve;
   });
   if (asked !== undefined) stop?.();
+  collectGarbage();
   process.stdout.write(
     [
       '',

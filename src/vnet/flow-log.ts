@@ -85,11 +85,12 @@ export class FlowLog {
       direction: event.direction === Direction.EGRESS ? 'egress' : 'ingress',
       ...(self === undefined ? {} : { network: self.network }),
       ...(protocol === undefined ? {} : { protocol }),
-      source: { ...source, ...place(event.source, hasPorts ? event.sourcePort : undefined) },
-      destination: {
-        ...destination,
-        ...place(event.destination, hasPorts ? event.destinationPort : undefined),
-      },
+      // Not by spreading both: V8 would give each of the thousands that are kept a shape of its own.
+      source: Object.assign(source, place(event.source, hasPorts ? event.sourcePort : undefined)),
+      destination: Object.assign(
+        destination,
+        place(event.destination, hasPorts ? event.destinationPort : undefined),
+      ),
       ...(ICMP.has(event.protocol) ? { icmp_type: event.icmpType, icmp_code: event.icmpCode } : {}),
       ...this.rules(event.egressRule, event.ingressRule),
       ...(isolatedBy.length === 0 ? {} : { isolated_by: isolatedBy }),

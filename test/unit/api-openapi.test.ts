@@ -116,3 +116,17 @@ it('GET /docs is a page that loads nothing from elsewhere', async () => {
     expect((await api.app.inject(link.replace('.', '/docs'))).statusCode).toBe(200);
   }
 });
+
+it('what is not there below /docs is refused as everywhere', async () => {
+  const answer = await api.app.inject('/docs/static/nope.js');
+  expect([answer.statusCode, answer.json().error.code]).toEqual([404, 'NOT_FOUND']);
+});
+
+it.each(['/docs/', '/docs/static/index.css', '/docs/nope'])(
+  '%s is answered with the headers of every answer',
+  async (path) => {
+    const { headers } = await api.app.inject(path);
+    expect(headers['cache-control']).toBe('no-store');
+    expect(headers['x-content-type-options']).toBe('nosniff');
+  },
+);
