@@ -12,20 +12,22 @@ import { LONG_MS, pointsMax, SEED } from './settings.js';
 const site = useSite({ wrapper: SINGLE_POOL, settings: { docker_socket: 'none' } });
 const pick = random(SEED);
 
-/** How many points of each operation are tried. */
-const POINTS = pointsMax(2);
+/** How many points of each operation are tried; and how many more at most, of kinds of calls that none was of yet. */
+const POINTS = pointsMax(1);
+const NEW_KINDS = 2;
 
 /** How often each kind of call has been the one that a daemon was killed before. */
 const tried = new Map<string, number>();
 const hits: boolean[] = [];
 
-/** Of the kinds that were tried least, so that a few points of each operation are all kinds of points over all of them. */
+/** Of the kinds that were tried least: so few points of each operation are points of all kinds over all of them. */
 function choose(points: readonly KillPoint[]): KillPoint[] {
   const left = [...points];
   const timesOf = ({ thread, call }: KillPoint) => tried.get(`${thread} ${call}`) ?? 0;
   const chosen: KillPoint[] = [];
-  while (left.length > 0 && chosen.length < POINTS) {
+  while (left.length > 0) {
     const least = Math.min(...left.map(timesOf));
+    if (chosen.length >= POINTS + (least === 0 ? NEW_KINDS : 0)) break;
     const rarest = left.filter((point) => timesOf(point) === least);
     const point = rarest[pick(rarest.length)] as KillPoint;
     left.splice(left.indexOf(point), 1);

@@ -162,6 +162,7 @@ async function frontendsOf(records: Reader): Promise<readonly FrontendState[]> {
       asked = wanted;
     },
     change: async () => undefined,
+    isInForce: () => true,
   };
   await new Publishing(records, frontends).start();
   return asked;
