@@ -51,7 +51,12 @@ function besideFull(calls, present) {
     const nodes = [];
     for (let at = 0; at < 2; at++) nodes.push(await startNode(cleanup));
     for (const [at, path] of namedNamespaces(cleanup, present, 'f').entries()) {
-      const body = { container_id: `f${at}`, netns_path: path, labels: { app: `app-${at % 100}` } };
+      const body = {
+        container_id: `f${at}`,
+        netns_path: path,
+        labels: { app: `app-${at % 100}` },
+        ports: [{ container_port: 80, host_port: PORT - 1 - at }],
+      };
       await nodes[0].rest.call('POST', '/networks/bench/containers', body);
     }
     const runs = nodes.map((node) => startRuntime(cleanup, node));
