@@ -96,7 +96,7 @@ function someCall(
   return any(calls)();
 }
 
-it('in any order leave the node in order, and in the end as it was', { timeout: 180_000 }, async () => {
+it('calls in any order leave the node in order, and in the end as it was', { timeout: 180_000 }, async () => {
   await site().network('blue', { isolation_mode: 'peer' });
   const clean = await site().state();
   const boxes = ['one', 'two'].map((id) => site().bare(id));
@@ -131,7 +131,7 @@ it('in any order leave the node in order, and in the end as it was', { timeout: 
   expect(await site().state(), `seed ${SEED}`).toEqual(clean);
 });
 
-it('with ten thousand options, or very long ones, are answered', async () => {
+it('calls with ten thousand options, or very long ones, are answered', async () => {
   await site().network('blue');
   const many = (name: (at: number) => string) =>
     Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [name(at), 'x']));
