@@ -44,7 +44,9 @@ describe('a pod of containerd', () => {
 
     const other = await cri.pod('client-0');
     const client = await other.container('client', '/bin/sleep', 'infinity');
-    expect(await other.exec(client, ...ask(String(endpoint?.ip_address)))).toBe('hello\n');
+    // Between two connections the server does not listen.
+    const answer = () => other.exec(client, ...ask(String(endpoint?.ip_address)));
+    await expect.poll(answer, { timeout: 20_000 }).toBe('hello\n');
 
     await pod.remove();
     await other.remove();
@@ -79,7 +81,7 @@ describe('a pod of containerd', () => {
           ingress: [{ from: [{ ipBlock: { cidr: `${outside.address(4)}/32` } }], ports: [{ port: 80 }] }],
         },
       });
-      expect(await dial(4, 'open')).toBe('open');
+      await expect.poll(() => dial(4, 'open'), { timeout: 20_000 }).toBe('open');
       // The policy speaks of one address of the client, and of no other.
       expect(await dial(6, 'blocked')).toBe('blocked');
       await pod.remove();

@@ -103,7 +103,7 @@ describe('podman run --network', () => {
     ]);
     const dial = (family: 4 | 6) => outside.dial(outside.nodeAddress(family), { port: 8080 });
     await expect.poll(() => dial(4), { timeout: 20_000 }).toBe('open');
-    expect(await dial(6)).toBe('open');
+    await expect.poll(() => dial(6), { timeout: 20_000 }).toBe('open');
     await podman.run('rm', '--force', '--time', '0', 'server');
     expect(await endpoints()).toEqual([]);
     expect(await dial(4)).toBe('refused');
