@@ -1,9 +1,10 @@
 /** Finds what an earlier daemon left in the maps of port mappings and services. */
 import { formatAddress, fromBytes16 } from '../model/address.js';
 import { PROTOCOL_NUMBERS, type Protocol } from '../model/names.js';
-import { type FrontendPlace, placeText, targetText } from '../nat/frontend.js';
+import { type FrontendPlace, type FrontendState, placeText, targetText } from '../nat/frontend.js';
 import { u32 } from './abi/codec.js';
 import { Backend, FrontendFlags, type FrontendKey } from './abi/generated.js';
+import { keyOf } from './frontend-encoding.js';
 import type { DatapathMaps } from './maps.js';
 import { Space } from './space.js';
 
@@ -79,6 +80,22 @@ async function ownedBackends({ backends }: FrontendMaps): Promise<Map<number, Ba
     owned.set(u32.read(indexes, at * u32.size), Backend.read(view, at * Backend.size));
   }
   return owned;
+}
+
+/** Whether the maps have a frontend as it is to be, whoever has written them last. */
+export function isInForce(maps: FrontendMaps, state: FrontendState): boolean {
+  const found = maps.frontends.get(keyOf(state));
+  if (found?.id !== state.id) return false;
+  const wanted = new Set(state.backends.map(targetText));
+  const led = new Set<string>();
+  for (let slot = 0; slot < found.slots; slot++) {
+    const index = maps.slots.get(found.first + slot);
+    const backend = index === undefined ? undefined : maps.backends.get(index);
+    const address = backend?.frontendId === state.id ? fromBytes16(backend.address) : undefined;
+    if (backend === undefined || address === undefined) return false;
+    led.add(targetText({ address: formatAddress(address), port: backend.port }));
+  }
+  return led.size === wanted.size && [...led].every((target) => wanted.has(target));
 }
 
 /** The whole of qn_slots. */

@@ -3,10 +3,15 @@ import { parseAddress, toBytes16 } from '../model/address.js';
 import { PROTOCOL_NUMBERS } from '../model/names.js';
 import type { FrontendPlace, Target } from '../nat/frontend.js';
 import type { Backend, FrontendKey } from './abi/generated.js';
-import type { PlacedFrontend } from './frontend-adoption.js';
 
-/** Whom each slot leads to, by name. */
-export function namesOf({ slots, places }: PlacedFrontend): (string | undefined)[] {
+/** Whom each slot leads to, by name. `places`: index in qn_backends, by name. */
+export function namesOf({
+  slots,
+  places,
+}: {
+  slots: Uint32Array;
+  places: ReadonlyMap<string, number>;
+}): (string | undefined)[] {
   const names = new Map([...places].map(([name, index]) => [index, name]));
   return Array.from(slots, (index) => names.get(index));
 }

@@ -20,7 +20,7 @@ import {
 import { maglevTable, smallerSize, tableSize } from '../nat/maglev.js';
 import { monotonicNs } from '../native/bpf.js';
 import { type Backend, FrontendFlags, type FrontendKey } from './abi/generated.js';
-import { adoptFrontends, type FrontendMaps, type PlacedFrontend } from './frontend-adoption.js';
+import { adoptFrontends, type FrontendMaps, isInForce, type PlacedFrontend } from './frontend-adoption.js';
 import { backendOf, keyOf, namesOf } from './frontend-encoding.js';
 import { Space } from './space.js';
 
@@ -108,6 +108,11 @@ export class FrontendTable {
     }
   }
 
+  /** Whether the kernel has it so, and not only what was written there. */
+  isInForce(state: FrontendState): boolean {
+    return isInForce(this.maps, state);
+  }
+
   /** Waits until what the last change gave up is free again; the daemon may end without it. */
   async settled(): Promise<void> {
     await this.settling.catch(() => undefined);
@@ -166,20 +171,8 @@ export class FrontendTable {
       const table = maglevTable(names, size, owned && namesOf(owned));
       const indexes = [...places.values()];
       const slots = table.map((name) => indexes[name] as number);
-      const { protocol, port, family, address, id, affinitySeconds, isServiceAddress } = state;
-      const after = {
-        protocol,
-        port,
-        family,
-        address,
-        id,
-        affinitySeconds,
-        isServiceAddress,
-        first,
-        slots,
-        places,
-        isWhole: true,
-      };
+      const { backends: _, ...nature } = state;
+      const after = { ...nature, first, slots, places, isWhole: true };
       return { state, key: keyOf(state), before, after, added };
     } catch (error) {
       for (const { index } of added) this.places.give(index, 1);

@@ -81,9 +81,13 @@ export class NetworkDriver {
   async deleteNetwork({ NetworkID }: { NetworkID: string }): Promise<void> {
     const { runtimeNetworks, networks } = this.parts;
     const found = runtimeNetworks.find(NetworkID);
-    // Docker forgets the network whatever it is answered.
-    await runtimeNetworks.forget(NetworkID);
-    if (found?.owned === true) await networks.delete(found.network.name);
+    try {
+      // Whose it is must be known for as long as it is there: a daemon that ends meanwhile is asked again.
+      if (found?.owned === true) await networks.delete(found.network.name);
+    } finally {
+      // Docker forgets it whatever it is answered.
+      await runtimeNetworks.forget(NetworkID);
+    }
   }
 
   async createEndpoint({ NetworkID, EndpointID, Interface, Options }: CreateEndpoint): Promise<object> {

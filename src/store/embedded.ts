@@ -88,6 +88,10 @@ export class EmbeddedStore implements Store {
     return this.#table(table).list(prefix ?? []) as V[];
   }
 
+  where<K extends Key, V>(table: Table<K, V>, fits: (value: V) => boolean): V[] {
+    return this.#table(table).where(fits as (value: unknown) => boolean) as V[];
+  }
+
   any<K extends Key, V>(table: Table<K, V>, prefix?: Prefix<K>): boolean {
     return this.#table(table).any(prefix ?? []);
   }
@@ -141,6 +145,7 @@ export class EmbeddedStore implements Store {
     const transaction: Transaction = {
       get: (of, key) => table(of).get(key) as never,
       list: (of, prefix) => table(of).list(prefix ?? []) as never,
+      where: (of, fits) => table(of).where(fits as (value: unknown) => boolean) as never,
       any: (of, prefix) => table(of).any(prefix ?? []),
       put: (of, key, value) => {
         const parsed = of.schema.safeParse(value);

@@ -65,6 +65,19 @@ export class MemoryTable {
     return found;
   }
 
+  /** Values that fit, in any order. */
+  where(fits: (value: unknown) => boolean): unknown[] {
+    const found: unknown[] = [];
+    const walk = (level: Level): void => {
+      for (const node of level.values()) {
+        if (isLevel(node)) walk(node);
+        else if (fits(node.value)) found.push(node.value);
+      }
+    };
+    walk(this.#root);
+    return found;
+  }
+
   #find(key: Key): Level | { readonly value: unknown } | undefined {
     let node: Level | { readonly value: unknown } | undefined = this.#root;
     for (const part of key) {

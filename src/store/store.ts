@@ -28,6 +28,8 @@ export interface Reader {
   get<K extends Key, V>(table: Table<K, V>, key: K): V | undefined;
   /** The values whose key starts with the prefix (all without one), in the order of their keys. */
   list<K extends Key, V>(table: Table<K, V>, prefix?: Prefix<K>): V[];
+  /** Of all values those that fit, in any order: what it costs is asking, and nothing is sorted. */
+  where<K extends Key, V>(table: Table<K, V>, fits: (value: V) => boolean): V[];
   /** Whether list() would give any; does not depend on how many. */
   any<K extends Key, V>(table: Table<K, V>, prefix?: Prefix<K>): boolean;
 }

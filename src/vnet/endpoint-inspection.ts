@@ -12,11 +12,13 @@ import { openContainerNetns } from './container-netns.js';
 import type { Origin } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import { requireNetwork } from './networks.js';
+import type { Publishing } from './publishing.js';
 
 export interface EndpointInspectionParts {
   store: Reader;
   host: Rtnl;
   datapath: Datapath;
+  publishing: Publishing;
 }
 
 /** An endpoint with everything that its making has added to it. */
@@ -53,7 +55,7 @@ export function inspectEndpoint(
   endpoint: Endpoint,
   routesTo?: ReadonlySet<string>,
 ): string[] {
-  const { store, host, datapath } = parts;
+  const { store, host, datapath, publishing } = parts;
   const network = requireNetwork(store, endpoint.network);
   const link = host.link(endpoint.host_interface);
   const problems: string[] = endpoint.state === 'ready' ? [] : [`the endpoint is ${endpoint.state}`];
@@ -73,6 +75,9 @@ export function inspectEndpoint(
   }
   if (!datapath.endpoints.matches(endpointState(store, endpoint, network, link.index))) {
     problems.push(`the maps of the programs do not have ${link.name} as it should be`);
+  }
+  for (const { protocol, port, family } of publishing.missing(endpoint)) {
+    problems.push(`${protocol} port ${port} of the node (IPv${family}) does not lead to the container`);
   }
   return problems;
 }

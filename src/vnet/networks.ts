@@ -24,7 +24,7 @@ import {
 import type { ServiceRecord } from '../model/service.js';
 import type { Rtnl } from '../native/net.js';
 import type { Reader, Store, Transaction } from '../store/store.js';
-import { endpointKeys, networks, nextNumber, services } from '../store/tables.js';
+import { endpointKeys, networks, nextNumber, runtimeNetworks, services } from '../store/tables.js';
 import type { HostPrefixes } from './host-prefixes.js';
 import { addressUsage, forgetAddresses } from './ipam.js';
 import type { PolicySync } from './policy-sync.js';
@@ -176,6 +176,9 @@ export function requireNetwork(reader: Reader, name: string): Network {
 
 function eraseNetwork(transaction: Transaction, network: Network): void {
   transaction.delete(networks, [network.name]);
+  for (const { key, network_id } of transaction.list(runtimeNetworks)) {
+    if (network_id === network.id) transaction.delete(runtimeNetworks, [key]);
+  }
   forgetAddresses(transaction, network);
 }
 

@@ -7,7 +7,7 @@ import { endpoints, nextNumber, portMappings } from '../store/tables.js';
 import { endpointsOf } from './endpoint-records.js';
 import { requireNetwork } from './networks.js';
 import type { NodePorts } from './node-ports.js';
-import { claimPlaces, forgetPlaces, placesOfMapping, takenPorts } from './published.js';
+import { claimPlaces, forgetPlaces, placesOfMapping, takenPorts, takenPortsAt } from './published.js';
 import type { Publishing } from './publishing.js';
 import type { IsReachable } from './reachability.js';
 import type { Serial } from './serial.js';
@@ -71,7 +71,9 @@ export class PortMappings implements PortMappingService {
     const { protocol, host_port, host_ip, container_port } = request;
     const wanted = { protocol, port: host_port, address: host_ip };
     const field = { port: 'host_port', address: 'host_ip' };
-    const port = this.parts.nodePorts.choose(wanted, takenPorts(transaction), field);
+    const taken =
+      host_port === undefined ? takenPorts(transaction) : takenPortsAt(transaction, protocol, host_port);
+    const port = this.parts.nodePorts.choose(wanted, taken, field);
     return putMapping(transaction, endpoint, { protocol, host_port: port, host_ip, container_port });
   }
 
@@ -101,7 +103,8 @@ export function recordPorts(
   for (const [index, { protocol, host_port, host_ip, container_port }] of ports.entries()) {
     if (host_port === undefined) continue;
     const field = { port: `ports[${index}].host_port`, address: `ports[${index}].host_ip` };
-    nodePorts.choose({ protocol, port: host_port, address: host_ip }, takenPorts(transaction), field);
+    const taken = takenPortsAt(transaction, protocol, host_port);
+    nodePorts.choose({ protocol, port: host_port, address: host_ip }, taken, field);
     putMapping(transaction, endpoint, { protocol, host_port, host_ip, container_port });
   }
 }

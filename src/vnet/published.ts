@@ -1,6 +1,7 @@
 /** What port mappings and services are in the kernel, by their records. */
 
 import type { Endpoint } from '../model/endpoint.js';
+import type { Protocol } from '../model/names.js';
 import type { PortMappingRecord } from '../model/port-mapping.js';
 import type { ServicePort, ServiceRecord } from '../model/service.js';
 import { type FrontendPlace, type FrontendState, placeText, type Target } from '../nat/frontend.js';
@@ -153,16 +154,32 @@ function requireNumber(reader: Reader, place: FrontendPlace): number {
 
 /** Ports of the node, and of addresses of services, that are given away. `except`: of that service. */
 export function takenPorts(reader: Reader, except?: Pick<ServiceRecord, 'namespace' | 'name'>): TakenPort[] {
-  const mapped = reader.list(portMappings).flatMap((mapping) => {
+  return ownersOf(
+    reader.list(portMappings),
+    reader
+      .list(services)
+      .filter((service) => except === undefined || serviceName(service) !== serviceName(except)),
+  );
+}
+
+/** Those of them that have one port: each container that publishes it asks, however many do. */
+export function takenPortsAt(reader: Reader, protocol: Protocol, port: number): TakenPort[] {
+  return ownersOf(
+    reader.where(portMappings, (mapping) => mapping.host_port === port && mapping.protocol === protocol),
+    reader.where(services, ({ ports }) =>
+      ports.some((one) => one.protocol === protocol && (one.port === port || one.node_port === port)),
+    ),
+  );
+}
+
+function ownersOf(mappings: readonly PortMappingRecord[], published: readonly ServiceRecord[]): TakenPort[] {
+  const mapped = mappings.flatMap((mapping) => {
     const { protocol, host_port, host_ip, container_id, network } = mapping;
     const owner = `the port mapping ${mapping.id} of container ${container_id} in network ${network}`;
     return nodePorts(protocol, host_port, host_ip).map((place) => ({ ...place, owner }));
   });
-  const served = reader
-    .list(services)
-    .filter((service) => except === undefined || serviceName(service) !== serviceName(except))
-    .flatMap((service) =>
-      placesOfService(service).map((place) => ({ ...place, owner: `the service ${serviceName(service)}` })),
-    );
+  const served = published.flatMap((service) =>
+    placesOfService(service).map((place) => ({ ...place, owner: `the service ${serviceName(service)}` })),
+  );
   return [...mapped, ...served];
 }

@@ -24,6 +24,7 @@ import {
 export interface Frontends {
   sync(wanted: readonly FrontendState[]): Promise<void>;
   change(change: FrontendChange): Promise<void>;
+  isInForce(state: FrontendState): boolean;
 }
 
 /** A service and who serves. */
@@ -80,6 +81,11 @@ export class Publishing {
   /** How many containers serve. */
   backends({ namespace, name }: Pick<ServiceRecord, 'namespace' | 'name'>): number {
     return this.served.get(namespace)?.get(name)?.members.size ?? 0;
+  }
+
+  /** The container's port mappings that the kernel does not have as they should be. */
+  missing(endpoint: Endpoint): FrontendState[] {
+    return this.mappingsOf(endpoint).filter((state) => !this.frontends.isInForce(state));
   }
 
   /** The container serves from now on: its port mappings, and services that select it. INSUFFICIENT_CAPACITY. */

@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import type { Container } from '../support/containers.js';
 import { type KillPoint, pointText, Tracer } from '../support/system-calls.js';
-import type { Operation } from './operations.js';
+import type { Operation } from './operation.js';
 import type { Scene } from './scene.js';
 import { SEED } from './settings.js';
 
@@ -22,7 +22,7 @@ export class Attempt {
     expect(await request(rest, this.visitor)).toMatchObject({ status });
     await this.scene.requireOrder(name);
     const points = await tracer.end();
-    await clean(rest);
+    await clean(rest, this.visitor);
     return points;
   }
 
@@ -54,7 +54,7 @@ export class Attempt {
     expect(status, `${when}: again: ${text}`).toBe(hasHappened ? operation.again : operation.status);
     await scene.requireOrder(`${when}: again`);
     await expectHappened('again');
-    await operation.clean(rest);
+    await operation.clean(rest, visitor);
     await scene.requireOrder(`${when}: undone`);
     return wasHit;
   }

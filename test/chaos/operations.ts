@@ -1,24 +1,10 @@
 /** Every change that can be asked of the daemon, with what comes before it and how it is undone. */
 import type { Container } from '../support/containers.js';
-import { type Answer, policyObject, type Rest } from '../support/rest.js';
+import { policyObject, type Rest } from '../support/rest.js';
+import { OF_DOCKER } from './docker-operations.js';
+import { CONNECTION, connect, has, nothing, type Operation, remove, SERVICE, serve } from './operation.js';
+import { PUBLISHING } from './publishing-operations.js';
 
-export interface Operation {
-  name: string;
-  /** Makes what the operation needs; `clean` takes away that and what the operation made, as much as there is. */
-  prepare(on: Rest, visitor: Container): Promise<unknown>;
-  request(on: Rest, visitor: Container): Promise<Answer>;
-  /** Whether the answers of the API say that it has happened. */
-  hasHappened(on: Rest): Promise<boolean>;
-  clean(on: Rest): Promise<unknown>;
-  /** Status of the answer when it happens, and when it is asked for again after it has happened. */
-  status: number;
-  again: number;
-}
-
-/** Of the visitor. Policies of the scene do not let it reach anybody. */
-export const VISITOR = { ip_address: '10.60.1.66', ip6_address: 'fd00:60:1::66' };
-
-const connection = '/networks/blue/containers/visitor';
 /** Lets the visitor reach c, whether by its own labels or by those of its namespace. */
 const policy = (port: number) =>
   policyObject({
@@ -37,61 +23,46 @@ const policy = (port: number) =>
     },
   });
 
-function connect(on: Rest, visitor: Container, namespace = 'default'): Promise<Answer> {
-  return on.call('POST', '/networks/blue/containers', {
-    container_id: 'visitor',
-    netns_path: visitor.netns.path,
-    labels: { role: 'guest' },
-    namespace,
-    ...VISITOR,
-  });
-}
-
 const createNetwork = (on: Rest) =>
   on.call('POST', '/networks', { name: 'red', cidr: '10.61.0.0/24', cidr6: 'fd00:61::/64' });
 const applyPolicy = (on: Rest, port: number) => on.call('POST', '/policies', policy(port));
 
-/** None of what the calls are about needs to be there. */
-async function remove(on: Rest, ...paths: string[]): Promise<void> {
-  for (const path of paths) {
-    const { status, text } = await on.call('DELETE', path);
-    if (status !== 204 && status !== 404) throw new Error(`DELETE ${path}: ${status} ${text}`);
-  }
+async function serveVisitor(on: Rest, visitor: Container): Promise<void> {
+  await serve(on);
+  await connect(on, visitor);
 }
 
-async function has(on: Rest, path: string, isRight: (body: never) => boolean = () => true): Promise<boolean> {
-  const { status, json } = await on.call('GET', path);
-  return status === 200 && isRight(json as never);
+async function applyToVisitor(on: Rest, visitor: Container): Promise<void> {
+  await connect(on, visitor);
+  await applyPolicy(on, 80);
 }
-
-const nothing = async () => undefined;
 
 export const OPERATIONS: readonly Operation[] = [
   {
-    name: 'connect',
-    prepare: nothing,
+    name: 'connect to a network and a service, with a port of the node',
+    prepare: (on) => serve(on),
     request: (on, visitor) => connect(on, visitor),
-    hasHappened: (on) => has(on, connection),
-    clean: (on) => remove(on, connection),
+    hasHappened: (on) => has(on, CONNECTION),
+    clean: (on) => remove(on, CONNECTION, SERVICE),
     status: 201,
     again: 409,
   },
   {
-    name: 'disconnect',
-    prepare: (on, visitor) => connect(on, visitor),
-    request: (on) => on.call('DELETE', connection),
-    hasHappened: async (on) => !(await has(on, connection)),
-    clean: (on) => remove(on, connection),
+    name: 'disconnect from a network and a service, with a port of the node',
+    prepare: serveVisitor,
+    request: (on) => on.call('DELETE', CONNECTION),
+    hasHappened: async (on) => !(await has(on, CONNECTION)),
+    clean: (on) => remove(on, CONNECTION, SERVICE),
     status: 204,
     again: 404,
   },
   {
-    name: 'relabel',
-    prepare: (on, visitor) => connect(on, visitor),
-    request: (on) => on.call('PATCH', connection, { labels: { role: 'other' }, namespace: 'elsewhere' }),
+    name: 'relabel, out of a service',
+    prepare: serveVisitor,
+    request: (on) => on.call('PATCH', CONNECTION, { labels: { role: 'other' }, namespace: 'elsewhere' }),
     hasHappened: (on) =>
-      has(on, connection, ({ namespace }: { namespace: string }) => namespace === 'elsewhere'),
-    clean: (on) => remove(on, connection),
+      has(on, CONNECTION, ({ namespace }: { namespace: string }) => namespace === 'elsewhere'),
+    clean: (on) => remove(on, CONNECTION, SERVICE),
     status: 200,
     again: 200,
   },
@@ -100,31 +71,25 @@ export const OPERATIONS: readonly Operation[] = [
     prepare: (on, visitor) => connect(on, visitor),
     request: (on) => applyPolicy(on, 80),
     hasHappened: (on) => has(on, '/policies/default/guests'),
-    clean: (on) => remove(on, '/policies/default/guests', connection),
+    clean: (on) => remove(on, '/policies/default/guests', CONNECTION),
     status: 201,
     again: 200,
   },
   {
     name: 'policy replace',
-    prepare: async (on, visitor) => {
-      await connect(on, visitor);
-      await applyPolicy(on, 80);
-    },
+    prepare: applyToVisitor,
     request: (on) => applyPolicy(on, 8080),
     hasHappened: (on) => has(on, '/policies/default/guests', (body) => JSON.stringify(body).includes('8080')),
-    clean: (on) => remove(on, '/policies/default/guests', connection),
+    clean: (on) => remove(on, '/policies/default/guests', CONNECTION),
     status: 200,
     again: 200,
   },
   {
     name: 'policy delete',
-    prepare: async (on, visitor) => {
-      await connect(on, visitor);
-      await applyPolicy(on, 80);
-    },
+    prepare: applyToVisitor,
     request: (on) => on.call('DELETE', '/policies/default/guests'),
     hasHappened: async (on) => !(await has(on, '/policies/default/guests')),
-    clean: (on) => remove(on, '/policies/default/guests', connection),
+    clean: (on) => remove(on, '/policies/default/guests', CONNECTION),
     status: 204,
     again: 404,
   },
@@ -156,8 +121,10 @@ export const OPERATIONS: readonly Operation[] = [
     request: (on) => on.call('PUT', '/namespaces/prod', { labels: { team: 'x' } }),
     hasHappened: (on) =>
       has(on, '/namespaces/prod', ({ labels }: { labels: Record<string, string> }) => labels.team === 'x'),
-    clean: (on) => remove(on, '/policies/default/guests', connection, '/namespaces/prod'),
+    clean: (on) => remove(on, '/policies/default/guests', CONNECTION, '/namespaces/prod'),
     status: 200,
     again: 200,
   },
+  ...PUBLISHING,
+  ...OF_DOCKER,
 ];

@@ -6,11 +6,12 @@ import { random, sample } from '../support/random.js';
 import { useSite } from '../support/site.js';
 import { followedTo, type KillPoint, pointsIn, SINGLE_POOL } from '../support/system-calls.js';
 import { Attempt } from './attempt.js';
-import { OPERATIONS, VISITOR } from './operations.js';
+import { VISITOR } from './operation.js';
+import { OPERATIONS } from './operations.js';
 import { Scene } from './scene.js';
 import { LONG_MS, pointsMax, SEED } from './settings.js';
 
-const site = useSite({ wrapper: SINGLE_POOL });
+const site = useSite({ wrapper: SINGLE_POOL, settings: { docker_socket: 'none' } });
 const pick = random(SEED);
 
 /** By which a start changes something, or finds out what to change; none that the children of the daemon do. */

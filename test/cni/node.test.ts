@@ -2,6 +2,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { Backend } from '../../src/datapath/abi/generated.js';
 import { BpfMap } from '../../src/native/bpf.js';
 import type { Container } from '../support/containers.js';
 import { useSite } from '../support/site.js';
@@ -137,11 +138,39 @@ describe('§2 CHECK on a node', () => {
         expect(key && map.delete(key)).toBe(true);
       },
     ],
+    [
+      'a port of the node does not lead to it',
+      'TCP port 8080 of the node (IPv4)',
+      () => {
+        using map = BpfMap.fromPin(join(site().daemon.bpffs, 'maps/qn_frontends'));
+        const keys = [...map.keys()];
+        expect(keys).toHaveLength(2);
+        for (const key of keys) map.delete(key);
+      },
+    ],
+    [
+      'a port of the node leads elsewhere',
+      'TCP port 8080 of the node (IPv6)',
+      () => {
+        using map = BpfMap.fromPin(join(site().daemon.bpffs, 'maps/qn_backends'));
+        for (const key of map.keys()) {
+          const backend = Backend.decode(map.get(key) as Uint8Array);
+          if (backend.frontendId !== 0) map.set(key, Backend.encode({ ...backend, port: 22 }));
+        }
+      },
+    ],
   ];
   it.each(damages)('reports that %s', async (_what, told, damage) => {
-    const { container, result } = await added(chain());
+    const publishing = new Chain(site().daemon, 'blue', [
+      ours(site().daemon, { capabilities: { portMappings: true } }),
+    ]);
+    await site().network('blue', { isolation_mode: 'peer' });
+    const container = site().bare('c1');
+    const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }];
+    const result = await publishing.add(container, { portMappings });
+    await publishing.check(container, result);
     await damage(container);
-    expect(await refusal(chain().check(container, result))).toMatchObject({
+    expect(await refusal(publishing.check(container, result))).toMatchObject({
       code: 130,
       details: expect.stringContaining(told),
     });

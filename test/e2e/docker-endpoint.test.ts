@@ -2,11 +2,10 @@
  * An endpoint of Docker, step by step: what passes after each of the calls that Docker makes, and after what Docker does
  * with the interface itself. Nobody is asked whose it is: it is who its options say.
  */
-import { request } from 'node:http';
-import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { type Container, Host } from '../support/containers.js';
+import { callDriver } from '../support/docker-driver.js';
 import { passBy } from '../support/pass-by.js';
 import { useSite } from '../support/site.js';
 
@@ -17,23 +16,8 @@ const KEY = 'b'.repeat(64);
 const REFERENCE = { NetworkID: NETWORK, EndpointID: KEY };
 const ADDRESS = '10.60.1.9';
 
-/** The answer to a call of Docker; throws what it is refused with. */
-function call<T = object>(method: string, body: object): Promise<T> {
-  const socketPath = join(site().daemon.path('plugins'), 'quantum.sock');
-  return new Promise((resolve, reject) => {
-    const sent = request(
-      { socketPath, method: 'POST', path: `/${method}`, agent: false },
-      async (response) => {
-        let text = '';
-        for await (const chunk of response.setEncoding('utf8')) text += chunk;
-        const answer = JSON.parse(text);
-        if (answer.Err) reject(new Error(answer.Err));
-        else resolve(answer);
-      },
-    );
-    sent.on('error', reject);
-    sent.end(JSON.stringify(body));
-  });
+async function call<T = object>(method: string, body: object): Promise<T> {
+  return (await callDriver(site().daemon, method, body)).json as T;
 }
 
 const create = () =>

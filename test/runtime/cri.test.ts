@@ -8,7 +8,7 @@ import { useRuntimeNode } from './node.js';
 const LONG = { timeout: 180_000 };
 const SERVER = 'while :; do nc -l -p 80 -e /bin/cat; done';
 
-const node = useRuntimeNode();
+const node = useRuntimeNode({ uplink: 'auto' });
 const endpoints = async () => (await node().site.rest.expect<EndpointList>('GET', '/endpoints')).endpoints;
 
 describe('a pod of containerd', () => {
@@ -39,17 +39,56 @@ describe('a pod of containerd', () => {
     const sidecar = await pod.container('sidecar', '/bin/sleep', 'infinity');
     const ask = (address: string) => ['/bin/sh', '-c', `echo hello | nc -w 2 ${address} 80`];
     await expect.poll(() => pod.exec(sidecar, ...ask('127.0.0.1')), { timeout: 20_000 }).toBe('hello\n');
-    const show = ['/bin/ip', 'address', 'show', 'eth0'];
+    // The link-local address may still be looked for elsewhere: it says so until it is not.
+    const show = ['/bin/ip', 'address', 'show', 'dev', 'eth0', 'scope', 'global'];
     expect(await pod.exec(sidecar, ...show)).toBe(await pod.exec(server, ...show));
 
     const other = await cri.pod('client-0');
     const client = await other.container('client', '/bin/sleep', 'infinity');
-    expect(await other.exec(client, ...ask(String(endpoint?.ip_address)))).toBe('hello\n');
+    // Between two connections the server does not listen.
+    const answer = () => other.exec(client, ...ask(String(endpoint?.ip_address)));
+    await expect.poll(answer, { timeout: 20_000 }).toBe('hello\n');
 
     await pod.remove();
     await other.remove();
     expect(await endpoints()).toEqual([]);
   });
+
+  it(
+    'is reached from outside by its ports of the node, under the policy of the client itself',
+    LONG,
+    async () => {
+      const { site } = node();
+      const outside = await site.outside({ isUplink: true });
+      const uplink = async () => (await site.rest.expect<{ uplink?: object }>('GET', '/readyz')).uplink;
+      await expect.poll(uplink).toMatchObject({ interface: 'uplink', ip6_address: outside.nodeAddress(6) });
+      await site.network('pods', { options: { masquerade: true } });
+      await using cri = await Cri.start(node());
+      const pod = await cri.pod('web-0', {
+        annotations: { 'quantum.network/labels': 'app=web' },
+        port_mappings: [{ container_port: 80, host_port: 8080 }],
+      });
+      const server = await pod.container('server', '/bin/sh', '-c', SERVER);
+      const ask = ['/bin/sh', '-c', 'echo hello | nc -w 2 127.0.0.1 80'];
+      await expect.poll(() => pod.exec(server, ...ask), { timeout: 20_000 }).toBe('hello\n');
+      const dial = (family: 4 | 6, expected: string) =>
+        outside.dial(outside.nodeAddress(family), { port: 8080, expected });
+
+      expect(await dial(4, 'blocked')).toBe('blocked');
+      await site.rest.apply({
+        name: 'web-from-outside',
+        spec: {
+          podSelector: { matchLabels: { app: 'web' } },
+          ingress: [{ from: [{ ipBlock: { cidr: `${outside.address(4)}/32` } }], ports: [{ port: 80 }] }],
+        },
+      });
+      await expect.poll(() => dial(4, 'open'), { timeout: 20_000 }).toBe('open');
+      // The policy speaks of one address of the client, and of no other.
+      expect(await dial(6, 'blocked')).toBe('blocked');
+      await pod.remove();
+      expect(await dial(4, 'blocked')).not.toBe('open');
+    },
+  );
 
   it('talks by policy of its namespace', LONG, async () => {
     const { site } = node();

@@ -9,7 +9,7 @@ import { Podman } from './podman.js';
 const LONG = { timeout: 180_000 };
 const SERVER = 'while :; do nc -l -p 80 -e /bin/cat; done';
 
-const node = useRuntimeNode();
+const node = useRuntimeNode({ uplink: 'auto' });
 const endpoints = async () => (await node().site.rest.expect<EndpointList>('GET', '/endpoints')).endpoints;
 
 /** A Podman with a network that lets nobody talk unless a policy does. */
@@ -88,6 +88,25 @@ describe('podman run --network', () => {
     // Taken is taken: nothing of the second one stays.
     await expect(background(podman, 'thief', ['--ip', '10.60.1.77'])).rejects.toThrow('10.60.1.77 is in use');
     expect(await endpoints()).toHaveLength(1);
+  });
+
+  it('-p opens a port of the node for whom policies let in, and podman rm closes it', LONG, async () => {
+    const { site } = node();
+    const outside = await site.outside({ isUplink: true });
+    const uplink = async () => (await site.rest.expect<{ uplink?: object }>('GET', '/readyz')).uplink;
+    await expect.poll(uplink).toMatchObject({ interface: 'uplink', ip6_address: outside.nodeAddress(6) });
+    await site.network('my-network', { isolation_mode: 'none', options: { masquerade: true } });
+    await using podman = await Podman.start(node());
+    await background(podman, 'server', ['-p', '8080:80'], '/bin/sh', '-c', SERVER);
+    expect(await endpoints()).toMatchObject([
+      { ports: [{ container_port: 80, host_port: 8080, protocol: 'TCP' }] },
+    ]);
+    const dial = (family: 4 | 6) => outside.dial(outside.nodeAddress(family), { port: 8080 });
+    await expect.poll(() => dial(4), { timeout: 20_000 }).toBe('open');
+    await expect.poll(() => dial(6), { timeout: 20_000 }).toBe('open');
+    await podman.run('rm', '--force', '--time', '0', 'server');
+    expect(await endpoints()).toEqual([]);
+    expect(await dial(4)).toBe('refused');
   });
 
   it('a container that stops by itself gives its address back', LONG, async () => {

@@ -11,12 +11,15 @@ import { SOCKET_PROGRAMS } from '../../src/datapath/socket-hooks.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import type { PolicyDelta } from '../../src/firewall/types.js';
 import { formatCidr } from '../../src/model/address.js';
-import type { Endpoint } from '../../src/model/endpoint.js';
+import { type Endpoint, stagedInterface } from '../../src/model/endpoint.js';
 import type { Network } from '../../src/model/network.js';
 import { CGROUP_ROOT_AUTO } from '../../src/model/settings.js';
+import { type FrontendState, targetText } from '../../src/nat/frontend.js';
 import type { Reader } from '../../src/store/store.js';
 import {
+  attachments,
   cidrNumbers,
+  denyParts,
   endpoints,
   identities,
   type NumberTable,
@@ -25,23 +28,36 @@ import {
   portNames,
   ruleKeys,
   ruleText,
+  services,
 } from '../../src/store/tables.js';
 import { endpointState } from '../../src/vnet/endpoint-state.js';
 import { takenRanges } from '../../src/vnet/host-prefixes.js';
 import { storedPolicies } from '../../src/vnet/policies.js';
 import { encodeDelta } from '../../src/vnet/policy-encoding.js';
+import { addressesOf } from '../../src/vnet/published.js';
+import { Publishing } from '../../src/vnet/publishing.js';
 import type { Daemon } from './daemon.js';
 import type { TestNetns } from './netns.js';
-import { namedPortLine, rangeLine, ruleLine, subjectLine } from './presence.js';
+import { deniedLine, frontendLine, namedPortLine, rangeLine, ruleLine, subjectLine } from './presence.js';
 
 /** Of the containers, only those given are looked into. */
-export function demandOf(records: Reader, daemon: Daemon, containers: readonly TestNetns[]): string[] {
+export async function demandOf(
+  records: Reader,
+  daemon: Daemon,
+  containers: readonly TestNetns[],
+): Promise<string[]> {
   const hooks = 'path' in findCgroupRoot(CGROUP_ROOT_AUTO) ? SOCKET_PROGRAMS : [];
   return [
     ...hooks.map((name) => `pin links/${name}`),
     ...records.list(networks).flatMap((network) => demandOfNetwork(network, daemon)),
     ...records.list(endpoints).flatMap((endpoint) => demandOfEndpoint(endpoint, records, containers)),
     ...demandOfPolicies(records),
+    ...(await frontendsOf(records)).map((one) => frontendLine(one, one.backends.map(targetText))),
+    ...records
+      .list(services)
+      .flatMap(addressesOf)
+      .map((address) => `prefix ${address}/${address.includes(':') ? 128 : 32} of services`),
+    ...records.list(denyParts).flatMap(({ cidrs }) => cidrs.map(deniedLine)),
     ...new Set(
       takenRanges(records.list(networks), daemon.netns.net.rtnl.addresses()).map(
         (range) => `prefix ${formatCidr(range)} of the node`,
@@ -74,7 +90,9 @@ function demandOfNetwork(network: Network, daemon: Daemon): string[] {
 function demandOfEndpoint(endpoint: Endpoint, records: Reader, containers: readonly TestNetns[]): string[] {
   const { id, network_id, identity, host_interface: host, mac_address: mac } = endpoint;
   const network = records.get(networks, [endpoint.network]);
-  if (endpoint.state !== 'ready') return [`endpoint ${id} in a state other than ${endpoint.state}`];
+  const isStaged = records.get(attachments, [id])?.staged_key !== undefined;
+  const isKnown = endpoint.state === 'ready';
+  if (!isKnown && !isStaged) return [`endpoint ${id} in a state other than ${endpoint.state}`];
   if (network === undefined) return [`network ${endpoint.network} of endpoint ${id}`];
   const families = [
     { ip: endpoint.ip_address, cidr: network.cidr, bits: 32 },
@@ -82,7 +100,8 @@ function demandOfEndpoint(endpoint: Endpoint, records: Reader, containers: reado
   ].flatMap(({ ip, cidr, bits }) =>
     ip === undefined || cidr === undefined ? [] : [{ ip, bits, length: cidr.split('/')[1] }],
   );
-  const isSeen = containers.some(({ path }) => path === endpoint.netns_path);
+  // What is made before its container waits in the node: no test of ours takes it along.
+  const isSeen = !isStaged && containers.some(({ path }) => path === endpoint.netns_path);
   const inside = `${endpoint.netns_path} ${endpoint.interface_name}`;
   const ips = families.map(({ ip }) => ip).join(' ');
   return [
@@ -90,12 +109,17 @@ function demandOfEndpoint(endpoint: Endpoint, records: Reader, containers: reado
     `pin links/${host}_from_container`,
     `pin links/${host}_to_container`,
     `pin links/${host}_leave_container`,
-    `entry of ${host}: endpoint ${id} network ${network_id} identity ${identity} ${mac} ${gatewayMac(network_id)} ${ips}`,
-    ...endpointState(records, endpoint, network, 0).namedPorts.map((port) => namedPortLine(id, port)),
+    ...(isStaged ? [`interface ${stagedInterface(id)} ${mac} false ${networkMtu(network)} undefined`] : []),
+    ...(isKnown
+      ? [
+          `entry of ${host}: endpoint ${id} network ${network_id} identity ${identity} ${mac} ${gatewayMac(network_id)} ${ips}`,
+          ...endpointState(records, endpoint, network, 0).namedPorts.map((port) => namedPortLine(id, port)),
+        ]
+      : []),
     ...families.flatMap(({ ip, bits, length }) => [
       `route ${ip}/${bits} via undefined dev ${host}`,
       `neighbour ${ip} ${mac} dev ${host}`,
-      `entry of ${ip} in network ${network_id}: ${host} endpoint ${id}`,
+      ...(isKnown ? [`entry of ${ip} in network ${network_id}: ${host} endpoint ${id}`] : []),
       ...(isSeen ? [`container address ${inside} ${ip}/${length}`] : []),
     ]),
     ...(isSeen ? [`container interface ${inside} ${mac} true ${networkMtu(network)}`] : []),
@@ -128,4 +152,18 @@ function demandOfPolicies(records: Reader): string[] {
     ...change.subjects.set.map(({ identity, slot }) => subjectLine(identity, slot)),
     ...change.cidrs.set.map((range) => rangeLine(range, range.cidrClass)),
   ];
+}
+
+/** What port mappings and services ask for where nobody has ever asked before. */
+async function frontendsOf(records: Reader): Promise<readonly FrontendState[]> {
+  let asked: readonly FrontendState[] = [];
+  const frontends = {
+    sync: async (wanted: readonly FrontendState[]) => {
+      asked = wanted;
+    },
+    change: async () => undefined,
+    isInForce: () => true,
+  };
+  await new Publishing(records, frontends).start();
+  return asked;
 }

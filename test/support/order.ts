@@ -27,6 +27,6 @@ export async function whenOrderly(daemon: Daemon, containers: readonly TestNetns
 
 async function disorder(daemon: Daemon, containers: readonly TestNetns[]): Promise<string[]> {
   const records = await readRecords(daemon);
-  const wanted = demandOf(records, daemon, containers);
+  const wanted = await demandOf(records, daemon, containers);
   return [...differences(wanted, await presenceOn(daemon, containers)), ...contradictions(records)];
 }

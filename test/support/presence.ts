@@ -2,12 +2,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  DenyKeyBits,
   type PolicyDecision,
   type PolicyKey,
   PrefixKind,
   type SubjectSlot,
 } from '../../src/datapath/abi/generated.js';
 import type { NamedPort } from '../../src/datapath/endpoint-table.js';
+import { adoptFrontends } from '../../src/datapath/frontend-adoption.js';
 import { type DatapathMaps, openMaps } from '../../src/datapath/maps.js';
 import {
   CIDR_CLASSES,
@@ -18,9 +20,16 @@ import {
 } from '../../src/datapath/policy-cells.js';
 import { policyCidrText } from '../../src/datapath/policy-table.js';
 import { formatAddress, fromBytes16 } from '../../src/model/address.js';
+import { type FrontendState, placeText } from '../../src/nat/frontend.js';
 import type { Daemon } from './daemon.js';
 import type { TestNetns } from './netns.js';
 import { filesIn, kernelState } from './node-state.js';
+
+/** Whose the ranges of no network are. */
+const OWNERS = new Map<number, string>([
+  [PrefixKind.HOST, 'the node'],
+  [PrefixKind.SERVICE, 'services'],
+]);
 
 export async function presenceOn(daemon: Daemon, containers: readonly TestNetns[]): Promise<string[]> {
   using maps = openMaps(join(daemon.bpffs, 'maps'));
@@ -42,6 +51,18 @@ export function rangeLine(range: PolicyCidr, cidrClass: number): string {
 
 export function namedPortLine(endpointId: number, { protocol, port, names }: NamedPort): string {
   return `port ${port} of protocol ${protocol} of endpoint ${endpointId}: names ${names}`;
+}
+
+/** A place that clients connect to, and all who serve there. */
+export function frontendLine(frontend: Omit<FrontendState, 'backends'>, backends: readonly string[]): string {
+  const { id, affinitySeconds, isServiceAddress } = frontend;
+  const kind = isServiceAddress ? 'a service' : 'the node';
+  const served = [...backends].sort().join(' ');
+  return `frontend ${id} at ${placeText(frontend)} of ${kind}, ${affinitySeconds} s: ${served}`;
+}
+
+export function deniedLine(cidr: string): string {
+  return `denied ${cidr}`;
 }
 
 function presentOutside(daemon: Daemon): string[] {
@@ -99,8 +120,8 @@ async function presentInMaps(daemon: Daemon, maps: DatapathMaps): Promise<string
   for (const [key, { kind, networkId }] of await maps.prefixes.entries()) {
     const address = textOf(key.address) ?? '::';
     const length = key.prefixLength - (address.includes(':') ? 0 : 96);
-    const owner = kind === PrefixKind.HOST && networkId === 0 ? 'the node' : `network ${networkId}`;
-    lines.push(`prefix ${address}/${length} of ${owner}`);
+    const owner = networkId === 0 ? OWNERS.get(kind) : undefined;
+    lines.push(`prefix ${address}/${length} of ${owner ?? `network ${networkId}`}`);
   }
   // What the other slots still have goes with the next change.
   for (const [key, { slot: slots, key: copy }] of await maps.policy.entries()) {
@@ -122,11 +143,29 @@ async function presentInMaps(daemon: Daemon, maps: DatapathMaps): Promise<string
   for (const [{ endpointId, ...key }, { name }] of await maps.namedPorts.entries()) {
     lines.push(namedPortLine(endpointId, { ...key, names: name.filter((number) => number !== 0) }));
   }
+  lines.push(...(await presentFrontends(maps)));
+  for (const [{ prefixLength, address }] of await maps.deny.entries()) {
+    const text = textOf(address) ?? '::';
+    const length = prefixLength - DenyKeyBits.BITS - (text.includes(':') ? 0 : 96);
+    lines.push(deniedLine(`${text}/${length}`));
+  }
   const live = new Set((await maps.endpoints.entries()).map(([, { id }]) => id));
   for (const [id] of await maps.flowCounts.entries()) {
     if (id !== 0 && !live.has(id)) lines.push(`account of flows of endpoint ${id}`);
   }
   return lines;
+}
+
+async function presentFrontends(maps: DatapathMaps): Promise<string[]> {
+  const { frontends, broken, stray } = await adoptFrontends(maps);
+  return [
+    ...[...frontends.values()].map((frontend) => {
+      const line = frontendLine(frontend, [...frontend.places.keys()]);
+      return frontend.isWhole ? line : `${line}, half made`;
+    }),
+    ...broken.map((key) => `frontend that is none: ${JSON.stringify(key)}`),
+    ...stray.map(([index, { frontendId }]) => `backend ${index} of frontend ${frontendId} without a slot`),
+  ];
 }
 
 function isSame([first, second]: readonly [unknown, unknown]): boolean {

@@ -1,19 +1,27 @@
 /** Whether the records of a store agree with each other: keys, addresses and who has them, identities, rules. */
+
+import { placeText } from '../../src/nat/frontend.js';
 import type { Reader } from '../../src/store/store.js';
 import {
   addresses,
   attachments,
   endpointKeys,
   endpoints,
+  frontendNumbers,
   identities,
   identityKeys,
   networks,
   pools,
+  portMappings,
   released,
   ruleKeys,
   rules,
   ruleText,
+  runtimeNetworks,
+  services,
+  stagedEndpoints,
 } from '../../src/store/tables.js';
+import { placesOfMapping, placesOfService } from '../../src/vnet/published.js';
 import { differences } from './differences.js';
 
 /** What the records do not agree on among themselves. */
@@ -31,6 +39,10 @@ export function contradictions(records: Reader): string[] {
     ...[...new Set(all.map(({ identity }) => identity))].map((id) => `identity ${id}`),
     ...records.list(identities).map(({ id }) => `key of identity ${id}`),
     ...records.list(rules).map(({ cookie, ref }) => `key ${ruleText(ref)} of rule ${cookie}`),
+    ...records.list(attachments).flatMap(({ endpoint_id, staged_key }) => {
+      return staged_key === undefined ? [] : [`staged endpoint ${endpoint_id}: ${staged_key}`];
+    }),
+    ...placesGiven(records).map((place) => `number of ${place}`),
     ...records.list(pools).flatMap((pool) => {
       const used = records
         .list(addresses, [pool.network_id])
@@ -53,6 +65,8 @@ export function contradictions(records: Reader): string[] {
       const cookie = records.get(ruleKeys, [ruleText(ref)])?.cookie;
       return cookie === undefined ? [] : [`key ${ruleText(ref)} of rule ${cookie}`];
     }),
+    ...records.list(stagedEndpoints).map(({ endpoint_id, key }) => `staged endpoint ${endpoint_id}: ${key}`),
+    ...records.list(frontendNumbers).map(({ text }) => `number of ${text}`),
     ...records.list(pools).map((pool) => {
       const waiting = records
         .list(released, [pool.network_id])
@@ -78,8 +92,23 @@ export function contradictions(records: Reader): string[] {
     ...orphans
       .filter(({ network_id }) => !ids.has(network_id))
       .map(({ network_id }) => `records: addresses of network ${network_id}, which is gone`),
+    ...records
+      .list(runtimeNetworks)
+      .filter(({ network_id }) => !ids.has(network_id))
+      .map(({ key }) => `records: a name ${key} for a network that is gone`),
     ...(keysOfRules === records.list(rules).length ? [] : [`records: ${keysOfRules} keys of rules`]),
   ];
+}
+
+/** Where port mappings and services are. */
+function placesGiven(records: Reader): string[] {
+  const mapped = records.list(portMappings).flatMap((mapping) => {
+    const endpoint = records.get(endpoints, [mapping.endpoint_id]);
+    return endpoint === undefined
+      ? [`port mapping ${mapping.id} of endpoint ${mapping.endpoint_id}, which is gone`]
+      : placesOfMapping(mapping, endpoint).map(placeText);
+  });
+  return [...mapped, ...records.list(services).flatMap(placesOfService).map(placeText)];
 }
 
 /** The released addresses from the oldest on, as their records lead to each other. */

@@ -24,6 +24,7 @@ export async function readRecords(daemon: Daemon): Promise<Reader> {
   return {
     get: (of, key) => table(of).get(key) as never,
     list: (of, prefix) => table(of).list(prefix ?? []) as never,
+    where: (of, fits) => table(of).where(fits as (value: unknown) => boolean) as never,
     any: (of, prefix) => table(of).any(prefix ?? []),
   };
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DockerPlugin } from '../../src/docker/plugin.js';
+import { AppError } from '../../src/model/errors.js';
 import { FakeDockerNode, silent } from '../support/fake-docker-node.js';
 
 const ID = '1'.repeat(64);
@@ -176,6 +177,26 @@ describe('a network', () => {
       expect((await call('/NetworkDriver.DeleteNetwork', { NetworkID: ID })).body).toEqual({});
     }
     expect(fake.networks.list()).toEqual([]);
+  });
+
+  it('is known to be Docker’s for as long as it is there: whoever asks again removes it', async () => {
+    await call('/NetworkDriver.CreateNetwork', NETWORK);
+    const { delete: remove } = fake.networks;
+    fake.networks.delete = async (name) => {
+      expect(fake.runtimeNetworks.find(ID)?.owned).toBe(true);
+      await remove(name);
+    };
+    expect((await call('/NetworkDriver.DeleteNetwork', { NetworkID: ID })).body).toEqual({});
+    expect(fake.networks.list()).toEqual([]);
+  });
+
+  it('that cannot be removed stays, and Docker forgets it all the same', async () => {
+    await call('/NetworkDriver.CreateNetwork', NETWORK);
+    fake.networks.delete = () => Promise.reject(new AppError('NETWORK_IN_USE', 'somebody is on it'));
+    const { body } = await call('/NetworkDriver.DeleteNetwork', { NetworkID: ID });
+    expect(body.Err).toContain('somebody is on it');
+    expect(fake.networks.list()).toHaveLength(1);
+    expect(fake.runtimeNetworks.find(ID)).toBeUndefined();
   });
 
   it('without an IPv4 range, or with one that Docker does not have it by, is refused', async () => {

@@ -28,6 +28,7 @@ class CountingTransaction implements Transaction {
   }
   get: Transaction['get'] = (table, key) => this.#table(table.name).get(key) as never;
   list: Transaction['list'] = (table, prefix) => this.#table(table.name).list(prefix ?? []) as never;
+  where: Transaction['where'] = (table, fits) => this.#table(table.name).where(fits as never) as never;
   any: Transaction['any'] = (table, prefix) => this.#table(table.name).any(prefix ?? []);
   put: Transaction['put'] = (table, key, value) =>
     this.#table(table.name).set(key, table.schema.parse(value));

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FrontendChange } from '../../src/datapath/frontend-table.js';
 import { type Endpoint, type EndpointRequestInput, endpointRequest } from '../../src/model/endpoint.js';
@@ -43,6 +44,10 @@ class Kernel {
     if (failure !== undefined) throw failure;
     for (const place of remove) this.frontends.delete(placeText(place));
     for (const state of put) this.frontends.set(placeText(state), state);
+  }
+
+  isInForce(state: FrontendState): boolean {
+    return isDeepStrictEqual(this.frontends.get(placeText(state)), state);
   }
 
   /** Where each place leads. */

@@ -139,7 +139,7 @@ describe('the embedded store', () => {
     expect(Object.isFrozen((held.object as typeof object).spec.list)).toBe(true);
   });
 
-  it('lists by prefix, in the order of keys', async () => {
+  it('lists by prefix, in the order of keys, and by what values are', async () => {
     const store = await openStore(makeDirectory());
     await store.transaction((transaction) => {
       for (const [network, address] of [
@@ -152,6 +152,8 @@ describe('the embedded store', () => {
     });
     expect(store.list(addresses, [9]).map(({ address }) => address)).toEqual(['10.0.0.1', '10.0.0.3']);
     expect(store.list(addresses).map(({ network_id }) => network_id)).toEqual([9, 9, 10]);
+    const ending = store.where(addresses, ({ address }) => /[12]$/.test(address));
+    expect(ending.map(({ address }) => address).sort()).toEqual(['10.0.0.1', '10.0.0.2']);
     await store.transaction((transaction) => transaction.delete(addresses, [10, '10.0.0.2']));
     expect(store.any(addresses, [10])).toBe(false);
     expect(store.any(addresses, [9])).toBe(true);
