@@ -7,6 +7,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "abi/bandwidth.h"
 #include "abi/conntrack.h"
 #include "abi/endpoint.h"
 #include "abi/event.h"
@@ -31,6 +32,10 @@ EXPORT(struct, prefix_key);
 EXPORT(struct, prefix_entry);
 EXPORT(enum, endpoint_flags);
 EXPORT(enum, prefix_kind);
+
+EXPORT(struct, bandwidth_key);
+EXPORT(struct, bandwidth);
+EXPORT(enum, bandwidth_scale);
 
 EXPORT(struct, policy_key);
 EXPORT(struct, policy_decision);

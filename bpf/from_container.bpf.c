@@ -6,6 +6,7 @@
  * the uplink. What is sent to a port mapping or a service is for the container that serves it.
  */
 #include "lib/account.h"
+#include "lib/bandwidth.h"
 #include "lib/connection.h"
 #include "lib/deliver.h"
 #include "lib/destination.h"
@@ -251,6 +252,11 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 		return DROP_ICMP_TYPE;
 	if (!endpoint_has_address(self, &packet->source))
 		return DROP_SPOOFED_IP;
+	if (self->flags & ENDPOINT_LIMITED_EGRESS) {
+		reason = bandwidth_admit(skb, packet, self->id, DIRECTION_EGRESS);
+		if (reason)
+			return reason;
+	}
 	reason = destination_check(&packet->destination, self, &flood);
 	if (reason)
 		return reason;

@@ -2,10 +2,13 @@
 /*
  * tcx/clsact egress of the host's side of a container's veth: what reaches a container through the host's
  * stack, that is from the host itself, from outside, and copies of multicast. What one container sends
- * another on this node never comes here: from_container judges both sides of it.
+ * another on this node is judged by from_container, on both sides, and comes here only if the receiver has a
+ * limit of bandwidth, as does what from_uplink hands over: by the queue behind this hook.
  */
 #include "lib/account.h"
+#include "lib/bandwidth.h"
 #include "lib/connection.h"
+#include "lib/deliver.h"
 #include "lib/destination.h"
 #include "lib/icmp_error.h"
 #include "lib/parse.h"
@@ -137,7 +140,29 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 	return reason;
 }
 
-static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, struct passage *passage)
+/* Larger than the interface carries it would vanish behind us; the sender's network may have another MTU. */
+static __always_inline enum drop_reason fits_interface(struct __sk_buff *skb)
+{
+	__u32 mtu = 0;
+
+	return !skb->gso_size && bpf_check_mtu(skb, skb->ifindex, &mtu, 0, 0) ? DROP_DELIVERY_FAILED
+									      : DROP_NONE;
+}
+
+/* What was judged, and counted, before it came here: told of once more only if it is dropped. */
+static __always_inline enum drop_reason handle_judged(struct __sk_buff *skb, struct passage *passage)
+{
+	enum drop_reason reason = parse_ip(skb, &passage->packet);
+
+	if (reason)
+		return reason;
+	source_party(skb, &passage->packet, &passage->outcome.source);
+	return fits_interface(skb);
+}
+
+/* *judged: the frame was, before it came here. */
+static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, struct passage *passage,
+						     bool *judged)
 {
 	enum drop_reason reason;
 	struct ethhdr eth;
@@ -149,7 +174,13 @@ static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, stru
 	}
 	party_from_endpoint(&passage->outcome.destination, &passage->self);
 	reason = parse_ethernet(skb, &passage->packet, &eth);
-	return reason ? reason : handle_ip(skb, passage);
+	if (reason)
+		return reason;
+	*judged = handed_over(skb, &eth, &passage->self);
+	reason = *judged ? handle_judged(skb, passage) : handle_ip(skb, passage);
+	if (!reason && (passage->self.flags & ENDPOINT_LIMITED_INGRESS))
+		reason = bandwidth_admit(skb, &passage->packet, passage->self.id, DIRECTION_INGRESS);
+	return reason;
 }
 
 SEC("tc")
@@ -157,10 +188,13 @@ int to_container(struct __sk_buff *skb)
 {
 	struct passage *passage = passage_begin(skb);
 	enum drop_reason reason;
+	bool judged = false;
 
 	if (!passage)
 		return ACTION_DROP;
-	reason = handle_frame(skb, passage);
+	reason = handle_frame(skb, passage, &judged);
+	if (!reason && judged)
+		return ACTION_PASS;
 	/* The MAC of this interface is for nobody to know: see createPair() in src/bridge. */
 	if (!reason && bpf_skb_store_bytes(skb, ETH_ALEN, passage->self.gateway_mac, ETH_ALEN, 0))
 		reason = DROP_DELIVERY_FAILED;

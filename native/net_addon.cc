@@ -28,6 +28,7 @@ void init_net(Napi::Env env, Napi::Object exports)
 	define_addresses(env, exports);
 	define_routes(env, exports);
 	define_neighbours(env, exports);
+	define_queues(env, exports);
 	define_watch(env, exports);
 	define_ethtool(env, exports);
 	define_sockdiag(env, exports);

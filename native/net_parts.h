@@ -10,5 +10,6 @@ void define_addresses(Napi::Env env, Napi::Object exports);
 void define_routes(Napi::Env env, Napi::Object exports);
 void define_neighbours(Napi::Env env, Napi::Object exports);
 void define_watch(Napi::Env env, Napi::Object exports);
+void define_queues(Napi::Env env, Napi::Object exports);
 void define_ethtool(Napi::Env env, Napi::Object exports);
 void define_sockdiag(Napi::Env env, Napi::Object exports);

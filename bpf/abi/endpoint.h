@@ -5,11 +5,13 @@
 #include "types.h"
 
 enum endpoint_flags {
-	ENDPOINT_ALLOW_MULTICAST = 1, /* the network's options.multicast */
-	ENDPOINT_ALLOW_BROADCAST = 2, /* the network's options.broadcast */
-	ENDPOINT_MASQUERADE = 4,      /* the network's options.masquerade */
-	ENDPOINT_SOURCE_ADDRESS = 8,  /* and its network has an entry in qn_source_addresses */
-	ENDPOINT_TAKES_FRAMES = 16,   /* its veth takes frames from XDP (GRO is on in the container) */
+	ENDPOINT_ALLOW_MULTICAST = 1,  /* the network's options.multicast */
+	ENDPOINT_ALLOW_BROADCAST = 2,  /* the network's options.broadcast */
+	ENDPOINT_MASQUERADE = 4,       /* the network's options.masquerade */
+	ENDPOINT_SOURCE_ADDRESS = 8,   /* and its network has an entry in qn_source_addresses */
+	ENDPOINT_TAKES_FRAMES = 16,    /* its veth takes frames from XDP (GRO is on in the container) */
+	ENDPOINT_LIMITED_EGRESS = 32,  /* it has an entry in qn_bandwidth for what it sends */
+	ENDPOINT_LIMITED_INGRESS = 64, /* the same for what it is sent; and a queue on the host's side */
 };
 
 /*

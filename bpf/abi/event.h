@@ -65,7 +65,10 @@
 	X(NO_BACKEND, 49, "the service or port mapping has no container that serves; the sender is told")    \
 	X(NAT_CONFLICT, 50, "another connection between the same addresses and ports is translated")         \
 	X(DENIED_SOURCE, 51, "the source address is on the deny list")                                       \
-	X(INBOUND_RATE, 52, "more new connections from outside than the endpoint takes in a second")
+	X(INBOUND_RATE, 52, "more new connections from outside than the endpoint takes in a second")         \
+	X(BANDWIDTH_EGRESS, 53, "the endpoint sends more than its limit of bandwidth")                       \
+	X(BANDWIDTH_INGRESS, 54,                                                                             \
+	  "the endpoint is sent more than its limit of bandwidth, and its queue is full")
 
 #define DROP_REASON_ENUM(name, value, text) DROP_##name = value,
 enum drop_reason { DROP_REASONS(DROP_REASON_ENUM) DROP_REASON_COUNT };

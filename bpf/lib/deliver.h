@@ -35,7 +35,40 @@ static __always_inline enum drop_reason deliver_host(struct __sk_buff *skb, stru
 	return DROP_NONE;
 }
 
-/* Straight into another container: past the host's stack and its queues. */
+/*
+ * What stands in skb->cb of a frame that passes by to_container on its way to an endpoint, judged already;
+ * the endpoint's id beside it. No stack writes both of them there, and none addresses a frame as
+ * deliver_local() does.
+ */
+#define HANDED_OVER 0x716e6862
+
+static __always_inline void hand_over(struct __sk_buff *skb, struct passage *passage)
+{
+	const struct endpoint *to = &passage->peer;
+
+	if (!(to->flags & ENDPOINT_LIMITED_INGRESS)) {
+		passage->action = (int)bpf_redirect_peer(to->ifindex, 0);
+		return;
+	}
+	/* By the queue of its interface, and the program before that. */
+	skb->cb[0] = HANDED_OVER;
+	skb->cb[1] = to->id;
+	passage->action = (int)bpf_redirect(to->ifindex, 0);
+}
+
+/* Is it a frame that another program has handed over to this endpoint? Asked once: then it is none any more.
+ */
+static __always_inline bool handed_over(struct __sk_buff *skb, const struct ethhdr *eth,
+					const struct endpoint *self)
+{
+	if (!(self->flags & ENDPOINT_LIMITED_INGRESS) || skb->cb[0] != HANDED_OVER ||
+	    skb->cb[1] != self->id || !mac_equal(eth->h_source, self->gateway_mac))
+		return false;
+	skb->cb[0] = 0;
+	return true;
+}
+
+/* Straight into another container: past the host's stack and, unless it has a limit, every queue. */
 static __always_inline enum drop_reason deliver_local(struct __sk_buff *skb, struct passage *passage)
 {
 	__u8 macs[2 * ETH_ALEN];
@@ -45,7 +78,7 @@ static __always_inline enum drop_reason deliver_local(struct __sk_buff *skb, str
 	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
 		return DROP_DELIVERY_FAILED;
 	mark_for_receiver(skb);
-	passage->action = (int)bpf_redirect_peer(passage->peer.ifindex, 0);
+	hand_over(skb, passage);
 	return DROP_NONE;
 }
 
@@ -87,6 +120,8 @@ static __always_inline enum drop_reason deliver_flood(struct __sk_buff *skb, con
 		return DROP_NONE; /* the copies would be real */
 	if (bpf_skb_store_bytes(skb, ETH_ALEN, self->gateway_mac, ETH_ALEN, 0))
 		return DROP_DELIVERY_FAILED;
+	/* Whatever the container has written there: nobody has judged the copies yet. */
+	skb->cb[0] = 0;
 	bpf_for_each_map_elem(&qn_endpoints, flood_one, &flood, 0);
 	return DROP_NONE;
 }

@@ -155,7 +155,9 @@ static __always_inline struct conntrack_entry *fast_find(struct passage *passage
 		return NULL;
 	if (!endpoint_of_interface(conntrack_ifindex(record, named), &passage->self) ||
 	    passage->self.id != conntrack_endpoint(record, named) ||
-	    !(passage->self.flags & ENDPOINT_TAKES_FRAMES))
+	    /* A limit is kept by a queue that this way does not pass. */
+	    (passage->self.flags & (ENDPOINT_TAKES_FRAMES | ENDPOINT_LIMITED_INGRESS)) !=
+		ENDPOINT_TAKES_FRAMES)
 		return NULL;
 	return place;
 }

@@ -8,6 +8,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "../abi/bandwidth.h"
 #include "../abi/conntrack.h"
 #include "../abi/endpoint.h"
 #include "../abi/event.h"
@@ -25,6 +26,19 @@ struct {
 	__type(key, __u32); /* ifindex of the host's side of the veth */
 	__type(value, struct endpoint);
 } qn_endpoints SEC(".maps");
+
+/*
+ * Configured by the daemon, counted on by the programs; asked once per packet of an endpoint that has a
+ * limit. No entry: DROP_MAP_CORRUPT.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 32768);
+	__type(key, struct bandwidth_key);
+	__type(value, struct bandwidth);
+} qn_bandwidth SEC(".maps");
 
 /* Written by the daemon, read once per flow. No entry: the address is looked up in qn_prefixes. */
 struct {

@@ -18,10 +18,7 @@ import { ANNOTATIONS_CAPABILITY } from './runtime-config.js';
 /** Executable that the configuration lists name. */
 export const PLUGIN_TYPE = 'quantum-cni';
 
-/**
- * What a runtime may ask for one container. `bandwidth` is in it because it is refused: a runtime that is not told of a
- * capability drops what was asked for, and the limit would be taken for granted.
- */
+/** What a runtime may ask for one container: of what it is not told here, it drops what was asked for. */
 const CAPABILITIES = {
   ips: true,
   mac: true,

@@ -58,6 +58,7 @@ export function attachRequest(
     namespace: cniArguments.namespace ?? cniArguments.pod_namespace,
     labels: requestedLabels(configuration, cniArguments, runtime),
     ports: requestedPorts(runtime),
+    ...(runtime.bandwidth == null ? {} : { options: { bandwidth: runtime.bandwidth } }),
   };
   const parsed = parseWith(endpointRequest, request, 'INVALID_CNI_CONFIG', 'network configuration');
   const routes = configuration.routes.map(({ dst, gw }) => ({ dst, ...(gw === undefined ? {} : { gw }) }));

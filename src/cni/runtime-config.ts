@@ -10,6 +10,7 @@ import {
   parseAddress,
   parseCidr,
 } from '../model/address.js';
+import { type Bandwidth, bandwidth as bandwidthLimits } from '../model/bandwidth.js';
 import type { CniConfiguration } from '../model/cni.js';
 import { PORTS_MAX } from '../model/endpoint.js';
 import { AppError, parseWith } from '../model/errors.js';
@@ -62,12 +63,37 @@ const portMapping = goObject({
   hostIP: z.union([unset, ipAddress]).nullish(),
 });
 
-const rate = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).nullish();
+/** Go writes 0 for a number that is not set. */
+const bits = (field: keyof typeof bandwidthLimits.shape) =>
+  z.preprocess((value) => (value === 0 ? undefined : value), bandwidthLimits.shape[field].nullable());
+
+/** What CRI runtimes say of bursts, of which pods have nothing to say: the largest number that they have. */
+const CRI_BURST = 2 ** 31 - 1;
+
 const bandwidth = goObject({
-  ingressRate: rate,
-  ingressBurst: rate,
-  egressRate: rate,
-  egressBurst: rate,
+  ingressRate: bits('ingress_rate'),
+  ingressBurst: bits('ingress_burst'),
+  egressRate: bits('egress_rate'),
+  egressBurst: bits('egress_burst'),
+}).transform((given, context): Bandwidth | undefined => {
+  const limit = (rateField: 'ingressRate' | 'egressRate', burstField: 'ingressBurst' | 'egressBurst') => {
+    const [rate, burst] = [given[rateField] ?? undefined, given[burstField] ?? undefined];
+    const complain = (field: string, message: string) =>
+      context.issues.push({ code: 'custom', path: [field], message, input: given });
+    if (rate !== undefined && burst === undefined) complain(burstField, `is needed with ${rateField}`);
+    if (rate === undefined && burst !== undefined) complain(rateField, `is needed with ${burstField}`);
+    return { rate, burst: burst === CRI_BURST ? undefined : burst };
+  };
+  const ingress = limit('ingressRate', 'ingressBurst');
+  const egress = limit('egressRate', 'egressBurst');
+  const fields = {
+    ingress_rate: ingress.rate,
+    ingress_burst: ingress.burst,
+    egress_rate: egress.rate,
+    egress_burst: egress.burst,
+  };
+  const asked = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return asked.length === 0 ? undefined : Object.fromEntries(asked);
 });
 
 /** A range in the form of `host-local`, and the first and last address that it offers. */
@@ -120,7 +146,7 @@ const withRuntimeConfig = z.looseObject({ runtimeConfig: runtimeConfig.optional(
 
 /**
  * The capability arguments of a configuration. Throws INVALID_CNI_CONFIG, and UNSUPPORTED_CNI_FIELD for what is asked for
- * and would not be done: a limit that nobody enforces is refused.
+ * and would not be done.
  */
 export function parseRuntimeConfig(configuration: CniConfiguration): RuntimeConfig {
   const given = parseWith(withRuntimeConfig, configuration, 'INVALID_CNI_CONFIG', 'network configuration');
@@ -128,10 +154,6 @@ export function parseRuntimeConfig(configuration: CniConfiguration): RuntimeConf
   for (const [key, value] of Object.entries(parsed)) {
     if (value == null || Object.hasOwn(runtimeConfig.shape, key) || IGNORED_CAPABILITIES.has(key)) continue;
     throw unsupported(key, value, 'take it out of "capabilities"');
-  }
-  const limits = Object.values(parsed.bandwidth ?? {});
-  if (limits.some((limit) => limit != null && limit !== 0)) {
-    throw unsupported('bandwidth', parsed.bandwidth, 'bandwidth is not limited here; ask for none');
   }
   return parsed;
 }

@@ -1,5 +1,6 @@
 /** Who is where, as the programs see it: interfaces, addresses, and the ranges that belong to the fabric. */
 import { addressBits, type Cidr, eui64LinkLocal, parseAddress, toBytes16 } from '../model/address.js';
+import type { Buckets } from '../model/bandwidth.js';
 import {
   type AddressKey,
   Endpoint,
@@ -10,6 +11,7 @@ import {
   PrefixEntry,
   PrefixKind,
 } from './abi/generated.js';
+import { BandwidthTable } from './bandwidth-table.js';
 import type { DatapathMaps } from './maps.js';
 
 const NO_ADDRESS = new Uint8Array(16);
@@ -33,6 +35,8 @@ export interface EndpointState {
   sourceAddress: boolean;
   /** Its veth takes frames from XDP. */
   takesFrames: boolean;
+  /** How much it may send and receive. */
+  bandwidth: Buckets;
   /** The ports that have names. */
   namedPorts: readonly NamedPort[];
 }
@@ -56,19 +60,25 @@ export interface Prefix {
 
 type Maps = Pick<
   DatapathMaps,
-  'endpoints' | 'addresses' | 'prefixes' | 'namedPorts' | 'flowCounts' | 'fragments'
+  'endpoints' | 'addresses' | 'prefixes' | 'namedPorts' | 'flowCounts' | 'fragments' | 'bandwidth'
 >;
 
 export class EndpointTable {
-  constructor(private readonly maps: Maps) {}
+  private readonly bandwidth: BandwidthTable;
+
+  constructor(private readonly maps: Maps) {
+    this.bandwidth = new BandwidthTable(maps.bandwidth);
+  }
 
   /**
-   * Creates or replaces, first what its ports are called, then who it is and then where to find it: no address ever
-   * leads to an unknown endpoint.
+   * Creates or replaces, first what its ports are called and its limits, then who it is and then where to find it: no
+   * address ever leads to an unknown endpoint.
    */
   put(state: EndpointState): void {
+    this.bandwidth.put(state.id, state.bandwidth);
     for (const value of namedPortValues(state)) this.maps.namedPorts.set(value.key, value);
     this.maps.endpoints.set(state.ifindex, encodeEndpoint(state));
+    this.bandwidth.prune(state.id, state.bandwidth);
     for (const key of addressKeys(state)) {
       this.maps.addresses.set(key, { ifindex: state.ifindex, endpointId: state.id });
     }
@@ -90,6 +100,7 @@ export class EndpointTable {
       if (this.maps.endpoints.get(index)?.id === state.id) this.maps.endpoints.delete(index);
     }
     for (const { key } of namedPortValues(state)) this.maps.namedPorts.delete(key);
+    this.bandwidth.prune(state.id, {});
     this.forget(state.id);
   }
 
@@ -105,6 +116,7 @@ export class EndpointTable {
     return (
       found !== undefined &&
       sameEndpoint(found, encodeEndpoint(state)) &&
+      this.bandwidth.matches(state.id, state.bandwidth) &&
       addressKeys(state).every((key) => {
         const entry = this.maps.addresses.get(key);
         return entry?.ifindex === state.ifindex && entry.endpointId === state.id;
@@ -129,6 +141,7 @@ export class EndpointTable {
       if (state === undefined || !namedPortValues(state).some((own) => sameNames(own, value)))
         this.maps.namedPorts.delete(key);
     }
+    await this.bandwidth.retain(ids);
     for (const [id] of await this.maps.flowCounts.entries()) {
       if (id !== 0 && !ids.has(id)) this.maps.flowCounts.delete(id);
     }
@@ -193,7 +206,9 @@ function encodeEndpoint(state: EndpointState): Endpoint {
       (state.broadcast ? EndpointFlags.ALLOW_BROADCAST : 0) |
       (state.masquerade ? EndpointFlags.MASQUERADE : 0) |
       (state.sourceAddress ? EndpointFlags.SOURCE_ADDRESS : 0) |
-      (state.takesFrames ? EndpointFlags.TAKES_FRAMES : 0),
+      (state.takesFrames ? EndpointFlags.TAKES_FRAMES : 0) |
+      (state.bandwidth.egress === undefined ? 0 : EndpointFlags.LIMITED_EGRESS) |
+      (state.bandwidth.ingress === undefined ? 0 : EndpointFlags.LIMITED_INGRESS),
   };
 }
 

@@ -7,6 +7,8 @@ import {
   Affinity,
   AffinityKey,
   Backend,
+  Bandwidth,
+  BandwidthKey,
   CidrKey,
   CidrValue,
   ConntrackEntry,
@@ -40,6 +42,7 @@ import { TypedMap } from './typed-map.js';
 
 export interface DatapathMaps extends Disposable {
   readonly endpoints: TypedMap<number, Endpoint>;
+  readonly bandwidth: TypedMap<BandwidthKey, Bandwidth>;
   readonly addresses: TypedMap<AddressKey, AddressEntry>;
   readonly prefixes: TypedMap<PrefixKey, PrefixEntry>;
   readonly control: TypedMap<number, Control>;
@@ -81,6 +84,7 @@ export function openMaps(directory: string): DatapathMaps {
   try {
     return {
       endpoints: typed('qn_endpoints', u32, Endpoint),
+      bandwidth: typed('qn_bandwidth', BandwidthKey, Bandwidth),
       addresses: typed('qn_addresses', AddressKey, AddressEntry),
       prefixes: typed('qn_prefixes', PrefixKey, PrefixEntry),
       control: typed('qn_control', u32, Control),

@@ -92,7 +92,7 @@ export class NetworkDriver {
 
   async createEndpoint({ NetworkID, EndpointID, Interface, Options }: CreateEndpoint): Promise<object> {
     const network = this.requireNetwork(NetworkID);
-    const { labels, namespace } = endpointOptions(Options);
+    const { labels, namespace, bandwidth } = endpointOptions(Options);
     const ports = publishedPorts(Options);
     const fields = {
       interface_name: FIRST_INTERFACE,
@@ -102,6 +102,7 @@ export class NetworkDriver {
       namespace,
       labels,
       ports,
+      ...(bandwidth === undefined ? {} : { options: { bandwidth } }),
     };
     const schema = endpointRequest.omit({ container_id: true, netns_path: true });
     const request = parseWith(schema, fields, 'INVALID_REQUEST', 'endpoint');

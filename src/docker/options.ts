@@ -1,5 +1,6 @@
 /** Options by which a user of Docker says what Docker itself has no words for. */
 import { z } from 'zod';
+import { type Bandwidth, bandwidth } from '../model/bandwidth.js';
 import { AppError, parseWith } from '../model/errors.js';
 import { dnsLabel, type Labels, labelPairs, labels } from '../model/names.js';
 import { type NetworkRequest, networkRequest } from '../model/network.js';
@@ -98,15 +99,22 @@ function defaultName(networkId: string): string {
 export interface EndpointOptions {
   labels: Labels | undefined;
   namespace: string | undefined;
+  bandwidth: Bandwidth | undefined;
 }
+
+const LIMITS = ['ingress_rate', 'ingress_burst', 'egress_rate', 'egress_burst'] as const;
+const ENDPOINT_OPTIONS = [
+  'quantum.labels',
+  'quantum.namespace',
+  ...LIMITS.map((name) => `${PREFIX}${name}` as const),
+] as const;
 
 /** Throws INVALID_REQUEST. Options of others are theirs. */
 export function endpointOptions(options: Record<string, unknown> = {}): EndpointOptions {
   const unknown = Object.keys(options).find(
-    (key) => key.startsWith(PREFIX) && key !== 'quantum.labels' && key !== 'quantum.namespace',
+    (key) => key.startsWith(PREFIX) && !ENDPOINT_OPTIONS.some((known) => known === key),
   );
-  if (unknown !== undefined)
-    throw invalid(unknown, 'is not known; there are quantum.labels, quantum.namespace');
+  if (unknown !== undefined) throw invalid(unknown, `is not known; there are ${ENDPOINT_OPTIONS.join(', ')}`);
   const given = options['quantum.labels'];
   const namespace = options['quantum.namespace'];
   return {
@@ -115,7 +123,18 @@ export function endpointOptions(options: Record<string, unknown> = {}): Endpoint
       namespace === undefined
         ? undefined
         : parseWith(dnsLabel, namespace, 'INVALID_REQUEST', 'quantum.namespace'),
+    bandwidth: limitsOf(options),
   };
+}
+
+function limitsOf(options: Record<string, unknown>): Bandwidth | undefined {
+  const given = LIMITS.flatMap((name) => {
+    const text = options[`${PREFIX}${name}`];
+    if (text === undefined) return [];
+    return [[name, wholeNumber(`${PREFIX}${name}`, typeof text === 'string' ? text : '')] as const];
+  });
+  if (given.length === 0) return undefined;
+  return parseWith(bandwidth, Object.fromEntries(given), 'INVALID_REQUEST', 'limit of bandwidth');
 }
 
 /** `a=b,c=d`. Of a list, also as Docker's command line writes one with more than one comma: with `;`. */
@@ -127,7 +146,7 @@ function parseLabels(text: unknown, what: string): Labels {
 
 function wholeNumber(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^[0-9]{1,9}$/.test(text)) throw invalid(name, 'must be a whole number');
+  if (!/^[0-9]{1,15}$/.test(text)) throw invalid(name, 'must be a whole number');
   return Number(text);
 }
 

@@ -1,6 +1,7 @@
 /** Endpoints: one attachment of a container to a network. */
 import { z } from 'zod';
 import { ipAddress, ipv4Address, ipv6Address } from './address.js';
+import { bandwidth } from './bandwidth.js';
 import { identityId } from './identity.js';
 import {
   containerId,
@@ -73,6 +74,11 @@ const netnsPath = z
   .regex(/^\/[^\0]+$/, 'must be an absolute path')
   .describe('Path of the network namespace of the container, such as /proc/<pid>/ns/net');
 
+export const endpointOptions = z
+  .strictObject({ bandwidth: bandwidth.optional() })
+  .meta({ id: 'EndpointOptions', description: 'Options of an endpoint' });
+export type EndpointOptions = z.output<typeof endpointOptions>;
+
 /** Body of POST /networks/{name}/containers. */
 export const endpointRequest = z
   .strictObject({
@@ -85,6 +91,7 @@ export const endpointRequest = z
     namespace: dnsLabel.default(DEFAULT_NAMESPACE).describe('Namespace'),
     labels: labels.default({}),
     ports: endpointPorts.default([]),
+    options: endpointOptions.optional(),
   })
   .meta({ id: 'EndpointRequest', description: 'A container to connect' });
 export type EndpointRequest = z.output<typeof endpointRequest>;
@@ -92,12 +99,17 @@ export type EndpointRequestInput = z.input<typeof endpointRequest>;
 
 /** Body of PATCH /networks/{name}/containers/{container_id}: what is given replaces what was. */
 export const endpointPatch = z
-  .strictObject({ labels: labels.optional(), namespace: dnsLabel.optional().describe('Namespace') })
+  .strictObject({
+    labels: labels.optional(),
+    namespace: dnsLabel.optional().describe('Namespace'),
+    options: endpointOptions.optional(),
+  })
   .refine(
-    ({ labels, namespace }) => labels !== undefined || namespace !== undefined,
-    'needs `labels` or `namespace`',
+    ({ labels, namespace, options }) =>
+      labels !== undefined || namespace !== undefined || options !== undefined,
+    'needs `labels`, `namespace` or `options`',
   )
-  .meta({ id: 'EndpointPatch', description: 'New labels or namespace of a connected container' });
+  .meta({ id: 'EndpointPatch', description: 'New labels, namespace or options of a connected container' });
 export type EndpointPatch = z.output<typeof endpointPatch>;
 
 export const endpointId = z
@@ -124,6 +136,7 @@ export const endpoint = z
     identity: identityId,
     host_interface: interfaceName.describe("Host's side of the veth pair"),
     ports: endpointPorts,
+    options: endpointOptions.optional(),
     created_at: timestamp,
     state: z
       .enum(['creating', 'ready', 'deleting'])

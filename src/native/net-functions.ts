@@ -7,6 +7,7 @@ import type {
   OpenSocket,
   RouteInfo,
   SocketAddress,
+  TokenBucketInfo,
   VethIndexes,
 } from './net-types.js';
 import type { NativeNetns } from './netns-handle.js';
@@ -36,6 +37,9 @@ export interface NetFunctions {
   neighbourSet(socket: NativeSocket, options: object): void;
   neighbourDelete(socket: NativeSocket, options: object): boolean;
   neighbourList(socket: NativeSocket, index?: number): NeighbourInfo[];
+  queueSetTokenBucket(socket: NativeSocket, index: number, options: object): void;
+  queueGetTokenBucket(socket: NativeSocket, index: number): TokenBucketInfo | undefined;
+  queueRemoveTokenBucket(socket: NativeSocket, index: number): boolean;
   watchOpen(socket: NativeSocket, kinds: number, onChange: (changes: number) => void): NativeWatch;
   watchClose(watch: NativeWatch): void;
   openSockets(protocol: number, port: number): OpenSocket[];

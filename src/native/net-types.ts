@@ -97,6 +97,19 @@ export interface VethIndexes {
   peerIndex: number;
 }
 
+/** The queue of an interface that sends no faster than so. */
+export interface TokenBucketOptions {
+  /** Bytes a second, at most 2^53. */
+  rate: number;
+  /** Bytes that may be sent at once after a pause; no packet may be larger. */
+  burst: number;
+  /** Bytes that may wait; what comes beyond is dropped. */
+  limit: number;
+}
+
+/** What the kernel tells of one. */
+export type TokenBucketInfo = Pick<TokenBucketOptions, 'rate' | 'limit'>;
+
 /** What a watch tells of: interfaces, their addresses, or routes. */
 export type ChangeKind = 'link' | 'address' | 'route';
 

@@ -22,6 +22,8 @@ import type {
   RouteOptions,
   SetLinkOptions,
   SocketAddress,
+  TokenBucketInfo,
+  TokenBucketOptions,
   VethIndexes,
 } from './net-types.js';
 import { type NetnsHandle, openNative } from './netns-handle.js';
@@ -149,6 +151,21 @@ export class Rtnl implements Disposable {
   /** Of one interface, or of all. */
   neighbours(index?: number): NeighbourInfo[] {
     return native.neighbourList(this.#open(), index);
+  }
+
+  /** Puts a token bucket in the place of the interface's queue. KernelError ENOENT: the kernel has none (sch_tbf). */
+  setTokenBucket(index: number, options: TokenBucketOptions): void {
+    native.queueSetTokenBucket(this.#open(), index, options);
+  }
+
+  /** Undefined when the interface has none that setTokenBucket() made. */
+  tokenBucket(index: number): TokenBucketInfo | undefined {
+    return native.queueGetTokenBucket(this.#open(), index);
+  }
+
+  /** False when there is none that setTokenBucket() made. */
+  removeTokenBucket(index: number): boolean {
+    return native.queueRemoveTokenBucket(this.#open(), index);
   }
 
   /**

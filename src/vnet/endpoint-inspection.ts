@@ -11,6 +11,7 @@ import { attachments, endpoints } from '../store/tables.js';
 import { openContainerNetns } from './container-netns.js';
 import type { Origin } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
+import { inspectLimits } from './limits.js';
 import { requireNetwork } from './networks.js';
 import type { Publishing } from './publishing.js';
 
@@ -65,6 +66,7 @@ export function inspectEndpoint(
     const made = store.get(attachments, [endpoint.id])?.routes ?? [];
     const routes = routesTo === undefined ? made : made.filter(({ dst }) => routesTo.has(dst));
     problems.push(...inspectEndpointDevice(host, inside, endpoint, network, routes));
+    problems.push(...inspectLimits(host, inside, endpoint, network));
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     problems.push(error.message);

@@ -74,6 +74,7 @@ export function recordEndpoint(
     identity: identity.id,
     host_interface: hostInterface(id),
     ports: request.ports,
+    ...(request.options === undefined ? {} : { options: request.options }),
     created_at: now,
     state: 'creating',
   };

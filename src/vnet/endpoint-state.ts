@@ -6,6 +6,7 @@ import { PROTOCOL_NUMBERS } from '../model/names.js';
 import { hasSourceAddress, type Network } from '../model/network.js';
 import type { Reader } from '../store/store.js';
 import { attachments, portNames } from '../store/tables.js';
+import { limitsOf } from './limits.js';
 import { numberOf } from './stored-numbers.js';
 
 /** An endpoint as the programs see it. Names of its ports have their numbers since it was recorded. */
@@ -33,6 +34,7 @@ export function endpointState(
     masquerade: network.options.masquerade,
     sourceAddress: hasSourceAddress(network),
     takesFrames: reader.get(attachments, [endpoint.id])?.takes_frames ?? false,
+    bandwidth: limitsOf(endpoint, network),
     namedPorts: namedPorts(reader, endpoint),
   };
 }

@@ -26,6 +26,7 @@ import { completeEndpoint, condemnEndpoint } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import type { Endpoints } from './endpoints.js';
 import { dropIdentity, type IdentityUse } from './identities.js';
+import { limitFoundContainerSide, limitHostSide } from './limits.js';
 import { requireNetwork } from './networks.js';
 import { NO_NETNS } from './staged-endpoints.js';
 
@@ -176,7 +177,7 @@ function routesIfComplete(
 /** Puts the programs in place and the host's side in order. A container can end at any moment: then it is gone. */
 function adopt(
   { host, datapath }: ReconcileParts,
-  { endpoint, network, link, wasKnown }: Kept,
+  { endpoint, network, link, wasKnown, state }: Kept,
   paths: HostPaths,
   problems: string[],
 ): 'adopted' | 'repaired' | 'gone' {
@@ -206,13 +207,37 @@ function adopt(
   }
   try {
     restoreHostSide(host, link, endpoint, network, paths);
+    restoreLimits(host, { endpoint, network, link, wasKnown, state }, problems);
   } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
+    if (!(error instanceof KernelError) && !isUnsupported(error)) throw error;
     if (isGone()) return 'gone';
     // Only the host does not reach it; as when the network could not get its bridge.
     problems.push(`endpoint ${endpoint.id}: ${error.message}`);
   }
   return attached || !wasKnown || !link.up ? 'repaired' : 'adopted';
+}
+
+function isUnsupported(error: unknown): error is AppError {
+  return error instanceof AppError && error.code === 'KERNEL_UNSUPPORTED';
+}
+
+/** Puts the queues back. Those without a limit have none, unless the daemon ended while one was changed. */
+function restoreLimits(
+  host: Rtnl,
+  {
+    endpoint,
+    network,
+    link,
+    wasKnown,
+    state,
+  }: Pick<Kept, 'endpoint' | 'network' | 'link' | 'wasKnown' | 'state'>,
+  problems: string[],
+): void {
+  const { egress, ingress } = state.bandwidth;
+  if (ingress !== undefined || !wasKnown) limitHostSide(host, link.index, endpoint, network);
+  if (egress === undefined && wasKnown) return;
+  if (limitFoundContainerSide(host, endpoint, network) || egress === undefined) return;
+  problems.push(`endpoint ${endpoint.id}: what it sends is cut to its limit, and not smoothed`);
 }
 
 async function complete(store: Store, endpoint: Endpoint, routes: ContainerRoute[]): Promise<void> {

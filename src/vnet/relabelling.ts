@@ -1,4 +1,4 @@
-/** Makes running containers somebody else: their identity changes, their interfaces stay. */
+/** Changes who running containers are, and their options: their interfaces stay. */
 import type { Datapath } from '../datapath/datapath.js';
 import type { Endpoint, EndpointPatch } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
@@ -8,6 +8,7 @@ import { endpoints } from '../store/tables.js';
 import { relabelEndpoint } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
+import { limitEndpoint } from './limiting.js';
 import { requireNetwork } from './networks.js';
 import type { PolicySync } from './policy-sync.js';
 import type { Publishing } from './publishing.js';
@@ -35,13 +36,17 @@ export class Relabelling {
   ): Promise<Endpoint> {
     const unfinished = [first, ...others].find(({ state }) => state !== 'ready');
     if (unfinished !== undefined) {
-      throw new AppError('NOT_READY', `the endpoint is ${unfinished.state}: who it is cannot be changed yet`);
+      throw new AppError('NOT_READY', `the endpoint is ${unfinished.state}: it cannot be changed yet`);
     }
     const rollback = new Rollback();
     const relabel = async (before: Endpoint) => {
-      const after = await this.relabel(before, patch);
-      rollback.add(async () => void (await this.relabel(after, before)));
-      return after;
+      const { options } = patch;
+      const named = await this.relabel(before, patch);
+      rollback.add(async () => void (await this.relabel(named, before)));
+      if (options === undefined) return named;
+      const limited = await limitEndpoint(this.parts, named, options);
+      rollback.add(async () => void (await limitEndpoint(this.parts, limited, before.options ?? {})));
+      return limited;
     };
     try {
       const changed = await relabel(first);

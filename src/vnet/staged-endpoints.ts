@@ -16,6 +16,7 @@ import { endpoints, type StagedEndpointRecord, stagedEndpoints } from '../store/
 import type { EndpointMaker } from './endpoint-maker.js';
 import { completeEndpoint, relabelEndpoint, renameEndpoint } from './endpoint-records.js';
 import { capacityError, type Enlistment } from './enlistment.js';
+import { limitFoundContainerSide } from './limits.js';
 import { requireNetwork } from './networks.js';
 import { Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
@@ -117,7 +118,12 @@ export class StagedEndpoints implements StagedEndpointService {
       if (staged === undefined) return false;
       const { endpoint } = staged;
       const name = this.nameInside(endpoint);
-      if (name === undefined || name === endpoint.interface_name) return name !== undefined;
+      if (name === undefined) return false;
+      // A queue would have been lost on the way into the container.
+      if (endpoint.options !== undefined) {
+        limitFoundContainerSide(this.parts.host, endpoint, requireNetwork(store, endpoint.network));
+      }
+      if (name === endpoint.interface_name) return true;
       await store.transaction((transaction) =>
         renameEndpoint(transaction, endpoint, { interface_name: name }),
       );

@@ -157,8 +157,6 @@ describe('§5 Error 1: version', () => {
 
 describe('§5 Error 2: fields that are not supported', () => {
   it.each([
-    ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: { ingressRate: 1 } } }],
-    ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: { EgressRate: 8000, EgressBurst: 800 } } }],
     ['runtimeConfig.infinibandGUID', { runtimeConfig: { infinibandGUID: 'c2:11:22:33:44:55:66:77' } }],
     ['runtimeConfig.deviceID', { runtimeConfig: { deviceID: '0000:04:00.5' } }],
     ['routes[0].gw', { routes: [{ dst: '10.0.0.0/8', gw: '198.18.0.99' }] }],
@@ -224,8 +222,21 @@ describe('§5 Error 7: configuration', () => {
       { runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80, protocol: 'icmp' }] } },
     ],
     ['hostIP', { runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80, hostIP: 'here' }] } }],
-    ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: { ingressRate: -1 } } }],
     ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: 'fast' } }],
+    ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressRate: -1, ingressBurst: 80_000 } } }],
+    ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressRate: 7999, ingressBurst: 80_000 } } }],
+    ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressRate: 1e6 + 0.5, ingressBurst: 1 } } }],
+    ['bandwidth.egressRate', { runtimeConfig: { bandwidth: { egressRate: 2 ** 64, egressBurst: 80_000 } } }],
+    ['bandwidth.egressRate', { runtimeConfig: { bandwidth: { egressRate: '1M', egressBurst: 80_000 } } }],
+    ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { EgressRate: 8_000 } } }],
+    ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { egressRate: 8_000, egressBurst: 0 } } }],
+    ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { egressRate: 8_000, egressBurst: -1 } } }],
+    ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { egressRate: 8_000, egressBurst: 2 ** 34 } } }],
+    ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressBurst: 80_000 } } }],
+    [
+      'egressRate',
+      { runtimeConfig: { bandwidth: { egressRate: 8_000, EgressRate: 9_000, egressBurst: 1 } } },
+    ],
     ['runtimeConfig.dns', { runtimeConfig: { dns: { Servers: ['one'] } } }],
     ['runtimeConfig.ipRanges', { runtimeConfig: { ipRanges: [[{ subnet: 'everywhere' }]] } }],
     ['rangeStart', { runtimeConfig: { ipRanges: [[{ subnet: '198.18.0.0/24', rangeStart: '10.0.0.1' }]] } }],

@@ -202,14 +202,41 @@ describe('§3 Deriving runtimeConfig', () => {
     for (const each of [container, second as Container]) await only.del(each);
   });
 
-  it('a limit that nobody enforces is refused (2), and nothing stays', async () => {
+  it('bandwidth: limits are those of the endpoint, and CHECK misses a queue that is gone', async () => {
     const only = new Chain(site().daemon, 'blue', [
       ours(site().daemon, { capabilities: { bandwidth: true } }),
     ]);
     await site().network('blue');
     const container = site().bare('c1');
-    const limit = { bandwidth: { ingressRate: 8_000_000, ingressBurst: 800_000 } };
-    expect(await refusal(only.add(container, limit))).toMatchObject({ code: 2 });
+    const asked = {
+      bandwidth: {
+        ...{ ingressRate: 8_000_000, ingressBurst: 800_000 },
+        // As CRI runtimes write it: of bursts nobody has said anything.
+        ...{ egressRate: 4_000_000, egressBurst: 2_147_483_647 },
+      },
+    };
+    const result = await only.add(container, asked);
+    const { options, host_interface = '' } = await endpoint();
+    expect(options).toEqual({
+      bandwidth: { ingress_rate: 8_000_000, ingress_burst: 800_000, egress_rate: 4_000_000 },
+    });
+    await only.check(container, result, asked);
+    for (const [where, name] of [
+      [container.netns, 'eth0'],
+      [site().daemon.netns, host_interface],
+    ] as const) {
+      const { rtnl } = where.net;
+      const index = rtnl.link(name)?.index ?? 0;
+      const queue = rtnl.tokenBucket(index);
+      expect(rtnl.removeTokenBucket(index)).toBe(true);
+      expect(await refusal(only.check(container, result, asked))).toMatchObject({
+        code: 130,
+        details: expect.stringContaining(`the queue of ${name}`),
+      });
+      rtnl.setTokenBucket(index, { rate: 0, limit: 0, ...queue, burst: 100_000 });
+    }
+    await only.check(container, result, asked);
+    await only.del(container, result, asked);
     expect(container.netns.net.rtnl.links().map(({ name }) => name)).toEqual(['lo']);
   });
 });

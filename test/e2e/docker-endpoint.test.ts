@@ -20,11 +20,11 @@ async function call<T = object>(method: string, body: object): Promise<T> {
   return (await callDriver(site().daemon, method, body)).json as T;
 }
 
-const create = () =>
+const create = (options: Record<string, string> = {}) =>
   call('NetworkDriver.CreateEndpoint', {
     ...REFERENCE,
     Interface: { Address: `${ADDRESS}/24` },
-    Options: {},
+    Options: options,
   });
 const joinSandbox = (box: Host) =>
   call<{ InterfaceName: { SrcName: string } }>('NetworkDriver.Join', {
@@ -90,6 +90,21 @@ describe('an endpoint of Docker', () => {
     await passBy(box);
     await box.cast('255.255.255.255', '5000', 'past');
     await expect.poll(() => site().packets({ reason: 'UNJUDGED' })).toBeGreaterThan(0);
+  });
+
+  it('has the limits of its options, on the side too that Docker takes into the container', async () => {
+    using box = new Host('box');
+    await create({ 'quantum.egress_rate': '20000000', 'quantum.ingress_rate': '10000000' });
+    const { InterfaceName } = await joinSandbox(box);
+    await move(box, InterfaceName.SrcName);
+    const [endpoint] = await theirs();
+    expect(endpoint?.options).toEqual({
+      bandwidth: { egress_rate: 20_000_000, ingress_rate: 10_000_000 },
+    });
+    const queue = (where: Host, name = '') => where.output('tc', 'qdisc', 'show', 'dev', name);
+    expect(await queue(site().host, endpoint?.host_interface)).toContain('qdisc tbf');
+    await expect.poll(() => queue(box, 'eth0'), { timeout: 10_000 }).toContain('qdisc tbf');
+    await call('NetworkDriver.DeleteEndpoint', REFERENCE);
   });
 
   it('passes nothing any more when it has left', async () => {

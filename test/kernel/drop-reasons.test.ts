@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Programs } from '../support/programs.js';
 import { ALL_REASONS, checkRow, provoked, type Row } from '../support/row.js';
 import { Scenario } from '../support/scenario.js';
+import { bandwidthRows } from './rows/bandwidth.js';
 import { ethernetRows } from './rows/ethernet.js';
 import { exhaustiveRows } from './rows/exhaustive.js';
 import { flowRows, TIGHT, tightRows } from './rows/flows.js';
@@ -25,6 +26,7 @@ const TABLES: Record<string, Row[]> = {
   masqueradeRows,
   serviceRows,
   inboundRows,
+  bandwidthRows,
 };
 
 /** Reasons that no packet can bring about from outside, and why. */

@@ -18,6 +18,7 @@ type Kind = (typeof KINDS)[number];
 const HEADER = { 4: 20, 6: 40 } as const;
 /** Devices of tests carry so much; the transport's header is in it. */
 const MTU = 1500;
+const LIMITED = EndpointFlags.LIMITED_INGRESS;
 
 let s: Scenario;
 beforeAll(async () => {
@@ -32,8 +33,8 @@ beforeEach(() => {
 });
 
 /** Whether a's and b's side of the veth takes frames from XDP. */
-function takesFrames(yes: boolean): void {
-  const flags = EndpointFlags.MASQUERADE | (yes ? EndpointFlags.TAKES_FRAMES : 0);
+function takesFrames(yes: boolean, more = 0): void {
+  const flags = EndpointFlags.MASQUERADE | (yes ? EndpointFlags.TAKES_FRAMES : 0) | more;
   for (const endpoint of [s.a, s.b]) s.add({ ...endpoint, flags });
 }
 
@@ -176,6 +177,7 @@ describe.each(FAMILIES)('IPv%i', (family) => {
           },
         ],
         ['of a container whose veth takes none', {}, () => takesFrames(false)],
+        ['of a container with a limit of bandwidth', {}, () => takesFrames(true, LIMITED)],
         ['of a connection that is over', {}, () => mark((flags) => flags | ConntrackFlags.RESET)],
         ['not yet answered', {}, () => mark((flags) => flags & ~ConntrackFlags.REPLIED)],
         ['of a container at the other end', {}, () => mark((flags) => flags, s.c.id)],

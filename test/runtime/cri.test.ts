@@ -121,11 +121,18 @@ describe('a pod of containerd', () => {
     expect(await ask('stranger')).toBe('');
   });
 
-  it('that asks for a limit that nobody enforces does not start, and leaves nothing', LONG, async () => {
+  it('is limited as its annotations say', LONG, async () => {
     await node().site.network('pods');
     await using cri = await Cri.start(node());
-    const annotations = { 'kubernetes.io/egress-bandwidth': '1M' };
-    await expect(cri.pod('limited', { annotations })).rejects.toThrow('bandwidth is not supported');
+    const annotations = {
+      'kubernetes.io/ingress-bandwidth': '10M',
+      'kubernetes.io/egress-bandwidth': '1M',
+    };
+    const pod = await cri.pod('limited', { annotations });
+    expect(await endpoints()).toMatchObject([
+      { options: { bandwidth: { ingress_rate: 10_000_000, egress_rate: 1_000_000 } } },
+    ]);
+    await pod.remove();
     expect(await endpoints()).toEqual([]);
   });
 

@@ -170,7 +170,8 @@ export class FakeNode implements Node {
         const namespace = patch.namespace ?? before.namespace;
         const labels = patch.labels ?? before.labels;
         const identity = this.#identity(this.#network(name), namespace, labels);
-        const after = { ...before, namespace, labels, identity };
+        const options = patch.options ?? before.options;
+        const after = { ...before, namespace, labels, identity, ...(options && { options }) };
         this.#endpoints.set(keyOf(after), after);
         return after;
       },

@@ -26,6 +26,7 @@ const WRITTEN_BY_DAEMON = [
   'policy_cidrs',
   'named_ports',
   'frontends',
+  'bandwidth',
 ];
 const LISTS = [
   'networks',

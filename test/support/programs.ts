@@ -62,6 +62,7 @@ const SK_BUFF_SIZE = 192;
 const MARK = 8;
 const INGRESS_IFINDEX = 36;
 const IFINDEX = 40;
+const CB = 48;
 
 /** The same of struct xdp_md. */
 const XDP_MD_SIZE = 24;
@@ -82,6 +83,7 @@ export class Programs implements Disposable {
   readonly pinRoot: string;
   readonly endpoints;
   readonly addresses;
+  readonly bandwidth;
   readonly prefixes;
   readonly control;
   readonly policy;
@@ -128,6 +130,7 @@ export class Programs implements Disposable {
     this.#maps = maps;
     this.endpoints = new TypedMap(this.map('qn_endpoints'), MAPS.qn_endpoints);
     this.addresses = new TypedMap(this.map('qn_addresses'), MAPS.qn_addresses);
+    this.bandwidth = new TypedMap(this.map('qn_bandwidth'), MAPS.qn_bandwidth);
     this.prefixes = new TypedMap(this.map('qn_prefixes'), MAPS.qn_prefixes);
     this.control = new TypedMap(this.map('qn_control'), MAPS.qn_control);
     this.policy = new TypedMap(this.map('qn_policy'), MAPS.qn_policy);
@@ -312,12 +315,20 @@ export class Programs implements Disposable {
 }
 
 /** The context of a run: where the packet is, and where it came in. */
-export function skBuff({ ifindex = 0, ingressIfindex = 0, mark = 0 }): Uint8Array {
+export function skBuff({
+  ifindex = 0,
+  ingressIfindex = 0,
+  mark = 0,
+  cb = [],
+}: Partial<Passage> & { cb?: readonly number[] }): Uint8Array {
   const context = new Uint8Array(SK_BUFF_SIZE);
   const view = new DataView(context.buffer);
   view.setUint32(MARK, mark, true);
   view.setUint32(IFINDEX, ifindex, true);
   view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
+  cb.forEach((word, at) => {
+    view.setUint32(CB + 4 * at, word, true);
+  });
   return context;
 }
 

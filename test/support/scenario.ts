@@ -3,7 +3,10 @@
  * only what differs.
  */
 import {
+  type BandwidthKey,
+  BandwidthScale,
   DenyKeyBits,
+  Direction,
   type Endpoint,
   EndpointFlags,
   InboundFlags,
@@ -64,6 +67,17 @@ export type Rule = Omit<MapRule, 'subject' | 'peer'> & {
   peer?: TestEndpoint | number;
 };
 
+/** Of a limit of bandwidth: what a byte takes. */
+export const BYTE_NS = 1_000_000_000n;
+const LIMITED = {
+  egress: { flag: EndpointFlags.LIMITED_EGRESS, direction: Direction.EGRESS },
+  ingress: { flag: EndpointFlags.LIMITED_INGRESS, direction: Direction.INGRESS },
+} as const;
+
+export function bandwidthKey({ id }: TestEndpoint, direction: keyof typeof LIMITED): BandwidthKey {
+  return { endpointId: id, direction: LIMITED[direction].direction };
+}
+
 const NO_ADDRESS = new Uint8Array(16);
 
 /** Blue: a, b; red: c; and `spare` devices without an endpoint. */
@@ -90,6 +104,7 @@ export class Scenario {
     for (const map of [
       programs.endpoints,
       programs.addresses,
+      programs.bandwidth,
       programs.prefixes,
       programs.policy,
       programs.subjects,
@@ -194,6 +209,21 @@ export class Scenario {
         this.programs.addresses.set({ networkId, address: mappedAddress(ip) }, { ifindex, endpointId: id });
       }
     }
+  }
+
+  /** A limit of bandwidth so low that nothing is earned while a test runs; in bytes, what passes at once and may wait. */
+  limit(
+    endpoint: TestEndpoint,
+    direction: keyof typeof LIMITED,
+    { burst, queue = 0 }: { burst: number; queue?: number },
+  ): void {
+    this.add({ ...endpoint, flags: LIMITED[direction].flag });
+    this.programs.bandwidth.set(bandwidthKey(endpoint, direction), {
+      byteCost: BYTE_NS << BigInt(BandwidthScale.COST_BITS),
+      burstNs: BigInt(burst) * BYTE_NS,
+      queueNs: BigInt(queue) * BYTE_NS,
+      dueNs: 0n,
+    });
   }
 
   remove(endpoint: TestEndpoint): void {

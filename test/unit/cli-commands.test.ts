@@ -112,6 +112,26 @@ describe('container', () => {
     expect((await ctl('identity', 'list')).out).toMatch(/256 +front +default +1 +app=web\n$/);
   });
 
+  it('limits are set with connect, and changed and ended by limit', async () => {
+    const limits = () => api.node.endpoints.get('front', 'web1').options;
+    await connect('--bandwidth-ingress-rate', '20000000', '--bandwidth-ingress-burst', '400000');
+    expect(limits()).toEqual({ bandwidth: { ingress_rate: 20_000_000, ingress_burst: 400_000 } });
+    expect((await ctl('container', 'show', 'front', 'web1')).out).toContain('ingress_rate: 20000000');
+    const limit = (...flags: string[]) => ctl('container', 'limit', 'front', 'web1', ...flags);
+    expect(await limit('--egress-rate', '1000000')).toEqual({
+      exit: 0,
+      out: 'container web1 changed\n',
+      err: '',
+    });
+    expect(limits()).toEqual({ bandwidth: { egress_rate: 1_000_000 } });
+    expect((await limit()).exit).not.toBe(0);
+    expect((await limit('--none', '--egress-rate', '1000000')).exit).not.toBe(0);
+    expect((await limit('--egress-rate', '12')).exit).not.toBe(0);
+    expect(limits()).toEqual({ bandwidth: { egress_rate: 1_000_000 } });
+    expect((await limit('--none')).exit).toBe(0);
+    expect(limits()).toEqual({ bandwidth: {} });
+  });
+
   it('label sets and removes labels and leaves the others', async () => {
     await connect('--label', 'app=web', '--label', 'tier=front');
     expect((await ctl('container', 'label', 'front', 'web1', 'env=test', 'tier-')).exit).toBe(0);

@@ -116,12 +116,24 @@ describe('what container runtimes send becomes an endpoint', () => {
         [{ Subnet: '198.18.0.0/24', RangeStart: '198.18.0.8', RangeEnd: '', Gateway: '198.18.0.1' }],
       ],
     };
-    const { ports, spans } = requestOf({ runtimeConfig });
+    const { ports, spans, options } = requestOf({ runtimeConfig });
+    expect(options).toBeUndefined();
     expect(ports).toEqual([
       { container_port: 80, protocol: 'TCP', host_port: 8080, host_ip: '127.0.0.1' },
       { container_port: 53, protocol: 'TCP', host_port: 5353 },
     ]);
     expect(spans).toEqual([{ family: 4, first: '198.18.0.8', last: '198.18.0.255', gateway: '198.18.0.1' }]);
+  });
+
+  it('bandwidth becomes limits of the endpoint; a burst that a CRI runtime made up is none', () => {
+    const limits = (bandwidth: object) => requestOf({ runtimeConfig: { bandwidth } }).options;
+    expect(limits({ IngressRate: 1_000_000, IngressBurst: 2_147_483_647, egressRate: 0 })).toEqual({
+      bandwidth: { ingress_rate: 1_000_000 },
+    });
+    expect(limits({ egressRate: 8_000, egressBurst: 1, ingressRate: null })).toEqual({
+      bandwidth: { egress_rate: 8_000, egress_burst: 1 },
+    });
+    expect(limits({})).toBeUndefined();
   });
 
   it('what Go writes for nothing is nothing', () => {

@@ -69,10 +69,22 @@ describe('options of an endpoint', () => {
     expect(endpointOptions()).toEqual({ labels: undefined, namespace: undefined });
   });
 
+  it('are limits of bandwidth, in bits', () => {
+    const options = { 'quantum.egress_rate': '10000000', 'quantum.egress_burst': '400000' };
+    expect(endpointOptions(options).bandwidth).toEqual({ egress_rate: 10_000_000, egress_burst: 400_000 });
+    expect(endpointOptions().bandwidth).toBeUndefined();
+  });
+
   it.each([
     [{ 'quantum.label': 'a=b' }, 'quantum.label is not known'],
     [{ 'quantum.labels': ['a=b'] }, 'quantum.labels must be labels'],
     [{ 'quantum.namespace': 'A' }, 'quantum.namespace'],
+    [{ 'quantum.egress_rate': '10M' }, 'quantum.egress_rate must be a whole number'],
+    [{ 'quantum.egress_rate': 10_000_000 }, 'quantum.egress_rate must be a whole number'],
+    [{ 'quantum.egress_rate': '9'.repeat(20) }, 'quantum.egress_rate must be a whole number'],
+    [{ 'quantum.egress_rate': '1' }, 'egress_rate'],
+    [{ 'quantum.ingress_burst': '80000' }, 'ingress_burst: needs ingress_rate'],
+    [{ 'quantum.rate': '80000' }, 'quantum.rate is not known'],
   ])('%j are refused', (options, reason) => {
     expect(() => endpointOptions(options)).toThrow(reason);
   });

@@ -69,8 +69,8 @@ export function containerRoutes(app: Api, { endpoints }: Node): void {
       schema: {
         tags,
         operationId: 'updateContainer',
-        summary: 'Change labels or namespace of a connected container, while it runs',
-        description: 'What is given replaces what was: labels as a whole.',
+        summary: 'Change labels, namespace or options of a connected container, while it runs',
+        description: 'What is given replaces what was: labels as a whole, and so options.',
         params: containerPath,
         querystring: containerQuery,
         body: endpointPatch,

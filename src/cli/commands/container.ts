@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { bandwidth } from '../../model/bandwidth.js';
 import { type ContainerList, type Endpoint, endpointRequest } from '../../model/endpoint.js';
 import { type ContextOf, json, pathOf } from '../context.js';
 import { UsageError } from '../failures.js';
@@ -16,6 +17,8 @@ interface LabelValues extends InterfaceValues {
   namespace?: string;
   replace?: boolean;
 }
+
+type LimitValues = InterfaceValues & Readonly<Record<string, unknown>> & { none?: boolean };
 
 export function register(group: Command, contextOf: ContextOf): void {
   const connect = group
@@ -69,6 +72,23 @@ export function register(group: Command, contextOf: ContextOf): void {
       const after = await api.call('PATCH', path, json({ labels, namespace }));
       await print(format === 'table' ? `container ${id} changed\n` : await objectText(format, after));
     });
+
+  const limit = group
+    .command('limit <network> <container-id>')
+    .description('set the limits of bandwidth of a connected container; those that are not given end')
+    .option('--none', 'it has no limit any more')
+    .option(...INTERFACE);
+  const limitsOf = addFlags(limit, bandwidth);
+  limit.action(async (network: string, id: string, values: LimitValues) => {
+    const { api, format, print } = contextOf();
+    const limits = limitsOf(values);
+    if ((Object.keys(limits).length === 0) !== (values.none ?? false)) {
+      throw new UsageError('give limits or --none');
+    }
+    const options = { bandwidth: limits };
+    const after = await api.call('PATCH', containerPath(network, id, values), json({ options }));
+    await print(format === 'table' ? `container ${id} changed\n` : await objectText(format, after));
+  });
 
   group
     .command('disconnect <network> <container-id>')

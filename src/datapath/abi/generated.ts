@@ -28,6 +28,8 @@ export const EndpointFlags = {
   MASQUERADE: 4,
   SOURCE_ADDRESS: 8,
   TAKES_FRAMES: 16,
+  LIMITED_EGRESS: 32,
+  LIMITED_INGRESS: 64,
 } as const;
 export type EndpointFlags = (typeof EndpointFlags)[keyof typeof EndpointFlags];
 
@@ -38,6 +40,12 @@ export const PrefixKind = {
   SERVICE: 3,
 } as const;
 export type PrefixKind = (typeof PrefixKind)[keyof typeof PrefixKind];
+
+/** enum bandwidth_scale */
+export const BandwidthScale = {
+  COST_BITS: 20,
+} as const;
+export type BandwidthScale = (typeof BandwidthScale)[keyof typeof BandwidthScale];
 
 /** enum verdict */
 export const Verdict = {
@@ -183,7 +191,9 @@ export const DropReason = {
   NAT_CONFLICT: 50,
   DENIED_SOURCE: 51,
   INBOUND_RATE: 52,
-  COUNT: 53,
+  BANDWIDTH_EGRESS: 53,
+  BANDWIDTH_INGRESS: 54,
+  COUNT: 55,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -322,6 +332,46 @@ export const PrefixEntry: Codec<PrefixEntry> = codec(
     kind: u32.read(view, at),
     networkId: u32.read(view, at + 4),
     gateway: IpAddress.read(view, at + 8),
+  }),
+);
+
+/** struct bandwidth_key, 8 bytes. */
+export interface BandwidthKey {
+  endpointId: number; // __u32
+  direction: number; // __u8
+}
+export const BandwidthKey: Codec<BandwidthKey> = codec(
+  8,
+  (view, at, value) => {
+    u32.write(view, at, value.endpointId);
+    u8.write(view, at + 4, value.direction);
+  },
+  (view, at) => ({
+    endpointId: u32.read(view, at),
+    direction: u8.read(view, at + 4),
+  }),
+);
+
+/** struct bandwidth, 32 bytes. */
+export interface Bandwidth {
+  byteCost: bigint; // __u64
+  burstNs: bigint; // __u64
+  queueNs: bigint; // __u64
+  dueNs: bigint; // __u64
+}
+export const Bandwidth: Codec<Bandwidth> = codec(
+  32,
+  (view, at, value) => {
+    u64.write(view, at, value.byteCost);
+    u64.write(view, at + 8, value.burstNs);
+    u64.write(view, at + 16, value.queueNs);
+    u64.write(view, at + 24, value.dueNs);
+  },
+  (view, at) => ({
+    byteCost: u64.read(view, at),
+    burstNs: u64.read(view, at + 8),
+    queueNs: u64.read(view, at + 16),
+    dueNs: u64.read(view, at + 24),
   }),
 );
 
@@ -1285,6 +1335,8 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 50, name: 'NAT_CONFLICT', text: 'another connection between the same addresses and ports is translated' },
   { value: 51, name: 'DENIED_SOURCE', text: 'the source address is on the deny list' },
   { value: 52, name: 'INBOUND_RATE', text: 'more new connections from outside than the endpoint takes in a second' },
+  { value: 53, name: 'BANDWIDTH_EGRESS', text: 'the endpoint sends more than its limit of bandwidth' },
+  { value: 54, name: 'BANDWIDTH_INGRESS', text: 'the endpoint is sent more than its limit of bandwidth, and its queue is full' },
 ];
 
 /** Every map, by name. */
@@ -1300,6 +1352,18 @@ export const MAPS = {
     flags: 1,
     key: u32,
     value: Endpoint,
+  },
+  qn_bandwidth: {
+    name: 'qn_bandwidth',
+    type: 1,
+    typeName: 'hash',
+    perCpu: false,
+    keySize: 8,
+    valueSize: 32,
+    maxEntries: 32768,
+    flags: 1,
+    key: BandwidthKey,
+    value: Bandwidth,
   },
   qn_addresses: {
     name: 'qn_addresses',

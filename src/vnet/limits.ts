@@ -1,0 +1,61 @@
+/** The limits of bandwidth of an endpoint, beside what the programs keep of them: the queues of its two interfaces. */
+import { containerInterface } from '../bridge/endpoint-device.js';
+import { networkMtu } from '../bridge/network-device.js';
+import { isShaped, shape } from '../bridge/shaper.js';
+import { type Buckets, bucketsOf } from '../model/bandwidth.js';
+import type { Endpoint } from '../model/endpoint.js';
+import type { Network } from '../model/network.js';
+import { KernelError } from '../native/errors.js';
+import { NetnsHandle, Rtnl } from '../native/net.js';
+
+export function limitsOf(endpoint: Endpoint, network: Network): Buckets {
+  return bucketsOf(endpoint.options?.bandwidth, networkMtu(network));
+}
+
+/** Gives the host's side of a pair, or changes, the queue that it needs. KERNEL_UNSUPPORTED. */
+export function limitHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
+  const { ingress } = limitsOf(endpoint, network);
+  if (!isShaped(host, index, 'host', ingress)) shape(host, index, 'host', ingress);
+}
+
+/** The same of the container's side, with a socket of its namespace. */
+export function limitContainerSide(inside: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
+  const { egress } = limitsOf(endpoint, network);
+  if (!isShaped(inside, index, 'container', egress)) shape(inside, index, 'container', egress);
+}
+
+/**
+ * The same wherever it is. False: it could not be found, or changed. Then what the container sends is cut to its limit
+ * and not smoothed.
+ */
+export function limitFoundContainerSide(host: Rtnl, endpoint: Endpoint, network: Network): boolean {
+  try {
+    using netns = NetnsHandle.open(endpoint.netns_path);
+    using inside = Rtnl.open(netns);
+    const name = containerInterface(host, inside, endpoint);
+    const index = name === undefined ? undefined : inside.link(name)?.index;
+    if (index === undefined) return false;
+    limitContainerSide(inside, index, endpoint, network);
+    return true;
+  } catch (error) {
+    if (error instanceof KernelError) return false;
+    throw error;
+  }
+}
+
+/** What of the queues is not as it should be; a sentence each. */
+export function inspectLimits(host: Rtnl, inside: Rtnl, endpoint: Endpoint, network: Network): string[] {
+  const { egress, ingress } = limitsOf(endpoint, network);
+  const isUnlike = (rtnl: Rtnl, name: string, side: 'host' | 'container', bucket: typeof egress) => {
+    const index = rtnl.link(name)?.index;
+    return index !== undefined && !isShaped(rtnl, index, side, bucket);
+  };
+  return [
+    ...(isUnlike(host, endpoint.host_interface, 'host', ingress)
+      ? [`the queue of ${endpoint.host_interface} does not have the limit of bandwidth`]
+      : []),
+    ...(isUnlike(inside, endpoint.interface_name, 'container', egress)
+      ? [`the queue of ${endpoint.interface_name} does not have the limit of bandwidth`]
+      : []),
+  ];
+}

@@ -1,0 +1,53 @@
+import { execFileSync } from 'node:child_process';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { KernelError } from '../../src/native/errors.js';
+import { NetnsHandle, Rtnl } from '../../src/native/net.js';
+
+let netns: NetnsHandle;
+let rtnl: Rtnl;
+let index: number;
+
+beforeEach(() => {
+  netns = NetnsHandle.createUnnamed();
+  rtnl = Rtnl.open(netns);
+  index = rtnl.createVeth({ name: 'a', peerName: 'b' }).index;
+});
+afterEach(() => {
+  rtnl.close();
+  netns.close();
+});
+
+describe('token bucket', () => {
+  it('is set, told, replaced and removed', () => {
+    expect(rtnl.tokenBucket(index)).toBeUndefined();
+    expect(rtnl.removeTokenBucket(index)).toBe(false);
+    rtnl.setTokenBucket(index, { rate: 2_500_000, burst: 25_000, limit: 100_000 });
+    expect(rtnl.tokenBucket(index)).toEqual({ rate: 2_500_000, limit: 100_000 });
+    rtnl.setTokenBucket(index, { rate: 1, burst: 1514, limit: 0xffffffff });
+    expect(rtnl.tokenBucket(index)).toEqual({ rate: 1, limit: 0xffffffff });
+    expect(rtnl.removeTokenBucket(index)).toBe(true);
+    expect(rtnl.tokenBucket(index)).toBeUndefined();
+  });
+
+  it('has rates and bursts beyond 32 bits of bits', () => {
+    rtnl.setTokenBucket(index, { rate: 125_000_000_000, burst: 2 ** 30, limit: 2 ** 31 });
+    expect(rtnl.tokenBucket(index)).toEqual({ rate: 125_000_000_000, limit: 2 ** 31 });
+  });
+
+  it('of somebody else is neither told of nor removed', () => {
+    netns.run(() => execFileSync('tc', ['qdisc', 'add', 'dev', 'a', 'root', 'pfifo']));
+    expect(rtnl.tokenBucket(index)).toBeUndefined();
+    expect(rtnl.removeTokenBucket(index)).toBe(false);
+  });
+
+  it.each([0, -1, 1.5, Number.NaN, 2 ** 54])('a rate of %d is refused before the kernel sees it', (rate) => {
+    expect(() => rtnl.setTokenBucket(index, { rate, burst: 1514, limit: 1514 })).toThrow(RangeError);
+  });
+
+  it('of an interface that is not there is an error, and none to read', () => {
+    expect(() => rtnl.setTokenBucket(999, { rate: 1, burst: 1514, limit: 1514 })).toThrow(KernelError);
+    expect(rtnl.tokenBucket(999)).toBeUndefined();
+    expect(rtnl.removeTokenBucket(999)).toBe(false);
+    expect(() => rtnl.tokenBucket(0)).toThrow(RangeError);
+  });
+});
