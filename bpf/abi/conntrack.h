@@ -27,7 +27,7 @@ enum conntrack_flags {
 	CONNTRACK_REPLIED = 2,	   /* the responder has answered */
 	CONNTRACK_FIN_OPENER = 4,  /* TCP FIN seen from the opener */
 	CONNTRACK_FIN_RESPONDER = 8,
-	CONNTRACK_RESET = 16,		 /* TCP RST seen */
+	CONNTRACK_RESET = 16,		 /* TCP RST seen, after which not both ends went on talking */
 	CONNTRACK_OPENER_IS_HOST = 64,	 /* it was opened by a socket of the node */
 	CONNTRACK_ESTABLISHED = 32,	 /* the opener has answered the answer */
 	CONNTRACK_NAMED_RESPONDER = 128, /* what is translated is the responder's end; else the opener's */
@@ -36,6 +36,8 @@ enum conntrack_flags {
 	 * address. So the opener's address in the key is the translated one, that is nat_address.
 	 */
 	CONNTRACK_SELF = 256,
+	CONNTRACK_ALIVE_OPENER = 512, /* with CONNTRACK_RESET: that end has gone on talking */
+	CONNTRACK_ALIVE_RESPONDER = 1024,
 };
 
 /* Which end of a flow: index of the arrays in conntrack_entry. */

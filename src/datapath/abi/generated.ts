@@ -91,6 +91,8 @@ export const ConntrackFlags = {
   ESTABLISHED: 32,
   NAMED_RESPONDER: 128,
   SELF: 256,
+  ALIVE_OPENER: 512,
+  ALIVE_RESPONDER: 1024,
 } as const;
 export type ConntrackFlags = (typeof ConntrackFlags)[keyof typeof ConntrackFlags];
 
