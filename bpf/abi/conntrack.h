@@ -72,6 +72,17 @@ enum fragment_table_shape {
 };
 
 /*
+ * Whose fragments, in place of an endpoint's id, those are that come in by the uplink. Nobody knows yet whom
+ * they are for, so they are kept apart by where they come from: answers to what containers have opened, and
+ * what others have opened, which cannot push out those; and of each, parts by the source.
+ */
+enum uplink_fragments {
+	UPLINK_FRAGMENTS_FIRST = 0x7fffffe0, /* no endpoint gets so far */
+	UPLINK_FRAGMENTS_BITS = 4,
+	UPLINK_FRAGMENTS_PARTS = 1 << UPLINK_FRAGMENTS_BITS, /* of each kind */
+};
+
+/*
  * The fragments of one datagram (RFC 791 §3.2, RFC 8200 §4.5), by what all of them carry, and what the
  * headers of the first one said.
  */

@@ -104,6 +104,14 @@ export const FragmentTableShape = {
 } as const;
 export type FragmentTableShape = (typeof FragmentTableShape)[keyof typeof FragmentTableShape];
 
+/** enum uplink_fragments */
+export const UplinkFragments = {
+  FIRST: 2147483616,
+  BITS: 4,
+  PARTS: 16,
+} as const;
+export type UplinkFragments = (typeof UplinkFragments)[keyof typeof UplinkFragments];
+
 /** enum flow_end */
 export const FlowEnd = {
   OPENER: 0,
