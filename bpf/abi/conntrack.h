@@ -59,9 +59,10 @@ struct conntrack_entry {
 	__u32 rule[2];	      /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
 	struct ip_address nat_address; /* zero: not translated; else of one end, as the other end knows it */
 	__be16 nat_port;	       /* the same of its port or ICMP identifier */
-	__u8 pad[6];
-	__u32 epoch; /* control.policy_epoch that the flow was last judged under */
-	__u32 nonce; /* random, of this record alone; 0: not there yet, or being removed, and nobody's */
+	__u8 pad[2];
+	__u32 backend; /* CONNTRACK_NAMED_RESPONDER: index in qn_backends of whom it was opened to */
+	__u32 epoch;   /* control.policy_epoch that the flow was last judged under */
+	__u32 nonce;   /* random, of this record alone; 0: not there yet, or being removed, and nobody's */
 };
 _Static_assert(sizeof(struct conntrack_entry) == 112, "layout of conntrack_entry");
 

@@ -6,13 +6,12 @@
  */
 #pragma once
 
+#include "answer.h"
 #include "deliver.h"
-#include "endpoint.h"
 
 /* Of the packet that it is about: network header with options, and enough of the transport. */
 #define ICMP_QUOTE_MAX 128
 #define ICMP_QUOTE_MIN 28 /* IPv4 header and 64 bits */
-#define ANSWER_TTL     64
 
 struct icmp_message {
 	struct icmp_header header;
@@ -32,13 +31,6 @@ struct icmp_answer {
 	__u16 mtu; /* 0: not about size */
 };
 
-static __always_inline __be16 checksum_fold(__s64 sum)
-{
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__be16)~sum;
-}
-
 /* The node's address in the network of an endpoint's address. */
 static __always_inline bool gateway_of(const struct ip_address *address, struct ip_address *gateway)
 {
@@ -54,67 +46,14 @@ static __always_inline bool gateway_of(const struct ip_address *address, struct 
 	return true;
 }
 
-static __always_inline long icmp_write4(struct __sk_buff *skb, const struct packet *packet,
-					const struct endpoint *self, const struct ip_address *gateway,
-					__u32 length)
-{
-	struct {
-		struct ethhdr eth;
-		struct iphdr ip;
-	} __attribute__((packed)) head = {};
-
-	__builtin_memcpy(head.eth.h_dest, self->mac, ETH_ALEN);
-	__builtin_memcpy(head.eth.h_source, self->gateway_mac, ETH_ALEN);
-	head.eth.h_proto = bpf_htons(ETH_P_IP);
-	head.ip.version = 4;
-	head.ip.ihl = sizeof(head.ip) / 4;
-	head.ip.tot_len = bpf_htons((__u16)(sizeof(head.ip) + length));
-	head.ip.ttl = ANSWER_TTL;
-	head.ip.protocol = IPPROTO_ICMP;
-	head.ip.saddr = gateway->word[3];
-	head.ip.daddr = packet->source.word[3];
-	head.ip.check = checksum_fold(
-	    bpf_csum_diff(NULL, 0, (__be32 *)((__u8 *)&head + sizeof(head.eth)), sizeof(head.ip), 0));
-	return bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0);
-}
-
-static __always_inline long icmp_write6(struct __sk_buff *skb, const struct packet *packet,
-					const struct endpoint *self, const struct ip_address *gateway,
-					__u32 length)
-{
-	struct {
-		struct ethhdr eth;
-		struct ipv6hdr ip;
-	} __attribute__((packed)) head = {};
-
-	__builtin_memcpy(head.eth.h_dest, self->mac, ETH_ALEN);
-	__builtin_memcpy(head.eth.h_source, self->gateway_mac, ETH_ALEN);
-	head.eth.h_proto = bpf_htons(ETH_P_IPV6);
-	head.ip.version = 6;
-	head.ip.payload_len = bpf_htons((__u16)length);
-	head.ip.nexthdr = IPPROTO_ICMPV6;
-	head.ip.hop_limit = ANSWER_TTL;
-	__builtin_memcpy(&head.ip.saddr, gateway, sizeof(*gateway));
-	__builtin_memcpy(&head.ip.daddr, &packet->source, sizeof(packet->source));
-	return bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0);
-}
-
 /* The checksum of a message whose quote is followed by zeroes, which add nothing. */
 static __always_inline __be16 icmp_checksum(const struct packet *packet, const struct ip_address *gateway,
 					    struct icmp_message *message, __u32 length)
 {
-	struct {
-		struct ip_address source, destination;
-		__be32 length;
-		__be32 next_header;
-	} pseudo = {.source = *gateway, .destination = packet->source};
 	__s64 sum = 0;
 
-	if (packet->family == 6) {
-		pseudo.length = bpf_htonl(length);
-		pseudo.next_header = bpf_htonl(IPPROTO_ICMPV6);
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0);
-	}
+	if (packet->family == 6)
+		sum = answer_pseudo_sum(gateway, &packet->source, length, IPPROTO_ICMPV6);
 	return checksum_fold(bpf_csum_diff(NULL, 0, (__be32 *)message, sizeof(*message), (__u32)sum));
 }
 
@@ -152,21 +91,12 @@ static __attribute__((noinline)) int icmp_answer(struct __sk_buff *skb, struct p
 	message->header.code = answer->code;
 	message->header.echo_sequence = bpf_htons(answer->mtu);
 	message->header.checksum = icmp_checksum(packet, &gateway, message, length);
-	if (bpf_skb_change_tail(skb,
-				sizeof(struct ethhdr) +
-				    (packet->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) +
-				    length,
-				0))
-		return 0;
-	error = packet->family == 4 ? icmp_write4(skb, packet, &passage->self, &gateway, length)
-				    : icmp_write6(skb, packet, &passage->self, &gateway, length);
+	error =
+	    answer_write(skb, passage, &gateway, length, packet->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 	asm volatile("" : "+r"(quote));
 	if (error || quote < ICMP_QUOTE_MIN || quote > ICMP_QUOTE_MAX)
 		return 0;
-	if (bpf_skb_store_bytes(skb,
-				sizeof(struct ethhdr) +
-				    (packet->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)),
-				message, sizeof(message->header) + quote, 0))
+	if (bpf_skb_store_bytes(skb, answer_headers(packet), message, sizeof(message->header) + quote, 0))
 		return 0;
 	deliver_back(skb, passage);
 	passage->answered = true;

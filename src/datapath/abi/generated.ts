@@ -641,6 +641,7 @@ export interface ConntrackEntry {
   rule: [number, number]; // __u32[2]
   natAddress: Uint8Array; // struct ip_address
   natPort: number; // __be16
+  backend: number; // __u32
   epoch: number; // __u32
   nonce: number; // __u32
 }
@@ -655,6 +656,7 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
     u32x2.write(view, at + 72, value.rule);
     IpAddress.write(view, at + 80, value.natAddress);
     be16.write(view, at + 96, value.natPort);
+    u32.write(view, at + 100, value.backend);
     u32.write(view, at + 104, value.epoch);
     u32.write(view, at + 108, value.nonce);
   },
@@ -667,6 +669,7 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
     rule: u32x2.read(view, at + 72),
     natAddress: IpAddress.read(view, at + 80),
     natPort: be16.read(view, at + 96),
+    backend: u32.read(view, at + 100),
     epoch: u32.read(view, at + 104),
     nonce: u32.read(view, at + 108),
   }),
