@@ -8,6 +8,7 @@
 #include "lib/connection.h"
 #include "lib/deliver.h"
 #include "lib/destination.h"
+#include "lib/expire.h"
 #include "lib/icmp_error.h"
 #include "lib/inbound.h"
 #include "lib/parse.h"
@@ -64,7 +65,7 @@ static __always_inline enum drop_reason hand_in(struct __sk_buff *skb, struct pa
 	enum drop_reason reason;
 
 	if (packet->hop_limit <= 1)
-		return DROP_HOP_LIMIT;
+		return (enum drop_reason)expire(skb, passage, &packet->destination);
 	if (packet->fragment == FRAGMENT_FIRST) {
 		reason = fragment_open(packet, fragments_of_flow(passage), passage->now);
 		if (reason)
@@ -153,6 +154,11 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 	passage->epoch = policy_epoch();
 	passage->scope = 0;
 	reason = service_find(passage, false, &sender, &place);
+	/* Nothing comes of it that would be worth a record, but an answer for whom the policy lets in. */
+	if (reason == CONNECTION_NEW && packet->hop_limit <= 1) {
+		reason = policy_judge_packet(passage);
+		return reason ? reason : expire(skb, passage, &asked);
+	}
 	if (reason == CONNECTION_NEW) {
 		if (packet->fragment == FRAGMENT_FIRST)
 			reason = fragment_prepare(uplink_fragments(packet, true));
@@ -265,7 +271,7 @@ int from_uplink(struct __sk_buff *skb)
 	if (reason == NOT_OURS)
 		return ACTION_PASS;
 	account(skb, passage, DIRECTION_INGRESS, (enum drop_reason)reason);
-	return reason ? ACTION_DROP : passage->action;
+	return reason && !passage->answered ? ACTION_DROP : passage->action;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -9,11 +9,6 @@
 #include "translate.h"
 #include "uplink.h"
 
-/* Type and code of the answers: RFC 792, RFC 1191; RFC 4443. */
-#define ICMP4_CODE_FRAGMENTATION_NEEDED 4
-#define ICMP6_TOO_BIG			2
-#define ICMP6_TIME_EXCEEDED		3
-
 /* May the packet be sent on by the uplink? */
 static __always_inline enum drop_reason forward_check(struct __sk_buff *skb, struct passage *passage,
 						      __u32 uplink)

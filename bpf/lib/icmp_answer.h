@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * What a router tells the sender of a packet that it does not send on (RFC 792, RFC 1812 §4.3.2, RFC 4443
- * §2.4), made in the packet's own place, from the gateway of its network. The container gets one answer for
- * one packet, which is no larger.
+ * §2.4), made in the packet's own place: one answer for one packet.
  */
 #pragma once
 
 #include "answer.h"
 #include "deliver.h"
+
+/* Type and code of the answers: RFC 792, RFC 1191; RFC 4443. */
+#define ICMP4_CODE_FRAGMENTATION_NEEDED 4
+#define ICMP6_TOO_BIG			2
+#define ICMP6_TIME_EXCEEDED		3
 
 /* Of the packet that it is about: network header with options, and enough of the transport. */
 #define ICMP_QUOTE_MAX 128
@@ -29,6 +33,7 @@ struct icmp_answer {
 	__u8 type;
 	__u8 code;
 	__u16 mtu; /* 0: not about size */
+	struct answer_ends ends;
 };
 
 /* The node's address in the network of an endpoint's address. */
@@ -58,21 +63,18 @@ static __always_inline __be16 icmp_checksum(const struct packet *packet, const s
 }
 
 /*
- * Puts the answer in the packet's place, ready to go back. Nothing is answered to an ICMP error or about a
- * later fragment (RFC 1122 §3.2.2). The reason why the packet is dropped is the caller's; false: that is all
- * that becomes of it.
+ * Puts the answer in the packet's place; 0: that is not done. Nothing is answered to an ICMP error or about a
+ * later fragment (RFC 1122 §3.2.2).
  */
-static __attribute__((noinline)) int icmp_answer(struct __sk_buff *skb, struct passage *passage,
-						 struct icmp_answer *answer)
+static __attribute__((noinline)) int icmp_write(struct __sk_buff *skb, struct passage *passage,
+						const struct icmp_answer *answer)
 {
 	const struct packet *packet = &passage->packet;
 	struct icmp_message *message;
-	struct ip_address gateway;
 	__u32 zero = 0, quote, length;
 	long error;
 
-	if (packet->fragment == FRAGMENT_LATER || icmp_is_error(packet) ||
-	    !gateway_of(&packet->source, &gateway))
+	if (packet->fragment == FRAGMENT_LATER || icmp_is_error(packet))
 		return 0;
 	message = bpf_map_lookup_elem(&icmp_messages, &zero);
 	if (!message)
@@ -90,15 +92,27 @@ static __attribute__((noinline)) int icmp_answer(struct __sk_buff *skb, struct p
 	message->header.type = answer->type;
 	message->header.code = answer->code;
 	message->header.echo_sequence = bpf_htons(answer->mtu);
-	message->header.checksum = icmp_checksum(packet, &gateway, message, length);
-	error =
-	    answer_write(skb, passage, &gateway, length, packet->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+	message->header.checksum = icmp_checksum(packet, &answer->ends.source, message, length);
+	error = answer_write(skb, packet, &answer->ends, length,
+			     packet->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 	asm volatile("" : "+r"(quote));
 	if (error || quote < ICMP_QUOTE_MIN || quote > ICMP_QUOTE_MAX)
 		return 0;
-	if (bpf_skb_store_bytes(skb, answer_headers(packet), message, sizeof(message->header) + quote, 0))
-		return 0;
+	return !bpf_skb_store_bytes(skb, answer_headers(packet), message, sizeof(message->header) + quote, 0);
+}
+
+/*
+ * Answers a container from the gateway of its network. The reason why the packet is dropped is the caller's;
+ * if nothing is answered, that is all that becomes of it.
+ */
+static __always_inline void icmp_answer(struct __sk_buff *skb, struct passage *passage,
+					struct icmp_answer *answer)
+{
+	if (!gateway_of(&passage->packet.source, &answer->ends.source))
+		return;
+	answer_ends_of(&passage->self, &answer->ends);
+	if (!icmp_write(skb, passage, answer))
+		return;
 	deliver_back(skb, passage);
 	passage->answered = true;
-	return 1;
 }

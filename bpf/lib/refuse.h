@@ -15,7 +15,7 @@
 static __attribute__((noinline)) int tcp_reset(struct __sk_buff *skb, struct passage *passage)
 {
 	const struct packet *packet = &passage->packet;
-	struct ip_address source = packet->destination;
+	struct answer_ends ends = {.source = packet->destination};
 	struct tcphdr segment, reset = {};
 	__s64 sum;
 
@@ -27,9 +27,10 @@ static __attribute__((noinline)) int tcp_reset(struct __sk_buff *skb, struct pas
 	reset.seq = segment.ack_seq;
 	reset.doff = sizeof(reset) / 4;
 	reset.rst = 1;
-	sum = answer_pseudo_sum(&source, &packet->source, sizeof(reset), IPPROTO_TCP);
+	sum = answer_pseudo_sum(&ends.source, &packet->source, sizeof(reset), IPPROTO_TCP);
 	reset.check = checksum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), (__u32)sum));
-	if (answer_write(skb, passage, &source, sizeof(reset), IPPROTO_TCP) ||
+	answer_ends_of(&passage->self, &ends);
+	if (answer_write(skb, packet, &ends, sizeof(reset), IPPROTO_TCP) ||
 	    bpf_skb_store_bytes(skb, answer_headers(packet), &reset, sizeof(reset), 0))
 		return 0;
 	deliver_back(skb, passage);

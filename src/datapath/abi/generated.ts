@@ -1291,7 +1291,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 43, name: 'NO_UPLINK_ADDRESS', text: 'the packet is to be masqueraded and the uplink has no address of its family' },
   { value: 44, name: 'NAT_PORTS', text: 'no port of the uplink\'s address is free towards this destination' },
   { value: 45, name: 'NAT_PROTOCOL', text: 'a fragment of SCTP, whose checksum is of the whole, to be translated' },
-  { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; a container is told' },
+  { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; its sender is told' },
   { value: 47, name: 'TOO_BIG', text: 'larger than the uplink carries; the sender is told' },
   { value: 48, name: 'NO_SERVICE', text: 'no service at this address has the port; the sender is told' },
   { value: 49, name: 'NO_BACKEND', text: 'the service or port mapping has no container that serves; the sender is told' },
