@@ -99,6 +99,23 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     expect(await a.ping(to)).toBe('open');
   });
 
+  it('a router beyond the node that carries less is heard by the container', async () => {
+    using beyond = outside.beyond();
+    await beyond.serve(`tcp:${TCP_PORT}`, `udp:${UDP_PORT}`);
+    await beyond.narrow(1300);
+    using stream = await a.stream(beyond, family);
+    expect(await stream.transfer(1 << 20)).toBe(true);
+    expect(
+      await a.output('ip', `-${family}`, 'route', 'get', beyond.address(family), 'from', a.address(family)),
+    ).toContain('mtu 1300');
+  });
+
+  it('datagrams that are sent in fragments come through, and so do their answers', async () => {
+    expect(await a.dial(outside, { family, protocol: 'udp', bytes: 4000 })).toBe('open');
+    const pings = [a, b].map((from) => from.ping(outside, { family, bytes: 4000 }));
+    expect(await Promise.all(pings)).toEqual(['open', 'open']);
+  });
+
   it('a RST that somebody guesses does not end a connection, nor makes it forgotten', async () => {
     using stream = await a.stream(outside, family);
     expect(await stream.echoes()).toBe(true);

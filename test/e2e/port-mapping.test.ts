@@ -93,6 +93,24 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     expect(await stream.echoes()).toBe(true);
   });
 
+  it('a router on the way to the client that carries less is heard by the container', async () => {
+    await publish();
+    using beyond = outside.beyond();
+    await beyond.narrow(1300);
+    using stream = await Stream.open(beyond.netns, node(), TCP);
+    expect(await stream.transfer(1 << 20)).toBe(true);
+    expect(
+      await a.output('ip', `-${family}`, 'route', 'get', beyond.address(family), 'from', a.address(family)),
+    ).toContain('mtu 1300');
+  });
+
+  it('datagrams that are sent in fragments come through, and so do their answers', async () => {
+    await publish();
+    expect(await outside.dial(node(), { port: UDP, protocol: 'udp', bytes: 4000 })).toBe('open');
+    const b = await site().container('b', 'blue');
+    expect(await b.dial(node(), { port: UDP, protocol: 'udp', bytes: 4000 })).toBe('open');
+  });
+
   it('a trace from outside shows the node before the container, if the policy lets it in', async () => {
     await publish();
     const hops = async (protocol: string, port: number, most: number) =>

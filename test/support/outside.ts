@@ -88,7 +88,7 @@ export class Outside extends Host {
 }
 
 export class Beyond extends Host {
-  constructor(router: TestNetns) {
+  constructor(private readonly router: TestNetns) {
     super('beyond');
     this.netns.net.run(() => writeFileSync('/proc/sys/net/ipv6/conf/default/accept_dad', '0'));
     const { near, far } = BEYOND;
@@ -108,5 +108,13 @@ export class Beyond extends Host {
 
   override address(family: Family): string {
     return BEYOND.far[family];
+  }
+
+  /** From now on the router carries less to here, and tells who sends more. */
+  async narrow(mtu: number): Promise<void> {
+    for (const family of [4, 6] as const) {
+      const route = [BEYOND.far[family], 'dev', 'eth1', 'mtu', 'lock', `${mtu}`];
+      await this.router.exec('ip', [`-${family}`, 'route', 'add', ...route]);
+    }
   }
 }
