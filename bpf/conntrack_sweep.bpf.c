@@ -54,7 +54,7 @@ static __attribute__((noinline)) bool backend_serves(const struct conntrack_entr
 	struct ip_address address;
 	struct frontend frontend;
 	struct backend backend;
-	struct party party;
+	struct party party = {};
 	bool is_node;
 	__be16 port;
 

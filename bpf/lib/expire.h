@@ -7,7 +7,7 @@
 #pragma once
 
 #include "account.h"
-#include "icmp_answer.h"
+#include "icmp_message.h"
 
 /* Of each CPU. */
 #define EXPIRED_PER_SECOND 1000

@@ -44,16 +44,13 @@ static __always_inline enum drop_reason refuse(struct __sk_buff *skb, struct pas
 {
 	const struct packet *packet = &passage->packet;
 	bool ip4 = packet->family == 4;
-	struct icmp_answer answer = {
-	    .type = ip4 ? ICMP4_UNREACHABLE : ICMP6_UNREACHABLE,
-	    .code = ip4 ? ICMP4_CODE_PORT : ICMP6_CODE_PORT,
-	};
 
 	if (config_explain)
 		return reason;
 	if (packet->protocol == IPPROTO_TCP && packet->fragment != FRAGMENT_LATER && !packet_opens(packet))
 		tcp_reset(skb, passage);
 	else
-		icmp_answer(skb, passage, &answer);
+		icmp_answer(skb, passage, ip4 ? ICMP4_UNREACHABLE : ICMP6_UNREACHABLE,
+			    ip4 ? ICMP4_CODE_PORT : ICMP6_CODE_PORT, 0);
 	return reason;
 }
