@@ -64,6 +64,7 @@ EXPORT(struct, flow_count);
 EXPORT(struct, conntrack_sweep);
 EXPORT(enum, conntrack_flags);
 EXPORT(enum, fragment_table_shape);
+EXPORT(enum, uplink_fragments);
 EXPORT(enum, flow_end);
 
 EXPORT(struct, nat_key);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * Run by the daemon (BPF_PROG_RUN), attached to nothing: removes records that have expired, those of
- * endpoints that are gone, and those that the policy no longer allows, so that a connection is cut even while
- * it is idle. It decides with the same code as the data path, next to the data: nothing is copied to user
- * space.
+ * endpoints that are gone, those of datagrams to a container that no longer serves, and those that the policy
+ * no longer allows, so that a connection is cut even while it is idle. It decides with the same code as the
+ * data path, next to the data: nothing is copied to user space.
  *
  * With records in flush it removes those and looks at no other.
  */
 #include "lib/connection.h"
+#include "lib/frontend.h"
 
 /*
  * Records that the daemon wants gone, by the nonce that each had when it looked: what the key leads to by now
@@ -43,6 +44,55 @@ static __always_inline bool still_allowed(struct conntrack_entry *place, struct 
 	return true;
 }
 
+/*
+ * Is the container that a port of the node or of a service led to still one that it leads to? A connection
+ * goes on without, and so does what was opened by a port that leads nowhere now. Not inlined, for its stack.
+ */
+static __attribute__((noinline)) bool backend_serves(const struct conntrack_entry *record)
+{
+	__u8 protocol = record->key.protocol;
+	struct ip_address address;
+	struct frontend frontend;
+	struct backend backend;
+	struct party party = {};
+	bool is_node;
+	__be16 port;
+
+	if (protocol != IPPROTO_UDP || !(record->flags & CONNTRACK_NAMED_RESPONDER))
+		return true;
+	address = record->nat_address;
+	is_node = !party_of_address(&address, &party) && party.identity == IDENTITY_HOST;
+	if (!frontend_find(&address, record->nat_port, protocol, is_node, &frontend))
+		return true;
+	if (!frontend.slots || !backend_at(record->backend, frontend.id, &backend))
+		return false;
+	flow_end_of(&record->key, record, FLOW_RESPONDER, &address, &port);
+	return address_equal(&backend.address, &address) && backend.port == port;
+}
+
+/*
+ * Has a container of this node opened it, that may still wait for what the other end says, to one that is
+ * gone? It is told when it speaks next (see handle_flow() of from_container); until then it is on its
+ * account.
+ */
+static __always_inline bool opener_is_to_be_told(const struct conntrack_entry *record)
+{
+	if (record->key.protocol == IPPROTO_TCP)
+		return (record->flags & CONNTRACK_ESTABLISHED) && !conntrack_closing(record);
+	return record->key.protocol == IPPROTO_UDP && (record->flags & CONNTRACK_REPLIED);
+}
+
+/* May a live record stay? */
+static __always_inline bool is_to_stay(struct conntrack_entry *place, struct conntrack_entry *record,
+				       __u32 epoch)
+{
+	if (!end_is_present(record, FLOW_OPENER))
+		return false;
+	if (!end_is_present(record, FLOW_RESPONDER))
+		return conntrack_endpoint(record, FLOW_OPENER) && opener_is_to_be_told(record);
+	return backend_serves(record) && still_allowed(place, record, epoch);
+}
+
 static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, struct conntrack_entry *place,
 		      struct sweep *sweep)
 {
@@ -59,8 +109,7 @@ static long sweep_one(struct bpf_map *map, const struct conntrack_key *key, stru
 	if (record.expires_ns <= sweep->now) {
 		conntrack_remove(place, &record.key, &record);
 		counters->expired++;
-	} else if (!end_is_present(&record, FLOW_OPENER) || !end_is_present(&record, FLOW_RESPONDER) ||
-		   !still_allowed(place, &record, sweep->epoch)) {
+	} else if (!is_to_stay(place, &record, sweep->epoch)) {
 		conntrack_remove(place, &record.key, &record);
 		counters->cut++;
 	}

@@ -14,6 +14,7 @@
 #include "lib/icmp_error.h"
 #include "lib/neighbour.h"
 #include "lib/parse.h"
+#include "lib/refuse.h"
 #include "lib/service.h"
 
 #define DHCP4_SERVER 67
@@ -134,21 +135,6 @@ static __always_inline int flow_find(struct passage *passage, enum flow_end *sen
 	return connection_continue(passage, *place, *sender);
 }
 
-/* Tells who asked that nobody serves there, at once. */
-static __always_inline enum drop_reason refuse(struct __sk_buff *skb, struct passage *passage,
-					       enum drop_reason reason)
-{
-	bool ip4 = passage->packet.family == 4;
-	struct icmp_answer answer = {
-	    .type = ip4 ? ICMP4_UNREACHABLE : ICMP6_UNREACHABLE,
-	    .code = ip4 ? ICMP4_CODE_PORT : ICMP6_CODE_PORT,
-	};
-
-	if (!config_explain)
-		icmp_answer(skb, passage, &answer);
-	return reason;
-}
-
 /*
  * Who is at the other end of a packet that belongs to no flow yet, and what the sender is to know it by: the
  * outcome's destination, and passage->naming. As connection_find(), of the flow that it would be.
@@ -195,15 +181,22 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 	struct conntrack_entry *place = NULL;
 	enum flow_end sender;
 	int reason, located = NOT_LOCATED;
+	bool gone = false;
 
 	reason = flow_find(passage, &sender, &place, &located);
 	if (reason == CONNECTION_KNOWN && place) {
 		reason = send_on(skb, passage, sender, false);
 		if (!reason)
 			conntrack_refresh(place, passage, sender);
-		/* The receiver is gone; its address may have a new owner, to whom this is a new flow. */
 		if (reason != DROP_NO_SUCH_ENDPOINT)
 			return reason;
+		/* The receiver is gone, and so is the flow. Its address may have a new owner, to whom what
+		 * opens a connection is a new one.
+		 */
+		conntrack_remove(place, &passage->flow.key, &passage->record);
+		if (!packet_opens(&passage->packet))
+			return refuse(skb, passage, DROP_NO_SUCH_ENDPOINT);
+		gone = true;
 		located = NOT_LOCATED;
 	} else if (reason != CONNECTION_NEW) {
 		return reason;
@@ -212,6 +205,9 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 	flow_of(&passage->packet, passage->scope, &passage->flow);
 	party_from_endpoint(&outcome->source, &passage->self);
 	reason = flow_resolve(skb, passage, &sender, &place, located);
+	/* Who has not talked to it is not told whether an address is somebody's. */
+	if (gone && reason == DROP_NO_SUCH_ENDPOINT)
+		return refuse(skb, passage, DROP_NO_SUCH_ENDPOINT);
 	if (reason != CONNECTION_KNOWN && reason != CONNECTION_NEW)
 		return reason;
 	if (reason == CONNECTION_NEW) {

@@ -8,14 +8,12 @@
 #include "lib/connection.h"
 #include "lib/deliver.h"
 #include "lib/destination.h"
+#include "lib/expire.h"
 #include "lib/icmp_error.h"
 #include "lib/inbound.h"
 #include "lib/parse.h"
 #include "lib/service.h"
 #include "lib/translate.h"
-
-/* The first id that no endpoint has: whose fragments those of the uplink are. */
-#define UPLINK_FRAGMENTS 0
 
 /* Answer of the functions below that is no drop reason: the packet is for the node. */
 #define NOT_OURS 1001
@@ -41,6 +39,24 @@ static __always_inline enum drop_reason source_check(struct passage *passage)
 	return DROP_NONE;
 }
 
+/* Whose table has the fragments of passage->record's flow. */
+static __always_inline __u32 fragments_of_flow(const struct passage *passage)
+{
+	return uplink_fragments(&passage->packet, !conntrack_endpoint(&passage->record, FLOW_OPENER));
+}
+
+/* A later fragment tells nothing of its flow: it may be of either kind. */
+static __always_inline bool follow_fragment(struct passage *passage)
+{
+	struct packet *packet = &passage->packet;
+
+#pragma unroll
+	for (int opened_outside = 0; opened_outside < 2; opened_outside++)
+		if (!fragment_follow(packet, uplink_fragments(packet, opened_outside), passage->now))
+			return true;
+	return false;
+}
+
 /* Gives a packet of passage->record's flow, or an error about it, to the container at its other end. */
 static __always_inline enum drop_reason hand_in(struct __sk_buff *skb, struct passage *passage,
 						enum flow_end sender, bool is_error)
@@ -49,9 +65,9 @@ static __always_inline enum drop_reason hand_in(struct __sk_buff *skb, struct pa
 	enum drop_reason reason;
 
 	if (packet->hop_limit <= 1)
-		return DROP_HOP_LIMIT;
+		return (enum drop_reason)expire(skb, passage, &packet->destination);
 	if (packet->fragment == FRAGMENT_FIRST) {
-		reason = fragment_open(packet, UPLINK_FRAGMENTS, passage->now);
+		reason = fragment_open(packet, fragments_of_flow(passage), passage->now);
 		if (reason)
 			return reason;
 	}
@@ -103,7 +119,7 @@ static __always_inline int handle_known(struct __sk_buff *skb, struct passage *p
 	passage->epoch = policy_epoch();
 	reason = connection_recheck(passage, place, sender);
 	if (!reason && packet->fragment == FRAGMENT_FIRST)
-		reason = fragment_prepare(UPLINK_FRAGMENTS);
+		reason = fragment_prepare(fragments_of_flow(passage));
 	if (!reason)
 		reason = hand_in(skb, passage, sender, is_error);
 	if (!reason && !is_error)
@@ -138,9 +154,14 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 	passage->epoch = policy_epoch();
 	passage->scope = 0;
 	reason = service_find(passage, false, &sender, &place);
+	/* Nothing comes of it that would be worth a record, but an answer for whom the policy lets in. */
+	if (reason == CONNECTION_NEW && packet->hop_limit <= 1) {
+		reason = policy_judge_packet(passage);
+		return reason ? reason : expire(skb, passage, &asked);
+	}
 	if (reason == CONNECTION_NEW) {
 		if (packet->fragment == FRAGMENT_FIRST)
-			reason = fragment_prepare(UPLINK_FRAGMENTS);
+			reason = fragment_prepare(uplink_fragments(packet, true));
 		else
 			reason = DROP_NONE;
 		if (!reason)
@@ -193,7 +214,7 @@ static __always_inline int handle_packet(struct __sk_buff *skb, struct passage *
 	if (skb->pkt_type != PACKET_HOST)
 		return NOT_OURS;
 	passage->now = bpf_ktime_get_ns();
-	if (packet->fragment == FRAGMENT_LATER && fragment_follow(packet, UPLINK_FRAGMENTS, passage->now))
+	if (packet->fragment == FRAGMENT_LATER && !follow_fragment(passage))
 		return NOT_OURS;
 	is_error = packet->fragment != FRAGMENT_LATER && packet_is_icmp(packet) && icmp_is_error(packet);
 	if (is_error) {
@@ -250,7 +271,7 @@ int from_uplink(struct __sk_buff *skb)
 	if (reason == NOT_OURS)
 		return ACTION_PASS;
 	account(skb, passage, DIRECTION_INGRESS, (enum drop_reason)reason);
-	return reason ? ACTION_DROP : passage->action;
+	return reason && !passage->answered ? ACTION_DROP : passage->action;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

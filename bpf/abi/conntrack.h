@@ -27,7 +27,7 @@ enum conntrack_flags {
 	CONNTRACK_REPLIED = 2,	   /* the responder has answered */
 	CONNTRACK_FIN_OPENER = 4,  /* TCP FIN seen from the opener */
 	CONNTRACK_FIN_RESPONDER = 8,
-	CONNTRACK_RESET = 16,		 /* TCP RST seen */
+	CONNTRACK_RESET = 16,		 /* TCP RST seen, after which not both ends went on talking */
 	CONNTRACK_OPENER_IS_HOST = 64,	 /* it was opened by a socket of the node */
 	CONNTRACK_ESTABLISHED = 32,	 /* the opener has answered the answer */
 	CONNTRACK_NAMED_RESPONDER = 128, /* what is translated is the responder's end; else the opener's */
@@ -36,6 +36,8 @@ enum conntrack_flags {
 	 * address. So the opener's address in the key is the translated one, that is nat_address.
 	 */
 	CONNTRACK_SELF = 256,
+	CONNTRACK_ALIVE_OPENER = 512, /* with CONNTRACK_RESET: that end has gone on talking */
+	CONNTRACK_ALIVE_RESPONDER = 1024,
 };
 
 /* Which end of a flow: index of the arrays in conntrack_entry. */
@@ -57,9 +59,10 @@ struct conntrack_entry {
 	__u32 rule[2];	      /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
 	struct ip_address nat_address; /* zero: not translated; else of one end, as the other end knows it */
 	__be16 nat_port;	       /* the same of its port or ICMP identifier */
-	__u8 pad[6];
-	__u32 epoch; /* control.policy_epoch that the flow was last judged under */
-	__u32 nonce; /* random, of this record alone; 0: not there yet, or being removed, and nobody's */
+	__u8 pad[2];
+	__u32 backend; /* CONNTRACK_NAMED_RESPONDER: index in qn_backends of whom it was opened to */
+	__u32 epoch;   /* control.policy_epoch that the flow was last judged under */
+	__u32 nonce;   /* random, of this record alone; 0: not there yet, or being removed, and nobody's */
 };
 _Static_assert(sizeof(struct conntrack_entry) == 112, "layout of conntrack_entry");
 
@@ -67,6 +70,17 @@ enum fragment_table_shape {
 	FRAGMENT_SET_BITS = 4,
 	FRAGMENT_SETS = 1 << FRAGMENT_SET_BITS,
 	FRAGMENT_WAYS = 4,
+};
+
+/*
+ * Whose fragments, in place of an endpoint's id, those are that come in by the uplink. Nobody knows yet whom
+ * they are for, so they are kept apart by where they come from: answers to what containers have opened, and
+ * what others have opened, which cannot push out those; and of each, parts by the source.
+ */
+enum uplink_fragments {
+	UPLINK_FRAGMENTS_FIRST = 0x7fffffe0, /* no endpoint gets so far */
+	UPLINK_FRAGMENTS_BITS = 4,
+	UPLINK_FRAGMENTS_PARTS = 1 << UPLINK_FRAGMENTS_BITS, /* of each kind */
 };
 
 /*

@@ -59,7 +59,7 @@
 	  "the packet is to be masqueraded and the uplink has no address of its family")                     \
 	X(NAT_PORTS, 44, "no port of the uplink's address is free towards this destination")                 \
 	X(NAT_PROTOCOL, 45, "a fragment of SCTP, whose checksum is of the whole, to be translated")          \
-	X(HOP_LIMIT, 46, "its time to live has run out at the node; a container is told")                    \
+	X(HOP_LIMIT, 46, "its time to live has run out at the node; its sender is told")                     \
 	X(TOO_BIG, 47, "larger than the uplink carries; the sender is told")                                 \
 	X(NO_SERVICE, 48, "no service at this address has the port; the sender is told")                     \
 	X(NO_BACKEND, 49, "the service or port mapping has no container that serves; the sender is told")    \

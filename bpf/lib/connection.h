@@ -109,7 +109,8 @@ static __always_inline int connection_recheck(struct passage *passage, struct co
 	struct party opener;
 	int reason;
 
-	if (epoch_is_judged(record->epoch, passage->epoch))
+	/* To whom is gone nothing leads, whatever the rules say; who sends there is told so. */
+	if (epoch_is_judged(record->epoch, passage->epoch) || !end_is_present(record, other_end(sender)))
 		return DROP_NONE;
 	reason = connection_judge_again(&passage->flow.key, record, outcome, passage->epoch);
 	if (sender == FLOW_RESPONDER) {

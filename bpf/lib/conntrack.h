@@ -96,9 +96,9 @@ typedef __u64 __attribute__((may_alias)) conntrack_stamp;
  *
  * What is written afterwards may still meet another flow's record. So a write is either one that does no harm
  * there, or one that the place takes only while it holds what was copied:
- *  - Flags are added and the time of expiry is moved (conntrack_refresh()). A stranger's record gets marks of
- *    progress, and a lifetime that its own next packet sets right. Neither says who may talk, and the sweep
- *    removes what no policy allows whatever its time.
+ *  - Flags of progress are added or taken off, and the time of expiry is moved (conntrack_refresh()). A
+ *    stranger's record gets marks of progress, and a lifetime that its own next packet sets right. Neither
+ *    says who may talk, and the sweep removes what no policy allows whatever its time.
  *  - Epoch and nonce say that the policy allows the flow and who removes its record. They change together,
  *    and only from what was copied (conntrack_exchange()); a stranger has another nonce. Otherwise a flow
  *    could be taken for judged by rules that never saw it, and an account be credited twice.
@@ -142,6 +142,25 @@ static __always_inline struct conntrack_entry *conntrack_find(struct passage *pa
 	return passage->record.expires_ns > passage->now ? place : NULL;
 }
 
+/*
+ * What a segment says of a connection that has seen a RST. Nobody here knows the sequence numbers by which a
+ * receiver tells one that counts, so a stranger who guesses the ports can send one. After one that counts the
+ * end that got it falls silent, and the other has at most RSTs for what is still under way to it. So when
+ * both ends have sent anything else since, the connection goes on as if there had been none.
+ */
+static __always_inline __u32 conntrack_reset_flags(__u32 flags, const struct packet *packet,
+						   enum flow_end sender)
+{
+	const __u32 alive = CONNTRACK_ALIVE_OPENER | CONNTRACK_ALIVE_RESPONDER;
+
+	if (packet->tcp_flags & TCP_RST)
+		return (flags & ~alive) | CONNTRACK_RESET;
+	if (!(flags & CONNTRACK_RESET) || (packet->tcp_flags & TCP_SYN))
+		return flags;
+	flags |= sender == FLOW_OPENER ? CONNTRACK_ALIVE_OPENER : CONNTRACK_ALIVE_RESPONDER;
+	return (flags & alive) == alive ? flags & ~(alive | CONNTRACK_RESET) : flags;
+}
+
 /* Takes note of a packet that passes. Writes only what changed: the line is shared between CPUs. */
 static __always_inline void conntrack_refresh(struct conntrack_entry *place, const struct passage *passage,
 					      enum flow_end sender)
@@ -155,15 +174,16 @@ static __always_inline void conntrack_refresh(struct conntrack_entry *place, con
 	if (sender == FLOW_RESPONDER)
 		flags |= CONNTRACK_REPLIED;
 	if (packet->protocol == IPPROTO_TCP && packet->fragment != FRAGMENT_LATER) {
-		if (packet->tcp_flags & TCP_RST)
-			flags |= CONNTRACK_RESET;
+		flags = conntrack_reset_flags(flags, packet, sender);
 		if (packet->tcp_flags & TCP_FIN)
 			flags |= sender == FLOW_OPENER ? CONNTRACK_FIN_OPENER : CONNTRACK_FIN_RESPONDER;
 		if (sender == FLOW_OPENER && (flags & CONNTRACK_REPLIED) && (packet->tcp_flags & TCP_ACK))
 			flags |= CONNTRACK_ESTABLISHED;
 	}
-	if (flags != known)
+	if (flags & ~known)
 		__sync_fetch_and_or(&place->flags, flags & ~known);
+	if (known & ~flags)
+		__sync_fetch_and_and(&place->flags, ~(known & ~flags));
 	expires = passage->now + conntrack_lifetime(packet->protocol, flags);
 	/* A lifetime may shrink (FIN, RST); growth by less than a second is not worth the write. */
 	if (expires < record->expires_ns || expires - record->expires_ns > NSEC_PER_SEC)

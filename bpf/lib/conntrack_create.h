@@ -86,6 +86,8 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 	entry->ifindex[FLOW_RESPONDER] = outcome->destination.ifindex;
 	entry->rule[FLOW_OPENER] = outcome->egress_rule;
 	entry->rule[FLOW_RESPONDER] = outcome->ingress_rule;
+	if (entry->flags & CONNTRACK_NAMED_RESPONDER)
+		entry->backend = naming->backend;
 	payer = conntrack_payer(entry);
 
 	count = flow_account(payer.endpoint_id);

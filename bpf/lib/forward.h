@@ -9,18 +9,12 @@
 #include "translate.h"
 #include "uplink.h"
 
-/* Type and code of the answers: RFC 792, RFC 1191; RFC 4443. */
-#define ICMP4_CODE_FRAGMENTATION_NEEDED 4
-#define ICMP6_TOO_BIG			2
-#define ICMP6_TIME_EXCEEDED		3
-
 /* May the packet be sent on by the uplink? */
 static __always_inline enum drop_reason forward_check(struct __sk_buff *skb, struct passage *passage,
 						      __u32 uplink)
 {
 	const struct packet *packet = &passage->packet;
 	bool ip4 = packet->family == 4;
-	struct icmp_answer answer = {};
 	enum drop_reason reason;
 	__u32 mtu = 0;
 	long fits;
@@ -31,23 +25,19 @@ static __always_inline enum drop_reason forward_check(struct __sk_buff *skb, str
 	if (reason)
 		return reason;
 	if (packet->hop_limit <= 1) {
-		answer.type = ip4 ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED;
-		reason = DROP_HOP_LIMIT;
-	} else {
-		/* Segments of what the card will cut are measured one by one. */
-		fits = bpf_check_mtu(skb, uplink, &mtu, 0, BPF_MTU_CHK_SEGS);
-		if (!fits)
-			return DROP_NONE;
-		if (fits < 0)
-			return DROP_NO_UPLINK;
-		/* Also without DF: the sender fragments itself from now on. */
-		answer.type = ip4 ? ICMP4_UNREACHABLE : ICMP6_TOO_BIG;
-		answer.code = ip4 ? ICMP4_CODE_FRAGMENTATION_NEEDED : 0;
-		answer.mtu = (__u16)(mtu > 0xffff ? 0xffff : mtu);
-		reason = DROP_TOO_BIG;
+		icmp_answer(skb, passage, ip4 ? ICMP4_TIME_EXCEEDED : ICMP6_TIME_EXCEEDED, 0, 0);
+		return DROP_HOP_LIMIT;
 	}
-	icmp_answer(skb, passage, &answer);
-	return reason;
+	/* Segments of what the card will cut are measured one by one. */
+	fits = bpf_check_mtu(skb, uplink, &mtu, 0, BPF_MTU_CHK_SEGS);
+	if (!fits)
+		return DROP_NONE;
+	if (fits < 0)
+		return DROP_NO_UPLINK;
+	/* Also without DF: the sender fragments itself from now on. */
+	icmp_answer(skb, passage, ip4 ? ICMP4_UNREACHABLE : ICMP6_TOO_BIG,
+		    ip4 ? ICMP4_CODE_FRAGMENTATION_NEEDED : 0, (__u16)(mtu > 0xffff ? 0xffff : mtu));
+	return DROP_TOO_BIG;
 }
 
 /* Sends a packet of a translated flow, or the container's error about one, to its end outside. */

@@ -26,6 +26,20 @@ static __always_inline __u32 fragment_set(const struct packet *packet)
 	return (mixed >> (32 - FRAGMENT_SET_BITS)) * FRAGMENT_WAYS;
 }
 
+/*
+ * Whose table those have that come in by the uplink, of a flow that somebody outside has opened or of one of
+ * a container's. Of IPv6 a site counts as one source: it has more addresses than it needs (RFC 6177).
+ */
+static __always_inline __u32 uplink_fragments(const struct packet *packet, bool opened_outside)
+{
+	const struct ip_address *source = &packet->source;
+	__u32 mixed = packet->family == 4 ? source->word[3] : source->word[0] ^ source->word[1];
+
+	mixed *= 0x9e3779b1; /* as in fragment_set() */
+	return UPLINK_FRAGMENTS_FIRST + (opened_outside ? UPLINK_FRAGMENTS_PARTS : 0) +
+	       (mixed >> (32 - UPLINK_FRAGMENTS_BITS));
+}
+
 static __always_inline bool fragment_is_of(const struct fragment_slot *slot, const struct packet *packet)
 {
 	return slot->id == packet->fragment_id && slot->fragment_protocol == packet->fragment_protocol &&

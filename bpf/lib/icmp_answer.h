@@ -1,43 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/*
- * What a router tells the sender of a packet that it does not send on (RFC 792, RFC 1812 §4.3.2, RFC 4443
- * §2.4), made in the packet's own place, from the gateway of its network. The container gets one answer for
- * one packet, which is no larger.
- */
+/* What a container is told of a packet that it sent, by the gateway of its network (icmp_message.h). */
 #pragma once
 
 #include "deliver.h"
-#include "endpoint.h"
-
-/* Of the packet that it is about: network header with options, and enough of the transport. */
-#define ICMP_QUOTE_MAX 128
-#define ICMP_QUOTE_MIN 28 /* IPv4 header and 64 bits */
-#define ANSWER_TTL     64
-
-struct icmp_message {
-	struct icmp_header header;
-	__u8 quote[ICMP_QUOTE_MAX];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct icmp_message);
-} icmp_messages SEC(".maps");
-
-struct icmp_answer {
-	__u8 type;
-	__u8 code;
-	__u16 mtu; /* 0: not about size */
-};
-
-static __always_inline __be16 checksum_fold(__s64 sum)
-{
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__be16)~sum;
-}
+#include "icmp_message.h"
 
 /* The node's address in the network of an endpoint's address. */
 static __always_inline bool gateway_of(const struct ip_address *address, struct ip_address *gateway)
@@ -54,119 +20,20 @@ static __always_inline bool gateway_of(const struct ip_address *address, struct 
 	return true;
 }
 
-static __always_inline long icmp_write4(struct __sk_buff *skb, const struct packet *packet,
-					const struct endpoint *self, const struct ip_address *gateway,
-					__u32 length)
-{
-	struct {
-		struct ethhdr eth;
-		struct iphdr ip;
-	} __attribute__((packed)) head = {};
-
-	__builtin_memcpy(head.eth.h_dest, self->mac, ETH_ALEN);
-	__builtin_memcpy(head.eth.h_source, self->gateway_mac, ETH_ALEN);
-	head.eth.h_proto = bpf_htons(ETH_P_IP);
-	head.ip.version = 4;
-	head.ip.ihl = sizeof(head.ip) / 4;
-	head.ip.tot_len = bpf_htons((__u16)(sizeof(head.ip) + length));
-	head.ip.ttl = ANSWER_TTL;
-	head.ip.protocol = IPPROTO_ICMP;
-	head.ip.saddr = gateway->word[3];
-	head.ip.daddr = packet->source.word[3];
-	head.ip.check = checksum_fold(
-	    bpf_csum_diff(NULL, 0, (__be32 *)((__u8 *)&head + sizeof(head.eth)), sizeof(head.ip), 0));
-	return bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0);
-}
-
-static __always_inline long icmp_write6(struct __sk_buff *skb, const struct packet *packet,
-					const struct endpoint *self, const struct ip_address *gateway,
-					__u32 length)
-{
-	struct {
-		struct ethhdr eth;
-		struct ipv6hdr ip;
-	} __attribute__((packed)) head = {};
-
-	__builtin_memcpy(head.eth.h_dest, self->mac, ETH_ALEN);
-	__builtin_memcpy(head.eth.h_source, self->gateway_mac, ETH_ALEN);
-	head.eth.h_proto = bpf_htons(ETH_P_IPV6);
-	head.ip.version = 6;
-	head.ip.payload_len = bpf_htons((__u16)length);
-	head.ip.nexthdr = IPPROTO_ICMPV6;
-	head.ip.hop_limit = ANSWER_TTL;
-	__builtin_memcpy(&head.ip.saddr, gateway, sizeof(*gateway));
-	__builtin_memcpy(&head.ip.daddr, &packet->source, sizeof(packet->source));
-	return bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0);
-}
-
-/* The checksum of a message whose quote is followed by zeroes, which add nothing. */
-static __always_inline __be16 icmp_checksum(const struct packet *packet, const struct ip_address *gateway,
-					    struct icmp_message *message, __u32 length)
-{
-	struct {
-		struct ip_address source, destination;
-		__be32 length;
-		__be32 next_header;
-	} pseudo = {.source = *gateway, .destination = packet->source};
-	__s64 sum = 0;
-
-	if (packet->family == 6) {
-		pseudo.length = bpf_htonl(length);
-		pseudo.next_header = bpf_htonl(IPPROTO_ICMPV6);
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0);
-	}
-	return checksum_fold(bpf_csum_diff(NULL, 0, (__be32 *)message, sizeof(*message), (__u32)sum));
-}
-
 /*
- * Puts the answer in the packet's place, ready to go back. Nothing is answered to an ICMP error or about a
- * later fragment (RFC 1122 §3.2.2). The reason why the packet is dropped is the caller's; false: that is all
- * that becomes of it.
+ * Answers a container from the gateway of its network; mtu 0: it is not about size. The reason why the packet
+ * is dropped is the caller's; if nothing is answered, that is all that becomes of it. Not inlined, for its
+ * stack.
  */
-static __attribute__((noinline)) int icmp_answer(struct __sk_buff *skb, struct passage *passage,
-						 struct icmp_answer *answer)
+static __attribute__((noinline)) int icmp_answer(struct __sk_buff *skb, struct passage *passage, __u8 type,
+						 __u8 code, __u16 mtu)
 {
-	const struct packet *packet = &passage->packet;
-	struct icmp_message *message;
-	struct ip_address gateway;
-	__u32 zero = 0, quote, length;
-	long error;
+	struct icmp_answer answer = {.type = type, .code = code, .mtu = mtu};
 
-	if (packet->fragment == FRAGMENT_LATER || icmp_is_error(packet) ||
-	    !gateway_of(&packet->source, &gateway))
+	if (!gateway_of(&passage->packet.source, &answer.ends.source))
 		return 0;
-	message = bpf_map_lookup_elem(&icmp_messages, &zero);
-	if (!message)
-		return 0;
-	__builtin_memset(message, 0, sizeof(*message));
-	quote = packet->length;
-	if (quote > ICMP_QUOTE_MAX)
-		quote = ICMP_QUOTE_MAX;
-	/* The verifier must see the bounds in the register that the helper gets. */
-	asm volatile("" : "+r"(quote));
-	if (quote < ICMP_QUOTE_MIN || quote > ICMP_QUOTE_MAX ||
-	    bpf_skb_load_bytes(skb, packet->network_offset, message->quote, quote))
-		return 0;
-	length = sizeof(message->header) + quote;
-	message->header.type = answer->type;
-	message->header.code = answer->code;
-	message->header.echo_sequence = bpf_htons(answer->mtu);
-	message->header.checksum = icmp_checksum(packet, &gateway, message, length);
-	if (bpf_skb_change_tail(skb,
-				sizeof(struct ethhdr) +
-				    (packet->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) +
-				    length,
-				0))
-		return 0;
-	error = packet->family == 4 ? icmp_write4(skb, packet, &passage->self, &gateway, length)
-				    : icmp_write6(skb, packet, &passage->self, &gateway, length);
-	asm volatile("" : "+r"(quote));
-	if (error || quote < ICMP_QUOTE_MIN || quote > ICMP_QUOTE_MAX)
-		return 0;
-	if (bpf_skb_store_bytes(skb,
-				sizeof(struct ethhdr) +
-				    (packet->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)),
-				message, sizeof(message->header) + quote, 0))
+	answer_ends_of(&passage->self, &answer.ends);
+	if (!icmp_write(skb, passage, &answer))
 		return 0;
 	deliver_back(skb, passage);
 	passage->answered = true;

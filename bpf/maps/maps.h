@@ -233,8 +233,8 @@ struct {
 } qn_sweep SEC(".maps");
 
 /*
- * Key: endpoint id; 0: the uplink. Written by the programs, an entry with the first fragment of an endpoint;
- * removed by the daemon with the endpoint. When full: DROP_FRAGMENT_TABLE_FULL.
+ * Key: endpoint id, or enum uplink_fragments. Written by the programs, an entry with the first fragment of
+ * one; removed by the daemon with the endpoint. When full: DROP_FRAGMENT_TABLE_FULL.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

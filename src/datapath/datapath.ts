@@ -54,7 +54,10 @@ export class Datapath implements AsyncDisposable {
     this.attachments = openAttachments(programs, place.pins.links);
     this.endpoints = new EndpointTable(programs.maps);
     this.policy = new PolicyTable(programs.maps, waitForPrograms);
-    this.frontends = new FrontendTable(programs.maps, waitForPrograms);
+    // Datagrams are to find another backend at once. What fails, the sweeps at intervals tell of.
+    this.frontends = new FrontendTable(programs.maps, waitForPrograms, () => {
+      this.sweeper.sweep().catch(() => undefined);
+    });
     this.counters = new Counters(programs.maps);
     this.sweeper = new ConntrackSweeper(programs.conntrackSweep, programs.maps.sweep, programs.flush);
     this.connections = new ConnectionTable(programs.maps.conntrack, this.sweeper);
@@ -122,8 +125,8 @@ export class Datapath implements AsyncDisposable {
   /** Lets go of everything; programs stay attached and go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.ring?.close();
-    await this.sweeper.stop();
     await this.frontends.settled();
+    await this.sweeper.stop();
     this.explainer[Symbol.dispose]();
     this.programs[Symbol.dispose]();
     this.place.claim[Symbol.dispose]();

@@ -10,13 +10,12 @@ import {
   NamedPortValue,
   PrefixEntry,
   PrefixKind,
+  UplinkFragments,
 } from './abi/generated.js';
 import { BandwidthTable } from './bandwidth-table.js';
 import type { DatapathMaps } from './maps.js';
 
 const NO_ADDRESS = new Uint8Array(16);
-/** Whose fragments, in place of an endpoint's id, those of the uplink are. */
-const UPLINK_FRAGMENTS = 0;
 
 /** An endpoint as the programs need it. */
 export interface EndpointState {
@@ -146,7 +145,7 @@ export class EndpointTable {
       if (id !== 0 && !ids.has(id)) this.maps.flowCounts.delete(id);
     }
     for (const [id] of await this.maps.fragments.entries()) {
-      if (id !== UPLINK_FRAGMENTS && !ids.has(id)) this.maps.fragments.delete(id);
+      if (id < UplinkFragments.FIRST && !ids.has(id)) this.maps.fragments.delete(id);
     }
   }
 

@@ -58,6 +58,8 @@ export class FrontendTable {
     private readonly maps: FrontendMaps,
     /** Resolves when no program runs any more that started before the call. */
     private readonly waitForPrograms: () => Promise<void>,
+    /** Called when backends are no more, and no program chooses one of them. */
+    private readonly onDisowned: () => void,
   ) {
     this.parts = new Space(maps.slots.raw.info.maxEntries);
     this.places = new Space(maps.backends.raw.info.maxEntries);
@@ -262,6 +264,7 @@ export class FrontendTable {
       for (const { index, backend } of garbage.places) {
         this.maps.backends.set(index, { ...backend, frontendId: 0 });
       }
+      if (garbage.places.length > 0) this.onDisowned();
       for (const { first, slots } of garbage.parts) this.parts.give(first, slots);
       await this.waitForPrograms();
       for (const { index } of garbage.places) this.places.give(index, 1);

@@ -11,7 +11,7 @@ import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '..
 import { KernelError } from '../native/errors.js';
 import { NetnsHandle } from '../native/net.js';
 import { u64 } from './abi/codec.js';
-import { CONFIG, type MAPS } from './abi/generated.js';
+import { CONFIG, type MAPS, UplinkFragments } from './abi/generated.js';
 import type { CgroupRoot } from './cgroup-root.js';
 import { type DatapathMaps, openMaps } from './maps.js';
 import { requirePrivate } from './private-directory.js';
@@ -242,7 +242,7 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
     ['qn_addresses', settings.endpoints_max * 2], // an IPv4 and an IPv6 address each
     ['qn_bandwidth', settings.endpoints_max * 2], // both directions of each
     ['qn_flow_counts', settings.endpoints_max + 1], // everybody outside
-    ['qn_fragments', settings.endpoints_max + 1], // the uplink's
+    ['qn_fragments', settings.endpoints_max + 2 * UplinkFragments.PARTS],
     ['qn_prefixes', settings.prefixes_max],
     ['qn_policy', settings.policy_max],
     ['qn_policy_cidrs', settings.policy_cidrs_max],

@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type Container, FAMILIES, type Host, TCP_PORT, UDP_PORT, unlike } from '../support/containers.js';
 import type { Outside } from '../support/outside.js';
-import { addressBytes, PROTOCOL } from '../support/packet.js';
+import { addressBytes, PROTOCOL, packet, TCP } from '../support/packet.js';
 import { useSite } from '../support/site.js';
+import { trafficProgram } from '../support/traffic.js';
 
 const site = useSite({ settings: { uplink: 'auto' } });
 
@@ -82,12 +83,86 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     expect(await site().packets({ container: a, reason: 'TOO_BIG' })).toBeGreaterThan(0);
   });
 
-  it('the first hop that is traced is the gateway', async () => {
-    const text = await a.output('sh', '-c', `ping -n -c 1 -W 2 -t 1 ${outside.address(family)} || true`);
-    expect(text).toContain(a.gateway(family));
-    expect(text).toMatch(/[Tt]ime (to live )?exceeded/);
+  it('a trace shows the gateway, the routers beyond the node, and who is reached', async () => {
+    using beyond = outside.beyond();
+    await beyond.serve(`tcp:${TCP_PORT}`, `udp:${UDP_PORT}`);
+    const to = beyond.address(family);
+    const hops = (protocol: string, port: number) => trace(a, protocol, to, port, 3);
+    const way = [a.gateway(family), outside.address(family), 'reached'];
+    expect(await hops('udp', UDP_PORT)).toEqual(way);
+    expect(await hops('tcp', TCP_PORT)).toEqual(way);
+    for (const [at, router] of [a.gateway(family), outside.address(family)].entries()) {
+      const text = await a.output('sh', '-c', `ping -n -c 1 -W 2 -t ${at + 1} ${to} || true`);
+      expect(text).toContain(router);
+      expect(text).toMatch(/[Tt]ime (to live )?exceeded/);
+    }
+    expect(await a.ping(to)).toBe('open');
+  });
+
+  it('a router beyond the node that carries less is heard by the container', async () => {
+    using beyond = outside.beyond();
+    await beyond.serve(`tcp:${TCP_PORT}`, `udp:${UDP_PORT}`);
+    await beyond.narrow(1300);
+    using stream = await a.stream(beyond, family);
+    expect(await stream.transfer(1 << 20)).toBe(true);
+    expect(
+      await a.output('ip', `-${family}`, 'route', 'get', beyond.address(family), 'from', a.address(family)),
+    ).toContain('mtu 1300');
+  });
+
+  it('datagrams that are sent in fragments come through, and so do their answers', async () => {
+    expect(await a.dial(outside, { family, protocol: 'udp', bytes: 4000 })).toBe('open');
+    const pings = [a, b].map((from) => from.ping(outside, { family, bytes: 4000 }));
+    expect(await Promise.all(pings)).toEqual(['open', 'open']);
+  });
+
+  it('a RST that somebody guesses does not end a connection, nor makes it forgotten', async () => {
+    using stream = await a.stream(outside, family);
+    expect(await stream.echoes()).toBe(true);
+    const capture = await outside.capture();
+    expect(await stream.echoes()).toBe(true);
+    const length = family === 4 ? 34 : 54;
+    const heard = (await capture.stop()).map(({ bytes }) => bytes);
+    const segment = heard.find(
+      (bytes) => bytes.length > length && bytes[family === 4 ? 23 : 20] === PROTOCOL.TCP,
+    );
+    if (segment === undefined) throw new Error('no segment was heard');
+    const port = (segment[length] ?? 0) * 256 + (segment[length + 1] ?? 0);
+    const mac = (bytes: Uint8Array) =>
+      Buffer.from(bytes)
+        .toString('hex')
+        .replace(/..(?=.)/g, '$&:');
+    const [source, destination] = [outside.address(family), outside.nodeAddress(family)];
+    const forged = packet()
+      .ethernet({ destination: mac(segment.subarray(6, 12)), source: mac(segment.subarray(0, 6)) })
+      .ip({ source, destination })
+      .tcp({ sourcePort: TCP_PORT, destinationPort: port, flags: TCP.RST, sequence: 1 });
+    await outside.sendFrames([forged.bytes()]);
+    const states = async () => {
+      const { connections } = await site().rest.expect<{ connections: { state: string }[] }>(
+        'GET',
+        '/nat/connections?protocol=TCP',
+      );
+      return connections.map(({ state }) => state);
+    };
+    await expect.poll(states).toEqual(['closed']);
+    expect(await stream.echoes()).toBe(true);
+    await expect.poll(states).toEqual(['established']);
+    expect(await stream.echoes()).toBe(true);
   });
 });
+
+/** Who answers probes of each hop limit, up to so many. */
+async function trace(
+  from: Host,
+  protocol: string,
+  to: string,
+  port: number,
+  most: number,
+): Promise<string[]> {
+  const program = trafficProgram('hops');
+  return (await from.output(program, protocol, to, `${port}`, `${most}`)).trim().split('\n');
+}
 
 it('without an uplink the reason says so', async () => {
   const { rtnl } = site().host.netns.net;

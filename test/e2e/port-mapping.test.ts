@@ -6,6 +6,7 @@ import type { Outside } from '../support/outside.js';
 import { addressBytes } from '../support/packet.js';
 import { useSite } from '../support/site.js';
 import { Stream } from '../support/stream.js';
+import { trafficProgram } from '../support/traffic.js';
 
 const site = useSite({ settings: { uplink: 'auto' } });
 
@@ -77,6 +78,49 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     });
     expect(await reach(outside, node(), 'blocked')).toEqual(['blocked', 'blocked']);
     expect(await reach(b, node())).toEqual(BOTH_OPEN);
+  });
+
+  it("clients of the node's own may have the ports that are published, and neither is harmed", async () => {
+    // Ports of this test's own: what a client has had is not free at once.
+    const port = 8090 + family;
+    await map({ host_port: port });
+    await map({ host_port: port, container_port: 53, protocol: 'UDP' });
+    using stream = await Stream.open(outside.netns, node(), port);
+    for (const protocol of ['tcp', 'udp'] as const) {
+      expect(await site().host.dial(outside, { family, protocol, from: port })).toBe('open');
+      expect(await outside.dial(node(), { port, protocol })).toBe('open');
+    }
+    expect(await stream.echoes()).toBe(true);
+  });
+
+  it('a router on the way to the client that carries less is heard by the container', async () => {
+    await publish();
+    using beyond = outside.beyond();
+    await beyond.narrow(1300);
+    using stream = await Stream.open(beyond.netns, node(), TCP);
+    expect(await stream.transfer(1 << 20)).toBe(true);
+    expect(
+      await a.output('ip', `-${family}`, 'route', 'get', beyond.address(family), 'from', a.address(family)),
+    ).toContain('mtu 1300');
+  });
+
+  it('datagrams that are sent in fragments come through, and so do their answers', async () => {
+    await publish();
+    expect(await outside.dial(node(), { port: UDP, protocol: 'udp', bytes: 4000 })).toBe('open');
+    const b = await site().container('b', 'blue');
+    expect(await b.dial(node(), { port: UDP, protocol: 'udp', bytes: 4000 })).toBe('open');
+  });
+
+  it('a trace from outside shows the node before the container, if the policy lets it in', async () => {
+    await publish();
+    const hops = async (protocol: string, port: number, most: number) =>
+      (await outside.output(trafficProgram('hops'), protocol, node(), `${port}`, `${most}`))
+        .trim()
+        .split('\n');
+    expect(await hops('tcp', TCP, 2)).toEqual([node(), 'reached']);
+    expect(await hops('udp', UDP, 2)).toEqual([node(), 'reached']);
+    await site().rest.apply({ name: 'deny', spec: { podSelector: {}, ingress: [] } });
+    expect(await hops('udp', UDP, 1)).toEqual(['silent']);
   });
 
   it('the container sees the address of the client', async () => {

@@ -125,6 +125,49 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     expect(await explain(addressOf(service, family), 8001)).toMatchObject({ reason: 'NO_SERVICE' });
   });
 
+  it('whoever is connected to a container that goes learns it with the next word', async () => {
+    const one = await site().container('one', 'blue', { labels: { app: 'one' } });
+    const service = await apply({ selector: { matchLabels: { app: 'one' } } });
+    const node = outside.nodeAddress(family);
+    const streams = await Promise.all([
+      Stream.open(client.netns, addressOf(service, family), 8000),
+      Stream.open(client.netns, node, NODE_PORT),
+      client.stream(one, family),
+      Stream.open(outside.netns, node, NODE_PORT),
+    ]);
+    try {
+      for (const stream of streams) expect(await stream.echoes()).toBe(true);
+      await one.disconnect();
+      expect(await Promise.all(streams.map((stream) => stream.isReset()))).toEqual(streams.map(() => true));
+    } finally {
+      for (const stream of streams) stream[Symbol.dispose]();
+    }
+  });
+
+  it('datagrams leave a container that serves no longer, and connections do not', async () => {
+    const service = await apply();
+    const address = addressOf(service, family);
+    const streams = await Promise.all(backends.map(() => Stream.open(client.netns, address, 8000)));
+    try {
+      const datagram = async (): Promise<string | undefined> => {
+        const count = (container: Container) =>
+          site().packets({ container, direction: 'egress', reason: 'NONE' });
+        const before = await Promise.all(backends.map(count));
+        expect(await client.dial(address, { port: 5300, protocol: 'udp', from: 40404 })).toBe('open');
+        const after = await Promise.all(backends.map(count));
+        return backends.find((_, at) => after[at] !== before[at])?.id;
+      };
+      const first = await datagram();
+      expect(await datagram()).toBe(first);
+      const left = backends.find(({ id }) => id === first);
+      await left?.relabel({ labels: {} });
+      await expect.poll(datagram, { timeout: 5000 }).not.toBe(first);
+      for (const stream of streams) expect(await stream.echoes()).toBe(true);
+    } finally {
+      for (const stream of streams) stream[Symbol.dispose]();
+    }
+  });
+
   it('open connections stay with their container while others come and go, also over a restart', async () => {
     const service = await apply();
     const address = addressOf(service, family);

@@ -223,6 +223,7 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     s.send(s.a, udp());
     s.remove(s.b);
     s.add({ ...s.c, id: 23, ifindex: s.b.ifindex });
+    expect(s.send(s.a, udp())).toMatchObject({ reason: 'NO_SUCH_ENDPOINT', endpointId: s.a.id });
     expect(s.send(s.a, udp())).toMatchObject({ reason: 'NO_SUCH_ENDPOINT', verdict: ACTION.DROP });
   });
 

@@ -131,6 +131,29 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(remaining()).toBe(CONFIG.tcp_closing_s.default);
   });
 
+  it.each(['opener', 'responder'])(
+    'a RST of the %s that its receiver did not take costs nothing when both ends go on talking',
+    (end) => {
+      const reset = () => (end === 'opener' ? s.send(s.a, tcp(TCP.RST)) : s.send(s.b, tcpReply(TCP.RST)));
+      establish();
+      const { flags } = onlyRecord().value;
+      reset();
+      s.send(s.a, tcp(TCP.ACK));
+      // Who sends a RST that counts has no more to say than another one, whatever is still on its way to it.
+      reset();
+      s.send(s.b, tcpReply(TCP.ACK));
+      s.send(s.b, tcpReply(TCP.ACK));
+      expect(remaining()).toBe(CONFIG.tcp_closing_s.default);
+      s.send(s.a, tcp(TCP.ACK));
+      expect(remaining()).toBe(CONFIG.tcp_established_s.default);
+      expect(onlyRecord().value.flags).toBe(flags);
+      expect(s.send(s.a, tcp(TCP.SYN)).reason).toBe('NONE');
+      expect(onlyRecord().value.flags).toBe(flags);
+      reset();
+      expect(remaining()).toBe(CONFIG.tcp_closing_s.default);
+    },
+  );
+
   it('an expired record is as good as none', () => {
     establish();
     change({ expiresNs: monotonicNs() - 1n });

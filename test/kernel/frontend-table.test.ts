@@ -24,7 +24,10 @@ function openMaps() {
   };
 }
 let table: FrontendTable;
+/** How many backends were somebody's, each time when others were told to be no more. */
+let told: Promise<number>[];
 beforeEach(async () => {
+  told = [];
   maps = openMaps();
   table = await opened();
 });
@@ -35,7 +38,7 @@ afterEach(async () => {
 
 /** As a daemon that starts does it. */
 async function opened(wanted: readonly FrontendState[] = []): Promise<FrontendTable> {
-  const made = new FrontendTable(maps, waitForPrograms);
+  const made = new FrontendTable(maps, waitForPrograms, () => told.push(owned()));
   await made.sync(wanted);
   return made;
 }
@@ -108,6 +111,16 @@ describe('a frontend', () => {
     expect(followedTo(state)).toEqual(expected(targets(2)));
     await put(service([]));
     expect(maps.frontends.get(keyOf(state))).toMatchObject({ slots: 0 });
+  });
+
+  it('that has lost a backend tells so once nobody can choose it, and else not', async () => {
+    await put(service(targets(3)));
+    await put(service(targets(4)));
+    await table.settled();
+    expect(told).toEqual([]);
+    await put(service(targets(2)));
+    await table.settled();
+    expect(await Promise.all(told)).toEqual([2]);
   });
 
   it('that has all its backends is not touched', async () => {

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { ConntrackFlags, type NatAlias } from '../../src/datapath/abi/generated.js';
 import { Rtnl } from '../../src/native/net.js';
 import { mappedAddress, type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
-import { ACTION, DEVICE_MAC, Programs } from '../support/programs.js';
+import { ACTION, DEVICE_MAC, Programs, skBuff } from '../support/programs.js';
 import {
   addressOf,
   FAMILIES,
@@ -659,49 +659,100 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(answer.frame).toEqual(fragment(toA, [front, a], 32).payload(40).bytes());
   });
 
-  it('an answer to a socket of the node is no datagram to the port mapping of its port', async () => {
+  it.each(['udp', 'tcp'] as const)(
+    'what comes to a socket of the node that talks to its sender is not for the %s port mapping of its port',
+    async (kind) => {
+      s.frontend({
+        address: EVERY[family],
+        port: PORT,
+        protocol: protocolOf(kind),
+        backends: [{ address: addressOf(s.b, family), port: TARGET }],
+      });
+      const coming = (port: number, flags?: number) =>
+        sentBy('outside', {
+          ...{ kind, source: [WORLD[family], port], destination: [NODE[family], PORT] },
+          ...(flags === undefined ? {} : { flags }),
+        });
+      expect(s.answer(coming(CLIENT_PORT)).reason).toBe('NONE');
+      const dial = ['dial', kind, WORLD[family], `${CLIENT_PORT}`, '60000', '1', `${PORT}`];
+      const own = { index: s.outside, address: `${NODE[family]}/${family === 4 ? 32 : 128}`, noDad: true };
+      const socket = s.programs.inside(() => {
+        using rtnl = Rtnl.open();
+        const { index } = own;
+        rtnl.setLink(index, { up: true });
+        rtnl.addAddress(own);
+        rtnl.addRoute({ destination: family === 4 ? 'default4' : 'default6', index });
+        return spawn(trafficProgram('sockets'), dial, { stdio: 'ignore' });
+      });
+      try {
+        // A connection that the mapping has already goes on.
+        expect(s.answer(coming(CLIENT_PORT, TCP.ACK)).reason).toBe('NONE');
+        await vi.waitFor(() => {
+          s.programs.conntrack.clear();
+          s.programs.nat.clear();
+          expectUntouched(coming(CLIENT_PORT));
+        }, 10_000);
+        expectUntouched(coming(CLIENT_PORT, TCP.SYN | TCP.ACK));
+        expect(s.answer(coming(CLIENT_PORT + 1)).reason).toBe('NONE');
+      } finally {
+        socket.kill('SIGKILL');
+        s.programs.inside(() => {
+          using rtnl = Rtnl.open();
+          rtnl.deleteAddress(own);
+          rtnl.setLink(own.index, { up: false });
+        });
+      }
+    },
+  );
+
+  it('who would send a packet on is told that it came too far, if the policy lets it in, and at a rate', () => {
     s.frontend({
       address: EVERY[family],
       port: PORT,
-      protocol: PROTOCOL.UDP,
+      protocol: PROTOCOL.TCP,
       backends: [{ address: addressOf(s.b, family), port: TARGET }],
     });
-    const answer = sentBy('outside', {
-      kind: 'udp',
-      source: [WORLD[family], CLIENT_PORT],
-      destination: [NODE[family], PORT],
-    });
-    expect(s.answer(answer).reason).toBe('NONE');
-    const dial = ['dial', 'udp', WORLD[family], `${CLIENT_PORT}`, '60000', '1', `${PORT}`];
-    const own = { index: s.outside, address: `${NODE[family]}/${family === 4 ? 32 : 128}`, noDad: true };
-    const socket = s.programs.inside(() => {
-      using rtnl = Rtnl.open();
-      const { index } = own;
-      rtnl.setLink(index, { up: true });
-      rtnl.addAddress(own);
-      rtnl.addRoute({ destination: family === 4 ? 'default4' : 'default6', index });
-      return spawn(trafficProgram('sockets'), dial, { stdio: 'ignore' });
-    });
-    try {
-      await vi.waitFor(() => {
-        s.programs.conntrack.clear();
-        s.programs.nat.clear();
-        expectUntouched(answer);
-      }, 10_000);
-      const other = sentBy('outside', {
-        kind: 'udp',
-        source: [WORLD[family], CLIENT_PORT + 1],
-        destination: [NODE[family], PORT],
-      });
-      expect(s.answer(other).reason).toBe('NONE');
-    } finally {
-      socket.kill('SIGKILL');
-      s.programs.inside(() => {
-        using rtnl = Rtnl.open();
-        rtnl.deleteAddress(own);
-        rtnl.setLink(own.index, { up: false });
-      });
-    }
+    const far = (flags?: number) =>
+      sentBy(
+        'outside',
+        {
+          ...{ kind: 'tcp', source: [WORLD[family], CLIENT_PORT], destination: [NODE[family], PORT] },
+          ...(flags === undefined ? {} : { flags }),
+        },
+        1,
+      );
+    const told = (frame: Packet) => {
+      const base = packet()
+        .ethernet({ source: OUTSIDE_MACS.destination, destination: OUTSIDE_MACS.source })
+        .ip({ source: NODE[family], destination: WORLD[family] });
+      const body = quoted(frame);
+      return (family === 4 ? base.icmp({ type: 11, body }) : base.icmpv6({ type: 3, body })).bytes();
+    };
+    const first = s.answer(far());
+    expect(first).toMatchObject({ reason: 'HOP_LIMIT', verdict: ACTION.REDIRECT });
+    expect(first.frame).toEqual(told(far()));
+    expectWhole(0);
+
+    const request: Segment = {
+      ...{ kind: 'tcp', source: [WORLD[family], CLIENT_PORT], destination: [NODE[family], PORT] },
+    };
+    expect(s.answer(sentBy('outside', request)).reason).toBe('NONE');
+    const known = s.answer(far(TCP.ACK));
+    expect(known.frame).toEqual(told(far(TCP.ACK)));
+
+    const context = skBuff({ ifindex: s.outside });
+    const verdicts = s.programs.inside(() =>
+      Array.from(
+        { length: 4000 },
+        () => s.programs.runUncounted('from_uplink', far(TCP.ACK).bytes(), context).returnValue | 0,
+      ),
+    );
+    expect(verdicts).toContain(ACTION.DROP);
+    s.newEpoch(() => {});
+    expect(s.answer(far()).verdict).toBe(ACTION.DROP);
+    s.programs.conntrack.clear();
+    s.programs.sweep();
+    expect(s.answer(far())).toMatchObject({ reason: 'POLICY_INGRESS', verdict: ACTION.DROP });
   });
 
   it('echoes to the address of a service are answered by nobody, and refused', () => {

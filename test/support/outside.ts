@@ -12,6 +12,11 @@ const UPLINK = 'uplink';
 const NETWORKS = { 4: '10.60.0.0/16', 6: 'fd00:60::/32' };
 const NODE = { 4: '198.18.0.1', 6: 'fd00:198::1' };
 const WORLD = { 4: '198.18.0.2', 6: 'fd00:198::2' };
+/** On the other side of the host outside, and of who is beyond that. */
+const BEYOND = {
+  near: { 4: '198.19.0.1', 6: 'fd00:199::1' },
+  far: { 4: '198.19.0.2', 6: 'fd00:199::2' },
+};
 
 export interface OutsideOptions {
   /** The node's default routes lead here, and the node forwards nothing. */
@@ -56,6 +61,15 @@ export class Outside extends Host {
     return WORLD[family];
   }
 
+  /** A host beyond this one, which becomes a router for it. The caller disposes of it. */
+  beyond(): Beyond {
+    this.netns.net.run(() => {
+      writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
+      writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', '1');
+    });
+    return new Beyond(this.netns);
+  }
+
   /** The node's address on this side. */
   nodeAddress(family: Family): string {
     return NODE[family];
@@ -70,5 +84,37 @@ export class Outside extends Host {
   override [Symbol.dispose](): void {
     this.node.net.rtnl.deleteLink(UPLINK);
     super[Symbol.dispose]();
+  }
+}
+
+export class Beyond extends Host {
+  constructor(private readonly router: TestNetns) {
+    super('beyond');
+    this.netns.net.run(() => writeFileSync('/proc/sys/net/ipv6/conf/default/accept_dad', '0'));
+    const { near, far } = BEYOND;
+    createVethPair(
+      { netns: router.net, name: 'eth1', addresses: [`${near[4]}/24`, `${near[6]}/64`] },
+      {
+        netns: this.netns.net,
+        name: 'eth0',
+        addresses: [`${far[4]}/24`, `${far[6]}/64`],
+        routes: [
+          { destination: 'default4', via: near[4] },
+          { destination: 'default6', via: near[6] },
+        ],
+      },
+    );
+  }
+
+  override address(family: Family): string {
+    return BEYOND.far[family];
+  }
+
+  /** From now on the router carries less to here, and tells who sends more. */
+  async narrow(mtu: number): Promise<void> {
+    for (const family of [4, 6] as const) {
+      const route = [BEYOND.far[family], 'dev', 'eth1', 'mtu', 'lock', `${mtu}`];
+      await this.router.exec('ip', [`-${family}`, 'route', 'add', ...route]);
+    }
   }
 }

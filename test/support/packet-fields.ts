@@ -49,6 +49,7 @@ export interface TcpFields {
   flags?: number;
   sequence?: number;
   acknowledgement?: number;
+  window?: number;
   /** In 32-bit words. */
   dataOffset?: number;
   options?: number[];

@@ -163,7 +163,7 @@ export class Packet {
           be32(fields.sequence ?? 1),
           be32(fields.acknowledgement ?? 0),
           [(fields.dataOffset ?? 5 + Math.ceil(options.length / 4)) << 4, flags],
-          be16(0xffff),
+          be16(fields.window ?? 0xffff),
           [0, 0, 0, 0],
           options,
           new Uint8Array((4 - (options.length % 4)) % 4),

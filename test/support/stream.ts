@@ -13,8 +13,12 @@ export class Stream implements Disposable {
   #received = 0;
   #hash = createHash('sha256');
   #onData: () => void = () => undefined;
+  #said = '';
 
   private constructor(private readonly child: ChildProcess) {
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.#said += chunk.toString();
+    });
     child.stdout?.on('data', (chunk: Buffer) => {
       this.#received += chunk.length;
       this.#hash.update(chunk);
@@ -57,6 +61,14 @@ export class Stream implements Disposable {
       ]);
     }
     return true;
+  }
+
+  /** Whether the other side resets the connection when something is sent, in time. */
+  async isReset(timeoutMs = 5000): Promise<boolean> {
+    const ended = this.child.exitCode === null ? once(this.child, 'exit') : Promise.resolve();
+    this.child.stdin?.write('ping');
+    await Promise.race([ended, delay(timeoutMs, undefined, { ref: false })]);
+    return this.#said.includes('reset');
   }
 
   /** Sends random bytes, calls `whenMoving` once a part has come back, and tells whether all came back unaltered. */

@@ -8,7 +8,16 @@ import { join } from 'node:path';
 const SOURCES = join(import.meta.dirname, 'traffic');
 const FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror'];
 
-export type Program = 'sockets' | 'groups' | 'frames' | 'hostile' | 'streams' | 'probes' | 'calls' | 'names';
+export type Program =
+  | 'sockets'
+  | 'groups'
+  | 'frames'
+  | 'hostile'
+  | 'streams'
+  | 'probes'
+  | 'calls'
+  | 'names'
+  | 'hops';
 
 /** Path of the executable; a static one runs in any root directory. */
 export function trafficProgram(program: Program, linked: 'dynamic' | 'static' = 'dynamic'): string {

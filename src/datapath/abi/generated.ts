@@ -99,6 +99,8 @@ export const ConntrackFlags = {
   ESTABLISHED: 32,
   NAMED_RESPONDER: 128,
   SELF: 256,
+  ALIVE_OPENER: 512,
+  ALIVE_RESPONDER: 1024,
 } as const;
 export type ConntrackFlags = (typeof ConntrackFlags)[keyof typeof ConntrackFlags];
 
@@ -109,6 +111,14 @@ export const FragmentTableShape = {
   WAYS: 4,
 } as const;
 export type FragmentTableShape = (typeof FragmentTableShape)[keyof typeof FragmentTableShape];
+
+/** enum uplink_fragments */
+export const UplinkFragments = {
+  FIRST: 2147483616,
+  BITS: 4,
+  PARTS: 16,
+} as const;
+export type UplinkFragments = (typeof UplinkFragments)[keyof typeof UplinkFragments];
 
 /** enum flow_end */
 export const FlowEnd = {
@@ -681,6 +691,7 @@ export interface ConntrackEntry {
   rule: [number, number]; // __u32[2]
   natAddress: Uint8Array; // struct ip_address
   natPort: number; // __be16
+  backend: number; // __u32
   epoch: number; // __u32
   nonce: number; // __u32
 }
@@ -695,6 +706,7 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
     u32x2.write(view, at + 72, value.rule);
     IpAddress.write(view, at + 80, value.natAddress);
     be16.write(view, at + 96, value.natPort);
+    u32.write(view, at + 100, value.backend);
     u32.write(view, at + 104, value.epoch);
     u32.write(view, at + 108, value.nonce);
   },
@@ -707,6 +719,7 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
     rule: u32x2.read(view, at + 72),
     natAddress: IpAddress.read(view, at + 80),
     natPort: be16.read(view, at + 96),
+    backend: u32.read(view, at + 100),
     epoch: u32.read(view, at + 104),
     nonce: u32.read(view, at + 108),
   }),
@@ -1328,7 +1341,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 43, name: 'NO_UPLINK_ADDRESS', text: 'the packet is to be masqueraded and the uplink has no address of its family' },
   { value: 44, name: 'NAT_PORTS', text: 'no port of the uplink\'s address is free towards this destination' },
   { value: 45, name: 'NAT_PROTOCOL', text: 'a fragment of SCTP, whose checksum is of the whole, to be translated' },
-  { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; a container is told' },
+  { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; its sender is told' },
   { value: 47, name: 'TOO_BIG', text: 'larger than the uplink carries; the sender is told' },
   { value: 48, name: 'NO_SERVICE', text: 'no service at this address has the port; the sender is told' },
   { value: 49, name: 'NO_BACKEND', text: 'the service or port mapping has no container that serves; the sender is told' },

@@ -102,6 +102,7 @@ function rowsOf(family: Family): Row[] {
         s.remove(s.b);
       },
       frame: (s) => toB(s, TCP.ACK),
+      answered: true,
     },
     {
       name: `${ip}-address_of_another_interface-NO_SUCH_ENDPOINT`,
