@@ -30,7 +30,7 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 /* Between two looks at the ring, where deliveries are spaced; the ring has room for what comes meanwhile. */
-constexpr milliseconds CONSUME_INTERVAL{10};
+constexpr milliseconds CONSUME_INTERVAL{20};
 
 struct RingDeleter {
 	void operator()(ring_buffer *ring) const
