@@ -23,7 +23,7 @@ static __always_inline bool receiver_is_present(struct passage *passage, enum fl
 {
 	const struct conntrack_entry *record = &passage->record;
 
-	return endpoint_of_interface(conntrack_ifindex(record, end), &passage->self) &&
+	return receiver_of_interface(conntrack_ifindex(record, end), &passage->self) &&
 	       passage->self.id == conntrack_endpoint(record, end);
 }
 
@@ -76,8 +76,7 @@ static __always_inline enum drop_reason hand_in(struct __sk_buff *skb, struct pa
 		reason = rewrite_hop_limit(skb, packet);
 	if (reason)
 		return reason;
-	passage->peer = passage->self;
-	return deliver_local(skb, passage);
+	return deliver_local(skb, passage, &passage->self);
 }
 
 /* What the container is called inside, for whoever is told of the packet. */

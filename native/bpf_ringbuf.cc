@@ -3,14 +3,20 @@
  * Ring buffers. A thread of our own waits for records and copies them into a bounded queue; JavaScript gets
  * the whole queue at once through a thread-safe function that never has more than one call under way and does
  * not keep the process alive.
+ *
+ * Waking JavaScript for one record costs far more than the record, and the CPU is the traffic's. So with
+ * deliver_interval deliveries are at least that far apart, unless the queue fills up; the first record after
+ * a rest is delivered at once. The ring itself is emptied more often, since what it has no room for is lost.
  */
 #include "bpf_addon.h"
 
 #include "args.h"
 #include "bpf_resources.h"
 
+#include <algorithm>
 #include <atomic>
 #include <bpf/libbpf.h>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <poll.h>
@@ -19,6 +25,12 @@
 
 namespace
 {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+/* Between two looks at the ring, where deliveries are spaced; the ring has room for what comes meanwhile. */
+constexpr milliseconds CONSUME_INTERVAL{20};
 
 struct RingDeleter {
 	void operator()(ring_buffer *ring) const
@@ -50,6 +62,17 @@ struct Queue {
 		memcpy(bytes.data() + start, data, size);
 		sizes.push_back(size);
 	}
+	/* Records wait, and nothing is on its way that will take them. */
+	bool needs_delivery()
+	{
+		std::lock_guard lock(mutex);
+		return !sizes.empty() && !delivery_under_way;
+	}
+	bool is_filling_up()
+	{
+		std::lock_guard lock(mutex);
+		return sizes.size() >= records_max / 2;
+	}
 };
 
 void deliver(Napi::Env env, Napi::Function on_records, Queue &queue)
@@ -79,8 +102,9 @@ class RingBuffer final : public Handle
       public:
 	static constexpr const char *NAME = "ring buffer";
 
-	RingBuffer(Napi::Env env, std::shared_ptr<Map> map, Napi::Function on_records, uint32_t records_max)
-	    : env_(env), queue_(std::make_shared<Queue>())
+	RingBuffer(Napi::Env env, std::shared_ptr<Map> map, Napi::Function on_records, uint32_t records_max,
+		   milliseconds deliver_interval)
+	    : env_(env), queue_(std::make_shared<Queue>()), deliver_interval_(deliver_interval)
 	{
 		queue_->records_max = records_max;
 		stop_ = UniqueFd(check_errno(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "create", "eventfd"));
@@ -147,24 +171,49 @@ class RingBuffer final : public Handle
 
 	void poll_records()
 	{
-		pollfd sources[] = {{ring_buffer__epoll_fd(ring_.get()), POLLIN, 0},
-				    {stop_.get(), POLLIN, 0}};
+		Clock::time_point due{}; /* before which there is no delivery */
 		while (!queue_->stopping) {
-			if (poll(sources, 2, -1) < 0 && errno != EINTR)
+			if (!wait(queue_->needs_delivery() ? until(due) : -1))
 				return;
 			if (queue_->stopping)
 				return;
 			ring_buffer__consume(ring_.get());
-			request_delivery();
+			auto now = Clock::now();
+			if (queue_->needs_delivery() && (now >= due || queue_->is_filling_up())) {
+				request_delivery();
+				due = now + deliver_interval_;
+			}
+			rest();
 		}
+	}
+
+	/* For records, the stop, or the time (-1: none). False: it cannot wait. */
+	bool wait(int timeout_ms)
+	{
+		pollfd sources[] = {{ring_buffer__epoll_fd(ring_.get()), POLLIN, 0},
+				    {stop_.get(), POLLIN, 0}};
+		return poll(sources, 2, timeout_ms) >= 0 || errno == EINTR;
+	}
+
+	/* As long as more records may gather in the ring. */
+	void rest()
+	{
+		pollfd stop = {stop_.get(), POLLIN, 0};
+		auto time = std::min(CONSUME_INTERVAL, deliver_interval_);
+		if (time.count() > 0)
+			poll(&stop, 1, static_cast<int>(time.count()));
+	}
+
+	static int until(Clock::time_point due)
+	{
+		auto left = std::chrono::ceil<milliseconds>(due - Clock::now()).count();
+		return left > 0 ? static_cast<int>(left) : 0;
 	}
 
 	void request_delivery()
 	{
 		{
 			std::lock_guard lock(queue_->mutex);
-			if (queue_->delivery_under_way || queue_->sizes.empty())
-				return;
 			queue_->delivery_under_way = true;
 		}
 		to_javascript_.NonBlockingCall([queue = queue_](Napi::Env env, Napi::Function on_records) {
@@ -174,13 +223,14 @@ class RingBuffer final : public Handle
 
 	napi_env env_;
 	std::shared_ptr<Queue> queue_;
+	milliseconds deliver_interval_;
 	UniqueFd stop_;
 	std::unique_ptr<ring_buffer, RingDeleter> ring_;
 	Napi::ThreadSafeFunction to_javascript_;
 	std::thread poller_;
 };
 
-/* arguments: map, onRecords, maxQueued */
+/* arguments: map, onRecords, maxQueued, deliverIntervalMs */
 Napi::Value ring_buffer_open(const Napi::CallbackInfo &info)
 {
 	std::shared_ptr<Map> map = resource<Map>(info, 0);
@@ -188,8 +238,10 @@ Napi::Value ring_buffer_open(const Napi::CallbackInfo &info)
 		throw Napi::TypeError::New(info.Env(), "the map is not a ring buffer");
 	if (!info[1].IsFunction())
 		throw Napi::TypeError::New(info.Env(), "onRecords must be a function");
-	return wrap(info.Env(), std::make_unique<RingBuffer>(info.Env(), map, info[1].As<Napi::Function>(),
-							     to_u32(info[2], "maxQueued")));
+	return wrap(info.Env(),
+		    std::make_unique<RingBuffer>(info.Env(), map, info[1].As<Napi::Function>(),
+						 to_u32(info[2], "maxQueued"),
+						 milliseconds(to_u32(info[3], "deliverIntervalMs"))));
 }
 
 Napi::Value ring_buffer_dropped(const Napi::CallbackInfo &info)

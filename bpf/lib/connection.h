@@ -201,19 +201,18 @@ static __always_inline int connection_find(struct passage *passage, bool self_se
  */
 static __always_inline struct conntrack_entry *connection_named(struct passage *passage)
 {
-	struct nat_alias *alias = &passage->alias;
-	struct nat_key key = alias->key;
+	const struct nat_key *key = &passage->alias.key;
 	struct conntrack_entry *place;
-	struct nat_alias *found;
+	struct nat_alias *alias;
+	__u32 nonce;
 
 	if (config_explain)
 		return NULL;
-	found = bpf_map_lookup_elem(&qn_nat, &key);
-	if (!found || !nat_copy(found, &key, alias))
+	alias = bpf_map_lookup_elem(&qn_nat, key);
+	if (!alias || !nat_copy_flow(alias, key, &passage->flow.key, &nonce))
 		return NULL;
-	passage->flow.key = alias->flow;
 	place = conntrack_find(passage);
-	return place && passage->record.nonce == alias->nonce ? place : NULL;
+	return place && passage->record.nonce == nonce ? place : NULL;
 }
 
 /*

@@ -42,10 +42,9 @@ static __always_inline enum drop_reason deliver_host(struct __sk_buff *skb, stru
  */
 #define HANDED_OVER 0x716e6862
 
-static __always_inline void hand_over(struct __sk_buff *skb, struct passage *passage)
+static __always_inline void hand_over(struct __sk_buff *skb, struct passage *passage,
+				      const struct endpoint *to)
 {
-	const struct endpoint *to = &passage->peer;
-
 	if (!(to->flags & ENDPOINT_LIMITED_INGRESS)) {
 		passage->action = (int)bpf_redirect_peer(to->ifindex, 0);
 		return;
@@ -69,16 +68,17 @@ static __always_inline bool handed_over(struct __sk_buff *skb, const struct ethh
 }
 
 /* Straight into another container: past the host's stack and, unless it has a limit, every queue. */
-static __always_inline enum drop_reason deliver_local(struct __sk_buff *skb, struct passage *passage)
+static __always_inline enum drop_reason deliver_local(struct __sk_buff *skb, struct passage *passage,
+						      const struct endpoint *receiver)
 {
 	__u8 macs[2 * ETH_ALEN];
 
-	__builtin_memcpy(macs, passage->peer.mac, ETH_ALEN);
-	__builtin_memcpy(macs + ETH_ALEN, passage->peer.gateway_mac, ETH_ALEN);
+	__builtin_memcpy(macs, receiver->mac, ETH_ALEN);
+	__builtin_memcpy(macs + ETH_ALEN, receiver->gateway_mac, ETH_ALEN);
 	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
 		return DROP_DELIVERY_FAILED;
 	mark_for_receiver(skb);
-	hand_over(skb, passage);
+	hand_over(skb, passage, receiver);
 	return DROP_NONE;
 }
 
@@ -88,9 +88,9 @@ static __always_inline enum drop_reason deliver(struct __sk_buff *skb, struct pa
 {
 	if (!endpoint_id)
 		return deliver_host(skb, passage);
-	if (!endpoint_of_interface(ifindex, &passage->peer) || passage->peer.id != endpoint_id)
+	if (!receiver_of_interface(ifindex, &passage->peer) || passage->peer.id != endpoint_id)
 		return DROP_NO_SUCH_ENDPOINT;
-	return deliver_local(skb, passage);
+	return deliver_local(skb, passage, &passage->peer);
 }
 
 struct flood {

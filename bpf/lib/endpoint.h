@@ -25,6 +25,22 @@ static __always_inline bool endpoint_of_interface(__u32 ifindex, struct endpoint
 	return *head == ifindex;
 }
 
+/* The same without its addresses, which nobody asks of whom a packet is handed to. */
+static __always_inline bool receiver_of_interface(__u32 ifindex, struct endpoint *endpoint)
+{
+	const volatile __u32 *head;
+	struct endpoint *found = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
+
+	if (!found)
+		return false;
+	__builtin_memcpy(endpoint, found, offsetof(struct endpoint, ip4));
+	__builtin_memcpy(&endpoint->mac, &found->mac,
+			 sizeof(struct endpoint) - offsetof(struct endpoint, mac));
+	barrier();
+	head = &found->ifindex;
+	return *head == ifindex;
+}
+
 /* "None" is no address, though a packet may carry it: an endpoint without IPv6 does not own ::. */
 static __always_inline bool endpoint_has_address(const struct endpoint *endpoint,
 						 const struct ip_address *address)

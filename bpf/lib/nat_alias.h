@@ -103,6 +103,21 @@ static __always_inline bool nat_copy(const struct nat_alias *place, const struct
 	return own && before && *nonce == before && alias->nonce == before;
 }
 
+/* The same of what leads to the record alone: of every packet that is found by its alias. */
+static __always_inline bool nat_copy_flow(const struct nat_alias *place, const struct nat_key *key,
+					  struct conntrack_key *flow, __u32 *nonce)
+{
+	const volatile __u32 *current = &place->nonce;
+	bool own;
+
+	*nonce = *current;
+	barrier();
+	*flow = place->flow;
+	own = nat_key_equal(&place->key, key);
+	barrier();
+	return own && *nonce && *current == *nonce;
+}
+
 /* Removes the alias that has this nonce, unless somebody else does. */
 static __always_inline void nat_release(struct nat_alias *place, const struct nat_key *key, __u32 nonce)
 {

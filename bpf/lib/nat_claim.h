@@ -154,13 +154,15 @@ static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct pas
 		__u32 port = config_nat_port_min + bpf_get_prandom_u32() % size;
 
 		alias->key.local_port = bpf_htons((__u16)port);
+		/* Most of a busy range are taken, which is told sooner than whether a socket has the port. */
+		if (bpf_map_lookup_elem(&qn_nat, &alias->key)) {
+			if (i < NAT_TRIES_FREE)
+				continue;
+			name_release_dead(passage, true);
+		}
 		if (nat_port_is_host(skb, &alias->key))
 			continue;
 		error = bpf_map_update_elem(&qn_nat, &alias->key, alias, BPF_NOEXIST);
-		if (error == -EEXIST && i >= NAT_TRIES_FREE) {
-			name_release_dead(passage, true);
-			error = bpf_map_update_elem(&qn_nat, &alias->key, alias, BPF_NOEXIST);
-		}
 		if (!error) {
 			record->nat_port = alias->key.local_port;
 			return DROP_NONE;

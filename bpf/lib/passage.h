@@ -36,9 +36,10 @@ struct passage {
 	struct flow flow;
 	struct conntrack_entry record; /* the flow's, but for its key; filled by conntrack_find() */
 	struct endpoint self;	       /* whose interface this is */
-	struct endpoint peer;	       /* local receiver; filled on delivery */
-	struct nat_alias alias;	       /* of a translated flow; filled when it is made or found by it */
-	struct naming naming;	       /* of a flow that is being opened */
+	struct endpoint peer;	       /* local receiver, without addresses; filled on delivery */
+	struct nat_alias
+	    alias;	      /* of a translated flow; filled when it is made, its key when it is looked up */
+	struct naming naming; /* of a flow that is being opened */
 	struct nat_alias
 	    other_alias; /* of another flow, which has a name that this one wants; and its record */
 	struct conntrack_entry other_record;

@@ -1,7 +1,8 @@
 /**
  * Between a container and a host outside, through the node: the container's connections under the node's address, and
  * those from outside to a port of the node that leads to the container. Beside a node that forwards and has nftables
- * translate, without any policy.
+ * translate, without any policy; and beside one that forwards alone, which is as fast as the kernel's own way through a
+ * node can be.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -16,9 +17,9 @@ const SETTINGS = {
   'flows-per-endpoint': 0,
   'inbound-flows': 0,
   'inbound-new-per-second': 0,
-  'conntrack-max': 1048576,
 };
 const OTHER = 'nftables';
+const LIMIT = 'forwarding';
 const GOALS = {
   throughput: { [OTHER]: '>= 1' },
   connections: { [OTHER]: '>= 1.2' },
@@ -32,9 +33,9 @@ export function nat({ rounds, seconds }) {
   return Cleanup.during(async (cleanup) => {
     const node = new Node(cleanup, { ...SETTINGS, uplink: 'uplink' });
     const ours = await ourNode(cleanup, node);
-    const theirs = nftNode(cleanup);
+    const sites = [ours, nftNode(cleanup), plainNode(cleanup)];
     const tool = compile('traffic', node.directory);
-    for (const { container, outside } of [ours, theirs]) {
+    for (const { container, outside } of sites) {
       await serve(cleanup, container, tool);
       await serve(cleanup, outside, tool);
     }
@@ -45,21 +46,21 @@ export function nat({ rounds, seconds }) {
       server: outside,
       address: WORLD,
     });
-    const back = ({ name, container, outside }) => ({
+    const back = ({ name, container, outside, address }) => ({
       name,
       client: outside,
       server: container,
-      address: NODE,
+      address,
     });
     return [
-      ...(await compareSites('masquerade', [out(ours), out(theirs)], GOALS, options)),
-      ...(await compareSites('port mapping', [back(ours), back(theirs)], GOALS, options)),
+      ...(await compareSites('masquerade', sites.map(out), GOALS, options)),
+      ...(await compareSites('port mapping', sites.map(back), GOALS, options)),
     ];
   });
 }
 
-/** Another host, which knows nothing of containers. */
-function outsideOf(cleanup, node) {
+/** Another host, which knows nothing of containers, unless it has routes to them. */
+function outsideOf(cleanup, node, routes = []) {
   const outside = Netns.create();
   cleanup.add(() => outside.close());
   const end = (netns, name, address) => ({
@@ -67,7 +68,7 @@ function outsideOf(cleanup, node) {
     name,
     addresses: [`${address[4]}/24`, `${address[6]}/64`],
   });
-  createVethPair(end(node, 'uplink', NODE), end(outside, 'eth0', WORLD));
+  createVethPair(end(node, 'uplink', NODE), { ...end(outside, 'eth0', WORLD), routes });
   return outside;
 }
 
@@ -94,17 +95,18 @@ async function ourNode(cleanup, node) {
       container_port: port,
     });
   }
-  return { name: 'ours', container, outside };
+  return { name: 'ours', container, outside, address: NODE };
 }
 
-function nftNode(cleanup) {
+/** A node that forwards between a container and the outside, as the kernel does. */
+function forwardingNode(cleanup, routes) {
   const node = Netns.create();
   const container = Netns.create();
   cleanup.add(() => {
     container.close();
     node.close();
   });
-  const outside = outsideOf(cleanup, node);
+  const outside = outsideOf(cleanup, node, routes);
   createVethPair(
     { netns: node, name: 'host0', addresses: [`${GATEWAY[4]}/24`, `${GATEWAY[6]}/64`] },
     {
@@ -117,10 +119,26 @@ function nftNode(cleanup) {
       ],
     },
   );
-  const ports = Object.values(PORTS).join(', ');
   node.run(() => {
     writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
     writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', '1');
+  });
+  return { node, container, outside };
+}
+
+/** Without translation: either end knows the other by its own address. */
+function plainNode(cleanup) {
+  const { container, outside } = forwardingNode(cleanup, [
+    { destination: '198.19.9.0/24', via: NODE[4] },
+    { destination: 'fd00:be:9::/64', via: NODE[6] },
+  ]);
+  return { name: LIMIT, container, outside, address: CONTAINER };
+}
+
+function nftNode(cleanup) {
+  const { node, container, outside } = forwardingNode(cleanup);
+  const ports = Object.values(PORTS).join(', ');
+  node.run(() => {
     execFileSync('nft', ['-f', '-'], {
       input: `table inet bench {
         chain prerouting {
@@ -135,5 +153,5 @@ function nftNode(cleanup) {
       }`,
     });
   });
-  return { name: OTHER, container, outside };
+  return { name: OTHER, container, outside, address: NODE };
 }

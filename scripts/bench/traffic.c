@@ -2,7 +2,8 @@
 // Both ends of what the other tools do not measure.
 //
 //   traffic serve PORT                        echoes, one connection after another; says "ready"
-//   traffic connections ADDRESS PORT SECONDS  opens, asks once, closes; prints connections per second
+//   traffic connections ADDRESS PORT SECONDS  opens, asks once, closes; prints connections per second,
+//                                             the CPU time of each at this end in us, and their number
 //   traffic latency ADDRESS PORT SECONDS      asks again and again on one connection; prints median and 99th
 //                                             percentile of half the time between question and answer, in us
 #include <arpa/inet.h>
@@ -26,12 +27,17 @@ static void die(const char *what)
 	exit(1);
 }
 
-static double now_s(void)
+static double clock_s(clockid_t clock)
 {
 	struct timespec time;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	clock_gettime(clock, &time);
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static double now_s(void)
+{
+	return clock_s(CLOCK_MONOTONIC);
 }
 
 static void no_delay(int fd)
@@ -108,7 +114,7 @@ static void measure_connections(const struct sockaddr_storage *address, socklen_
 {
 	/* Closed by a reset: nothing waits, so the ports do not run out. */
 	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-	double begin = now_s(), now;
+	double begin = now_s(), cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID), now;
 	long count = 0;
 
 	do {
@@ -120,7 +126,8 @@ static void measure_connections(const struct sockaddr_storage *address, socklen_
 		count++;
 		now = now_s();
 	} while (now - begin < seconds);
-	printf("%.1f\n", (double)count / (now - begin));
+	cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	printf("%.1f %.3f %ld\n", (double)count / (now - begin), cpu * 1e6 / (double)count, count);
 }
 
 static int compare(const void *left, const void *right)

@@ -1,4 +1,5 @@
 /** What is measured between a client and a server, whatever connects them. */
+import { readFileSync } from 'node:fs';
 import { end, lineOf } from './processes.mjs';
 import { line } from './report.mjs';
 import { PORTS } from './sites.mjs';
@@ -6,6 +7,9 @@ import { median } from './statistics.mjs';
 
 /** Bytes of a question and of an answer; what sockperf sends by itself. */
 const QUESTION = 14;
+
+/** The traffic.c that serves in a namespace. */
+const servers = new WeakMap();
 
 /** Each run gives the values that are listed behind it, in that order; a goal is the name of a kind of goal. */
 export const MEASURES = [
@@ -25,8 +29,11 @@ export const MEASURES = [
     ],
   },
   {
-    run: (site, options) => traffic(site, 'connections', options),
-    values: [{ what: 'TCP connections, one after another', unit: '/s', goal: 'connections' }],
+    run: connections,
+    values: [
+      { what: 'TCP connections, one after another', unit: '/s', goal: 'connections' },
+      { what: 'TCP connections, CPU time of both ends', unit: 'us' },
+    ],
   },
 ];
 
@@ -75,6 +82,7 @@ export async function serve(cleanup, server, tool) {
     const child = server.spawn(command, args.map(String), { stdio: ['ignore', 'pipe', 'inherit'] });
     cleanup.add(() => end(child, 'SIGKILL'));
     await lineOf(child, ready);
+    if (command === tool) servers.set(server, child.pid);
   }
 }
 
@@ -104,6 +112,22 @@ async function latency(site, options) {
   return ['50.000', '99.000'].map((share) =>
     Number(new RegExp(`percentile ${share} = *([0-9.]+)`).exec(stdout)[1]),
   );
+}
+
+/**
+ * How many a second, which other load changes, and what each costs, which it changes less: most of what the kernel does
+ * for a packet is on the account of the process that it interrupts or that sent it, and that is one of the two.
+ */
+async function connections(site, options) {
+  const pid = servers.get(site.server);
+  const before = cpuUs(pid);
+  const [rate, client, count] = await traffic(site, 'connections', options);
+  return [rate, client + (cpuUs(pid) - before) / count];
+}
+
+/** CPU time that a process of one thread has used; that of /proc/<pid>/stat is counted in ticks. */
+function cpuUs(pid) {
+  return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1000;
 }
 
 async function traffic({ client, address }, what, { family, seconds, tool }) {

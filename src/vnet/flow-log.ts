@@ -4,6 +4,7 @@ import { Direction, DropReason, type Event, EventKind, Identity } from '../datap
 import { dropReasonName } from '../datapath/counters.js';
 import { formatRuleRef } from '../firewall/rule-ref.js';
 import { formatAddress, fromBytes16 } from '../model/address.js';
+import type { Endpoint } from '../model/endpoint.js';
 import type { AuditedVerdict } from '../model/verdict.js';
 import { monotonicNs } from '../native/bpf.js';
 import type { Reader } from '../store/store.js';
@@ -37,14 +38,19 @@ export class FlowLog {
   private readonly listeners = new EventEmitter().setMaxListeners(0);
   /** Wall clock minus monotonic clock, nanoseconds; taken anew with each batch, since the wall clock may be set. */
   private clockOffset = 0n;
+  /** What was looked up for the events of one batch. */
+  private names: Names;
 
   constructor(
     private readonly reader: Reader,
     private readonly isolatedBy: IsolatedBy,
-  ) {}
+  ) {
+    this.names = new Names(reader);
+  }
 
   record(events: readonly Event[]): void {
     this.clockOffset = BigInt(Date.now()) * 1_000_000n - monotonicNs();
+    this.names = new Names(this.reader);
     for (const event of events) {
       const flow = this.translate(event);
       this.recent[this.next] = { event, flow };
@@ -73,7 +79,7 @@ export class FlowLog {
   private translate(event: Event): FlowEvent {
     const source = this.party(event.sourceEndpointId, event.sourceIdentity);
     const destination = this.party(event.destinationEndpointId, event.destinationIdentity);
-    const self = this.reader.get(endpoints, [event.endpointId]);
+    const self = this.names.endpoint(event.endpointId);
     const isolatedBy = this.isolation(event, event.reason, false);
     const protocol =
       event.family === 0 ? undefined : (PROTOCOLS.get(event.protocol) ?? String(event.protocol));
@@ -103,7 +109,7 @@ export class FlowLog {
     if (identity === Identity.HOST) return { kind: 'host' };
     if (identity === Identity.WORLD) return { kind: 'world' };
     if (endpointId === 0) return { kind: 'unknown' };
-    const endpoint = this.reader.get(endpoints, [endpointId]);
+    const endpoint = this.names.endpoint(endpointId);
     if (endpoint === undefined) return { kind: 'endpoint' };
     const { container_id, network, namespace, labels } = endpoint;
     return { kind: 'endpoint', container_id, network, namespace, labels };
@@ -129,18 +135,37 @@ export class FlowLog {
   }
 
   private rules(egress: number, ingress: number): Pick<FlowEvent, 'egress_rule' | 'ingress_rule'> {
-    const egressRule = this.ruleText(egress);
-    const ingressRule = this.ruleText(ingress);
+    const egressRule = this.names.rule(egress);
+    const ingressRule = this.names.rule(ingress);
     return {
       ...(egressRule === undefined ? {} : { egress_rule: egressRule }),
       ...(ingressRule === undefined ? {} : { ingress_rule: ingressRule }),
     };
   }
+}
 
-  private ruleText(number: number): string | undefined {
-    const ref = ruleOf(this.reader, number);
-    return ref && formatRuleRef(ref);
+/** Looks up who and what numbers of events stand for, each once. */
+class Names {
+  private readonly endpoints = new Map<number, Endpoint | undefined>();
+  private readonly rules = new Map<number, string | undefined>();
+
+  constructor(private readonly reader: Reader) {}
+
+  endpoint(id: number): Endpoint | undefined {
+    return remember(this.endpoints, id, () => this.reader.get(endpoints, [id]));
   }
+
+  rule(number: number): string | undefined {
+    return remember(this.rules, number, () => {
+      const ref = ruleOf(this.reader, number);
+      return ref && formatRuleRef(ref);
+    });
+  }
+}
+
+function remember<V>(known: Map<number, V>, key: number, lookUp: () => V): V {
+  if (!known.has(key)) known.set(key, lookUp());
+  return known.get(key) as V;
 }
 
 function place(bytes: Uint8Array, port: number | undefined): { ip?: string; port?: number } {

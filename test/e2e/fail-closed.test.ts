@@ -61,8 +61,8 @@ describe.each(FAMILIES)('blocked, IPv%i:', (family) => {
       [site().host, a],
     ] as const;
     expect(await unlike('blocked', family, ...pairs)).toEqual([]);
-    const flows = await site().rest.flows('&verdict=dropped');
-    expect(flows.some(({ reason }) => reason === 'UNKNOWN_ENDPOINT')).toBe(true);
+    const reasons = async () => (await site().rest.flows('&verdict=dropped')).map(({ reason }) => reason);
+    await expect.poll(reasons).toContain('UNKNOWN_ENDPOINT');
   });
 
   it('an identity whose policy is not computed', async () => {

@@ -58,6 +58,38 @@ test('what onRecords has no time for is dropped beyond maxQueued, and counted', 
   expect(ring.dropped).toBe(4900);
 });
 
+test('within the interval records are kept until half of the queue is full, after a rest none is', async () => {
+  using records = await source();
+  const batches: number[] = [];
+  const options = { maxQueued: 100, deliverIntervalMs: 600_000 };
+  using ring = new RingBuffer(records.map, (batch) => batches.push(batch.length), options);
+  write(records.program, 1);
+  await vi.waitFor(() => expect(batches).toEqual([1]));
+  write(records.program, 20);
+  write(records.program, 29);
+  write(records.program, 1);
+  await vi.waitFor(() => expect(batches).toEqual([1, 50]));
+  expect(ring.dropped).toBe(0);
+});
+
+test('records that come within the interval are delivered after it', async () => {
+  using records = await source();
+  let seen = 0;
+  using _ring = new RingBuffer(records.map, (batch) => (seen += batch.length), { deliverIntervalMs: 50 });
+  for (let i = 1; i <= 20; i++) {
+    write(records.program, 3);
+    if (i % 5 === 0) await vi.waitFor(() => expect(seen).toBe(3 * i));
+  }
+});
+
+test('close does not wait for the interval', async () => {
+  using records = await source();
+  const ring = new RingBuffer(records.map, () => {}, { deliverIntervalMs: 600_000 });
+  write(records.program, 1);
+  ring.close();
+  expect(ring.closed).toBe(true);
+});
+
 test('nothing is delivered after close, not even what was waiting', async () => {
   using records = await source();
   const onRecords = vi.fn();

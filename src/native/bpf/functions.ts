@@ -137,6 +137,7 @@ interface BpfFunctions {
     map: MapHandle,
     onRecords: (records: Uint8Array[]) => void,
     maxQueued: number,
+    deliverIntervalMs: number,
   ): RingBufferHandle;
   ringBufferDropped(ringBuffer: RingBufferHandle): number;
 

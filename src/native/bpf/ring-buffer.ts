@@ -5,6 +5,11 @@ import { BpfMap } from './map.js';
 export interface RingBufferOptions {
   /** Records that wait for onRecords at most; further ones are dropped and counted. Default 16384. */
   maxQueued?: number;
+  /**
+   * Least time between two calls of onRecords, unless half of the queue is full. Default 0. Records that come after a
+   * longer rest are delivered at once.
+   */
+  deliverIntervalMs?: number;
 }
 
 const DEFAULT_MAX_QUEUED = 16384;
@@ -16,11 +21,12 @@ const DEFAULT_MAX_QUEUED = 16384;
  */
 export class RingBuffer extends Closable<RingBufferHandle> {
   constructor(map: BpfMap, onRecords: (records: Uint8Array[]) => void, options: RingBufferOptions = {}) {
+    const { maxQueued = DEFAULT_MAX_QUEUED, deliverIntervalMs = 0 } = options;
     // Native code holds the function, the function holds the ring buffer: nothing is collected while open.
     const deliver = (records: Uint8Array[]): void => {
       if (!this?.closed) onRecords(records);
     };
-    super(native.ringBufferOpen(BpfMap.handleOf(map), deliver, options.maxQueued ?? DEFAULT_MAX_QUEUED));
+    super(native.ringBufferOpen(BpfMap.handleOf(map), deliver, maxQueued, deliverIntervalMs));
   }
 
   /**
