@@ -80,7 +80,8 @@ function unwrap(field: z.ZodType): { inner: z.ZodType; text: string; isRequired:
     if (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault) {
       inner = inner.unwrap() as z.ZodType;
     } else if (inner instanceof z.ZodPipe) {
-      inner = inner.in as z.ZodType;
+      // A look at what is given before it is read has no form of its own.
+      inner = (inner.in instanceof z.ZodTransform ? inner.out : inner.in) as z.ZodType;
     } else {
       return { inner, text, isRequired: !field.safeParse(undefined).success };
     }
