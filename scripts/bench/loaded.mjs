@@ -37,6 +37,7 @@ export function endpoint(at, ifindex, names = []) {
     broadcast: false,
     masquerade: false,
     takesFrames: false,
+    bandwidth: {},
     namedPorts: names,
   };
 }

@@ -252,6 +252,7 @@ function prepareOurs(cleanup, { host, inside }, loaded, pins, family) {
     broadcast: false,
     masquerade: false,
     takesFrames: true,
+    bandwidth: {},
     namedPorts: [],
   });
   openFlow(cleanup, loaded, pins, ifindex, family);
