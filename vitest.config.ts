@@ -8,7 +8,10 @@ import { SummaryReporter } from './test/support/reporter.js';
  * How many files of a level run at once: those of `unit` share nothing, and those of `e2e` have a node each, with
  * namespaces, directories and pins of its own, and mostly wait. The others share the kernel's clocks and engines.
  */
-const WORKERS: Record<string, number> = { unit: availableParallelism(), e2e: Math.min(availableParallelism(), 2) };
+const WORKERS: Record<string, number> = {
+  unit: availableParallelism(),
+  e2e: Math.min(availableParallelism(), 2),
+};
 
 /** The levels of tests, folders of test/, in the order in which they run: what is cheap and basic first. */
 const LEVELS = ['unit', 'native', 'kernel', 'netns', 'cni', 'e2e', 'runtime', 'chaos'];
