@@ -1,12 +1,12 @@
 /** As many translated connections at once as a busy node has, each of them whole. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PROTOCOL, packet, TCP } from '../support/packet.js';
-import { ACTION, DEVICE_MAC, Programs, skBuff } from '../support/programs.js';
+import { ACTION, Programs, skBuff } from '../support/programs.js';
 import { addressOf, NODE, outgoing, Scenario, type TestEndpoint, WORLD } from '../support/scenario.js';
+import { OUTSIDE_MACS } from '../support/translated.js';
 
 const CONNECTIONS = 50_000;
 const PUBLISHED = 8080;
-const OUTSIDE_MACS = { source: '02:aa:00:00:00:01', destination: DEVICE_MAC };
 const FIRST_PORT = 10_000;
 
 let s: Scenario;

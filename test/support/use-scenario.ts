@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach } from 'vitest';
-import { Programs } from './programs.js';
+import { type LoadOptions, Programs } from './programs.js';
 import { Scenario } from './scenario.js';
 
 /**
@@ -9,11 +9,12 @@ import { Scenario } from './scenario.js';
 export function useScenario(
   give: (scenario: Scenario) => void,
   prepare: (scenario: Scenario) => void = () => undefined,
+  options: LoadOptions = {},
 ): void {
   let programs: Programs | undefined;
   let scenario: Scenario;
   beforeAll(async () => {
-    programs = await Programs.load();
+    programs = await Programs.load(options);
     scenario = new Scenario(programs);
     give(scenario);
   });
