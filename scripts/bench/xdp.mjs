@@ -294,6 +294,7 @@ function openFlow(cleanup, loaded, pins, ifindex, family) {
     rule: [0, 0],
     natAddress: bytes(own),
     natPort: PORTS.node,
+    backend: 0,
     epoch: loaded.maps.control.get(0)?.policyEpoch ?? 0,
     nonce,
   });
