@@ -78,7 +78,8 @@ static __attribute__((noinline)) bool backend_serves(const struct conntrack_entr
 static __always_inline bool opener_is_to_be_told(const struct conntrack_entry *record)
 {
 	if (record->key.protocol == IPPROTO_TCP)
-		return (record->flags & CONNTRACK_ESTABLISHED) && !conntrack_closing(record);
+		return (record->flags & CONNTRACK_ESTABLISHED) && !(record->flags & CONNTRACK_FIN_OPENER) &&
+		       !conntrack_closing(record);
 	return record->key.protocol == IPPROTO_UDP && (record->flags & CONNTRACK_REPLIED);
 }
 

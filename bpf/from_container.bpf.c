@@ -115,7 +115,8 @@ static __always_inline int flow_find(struct passage *passage, enum flow_end *sen
 	struct party *destination = &passage->outcome.destination;
 	int found = connection_find(passage, true, sender, place);
 
-	if (found == CONNECTION_KNOWN && sender_errs(record, *sender))
+	if ((found == CONNECTION_KNOWN || found == DROP_NO_SUCH_ENDPOINT) && *place &&
+	    sender_errs(record, *sender))
 		return DROP_NAT_CONFLICT;
 	if (found != CONNECTION_NEW)
 		return found;
@@ -188,7 +189,10 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 		reason = send_on(skb, passage, sender, false);
 		if (!reason)
 			conntrack_refresh(place, passage, sender);
-		if (reason != DROP_NO_SUCH_ENDPOINT)
+	}
+	if (reason == DROP_NO_SUCH_ENDPOINT && place) {
+		/* Only this packet missed it. */
+		if (end_is_present(&passage->record, other_end(sender)))
 			return reason;
 		/* The receiver is gone, and so is the flow. Its address may have a new owner, to whom what
 		 * opens a connection is a new one.

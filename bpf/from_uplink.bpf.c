@@ -51,9 +51,13 @@ static __always_inline bool follow_fragment(struct passage *passage)
 	struct packet *packet = &passage->packet;
 
 #pragma unroll
-	for (int opened_outside = 0; opened_outside < 2; opened_outside++)
-		if (!fragment_follow(packet, uplink_fragments(packet, opened_outside), passage->now))
-			return true;
+	for (int opened_outside = 0; opened_outside < 2; opened_outside++) {
+		enum drop_reason reason =
+		    fragment_follow(packet, uplink_fragments(packet, opened_outside), passage->now);
+
+		if (reason != DROP_FRAGMENT_WITHOUT_FIRST)
+			return !reason;
+	}
 	return false;
 }
 

@@ -17,8 +17,12 @@
 /* include/linux/skbuff.h: the segments of SCTP are as its sender has made them. */
 #define GSO_BY_FRAGS 0xffff
 
-/* More than any packet has on the wire: keeps the product below within 64 bits at the lowest rate. */
-#define FRAME_BYTES_MAX (1U << 21)
+/* Keeps the product below within 64 bits at the lowest rate; no packet of the kernel's has more on the wire.
+ */
+#define FRAME_BYTES_MAX (1U << 23)
+
+/* As the kernel's own TCP has it: smaller segments are forged, to be many and unlike what they cost. */
+#define GSO_SIZE_MIN 8
 
 /* Who else may take from the same bucket at once, before one of them is refused for it. */
 #define BANDWIDTH_TRIES 8
@@ -36,7 +40,9 @@ static __always_inline __u32 segment_header(struct __sk_buff *skb, const struct 
 	return offset + (words >> 4) * 4;
 }
 
-/* What the packet takes on a wire, as the kernel's queues count it (qdisc_pkt_len_init() in net/core/dev.c).
+/*
+ * What the packet takes on a wire, as the kernel's queues count it (qdisc_pkt_len_init() in net/core/dev.c).
+ * More than FRAME_BYTES_MAX: nothing that may pass.
  */
 static __always_inline __u32 frame_bytes(struct __sk_buff *skb, const struct packet *packet)
 {
@@ -44,6 +50,8 @@ static __always_inline __u32 frame_bytes(struct __sk_buff *skb, const struct pac
 
 	if (!size)
 		return length;
+	if (size < GSO_SIZE_MIN)
+		return FRAME_BYTES_MAX + 1;
 	header = segment_header(skb, packet);
 	if (length <= header)
 		return length;
@@ -51,7 +59,7 @@ static __always_inline __u32 frame_bytes(struct __sk_buff *skb, const struct pac
 	segments = size == GSO_BY_FRAGS ? skb->gso_segs : (length - header + size - 1) / size;
 	if (segments > 1)
 		length += (segments - 1) * header;
-	return length > FRAME_BYTES_MAX ? FRAME_BYTES_MAX : length;
+	return length;
 }
 
 /* May the packet pass by the limit of the endpoint in that direction? Only of endpoints that have one. */
@@ -61,6 +69,7 @@ static __always_inline enum drop_reason bandwidth_admit(struct __sk_buff *skb, c
 	struct bandwidth_key key = {.endpoint_id = endpoint_id, .direction = (__u8)direction};
 	__u64 now, cost, start, earliest, latest, seen;
 	struct bandwidth *bucket;
+	__u32 bytes;
 
 	if (config_explain)
 		return DROP_NONE;
@@ -68,7 +77,10 @@ static __always_inline enum drop_reason bandwidth_admit(struct __sk_buff *skb, c
 	if (!bucket)
 		return DROP_MAP_CORRUPT;
 	now = bpf_ktime_get_ns();
-	cost = frame_bytes(skb, packet) * bucket->byte_cost >> BANDWIDTH_COST_BITS;
+	bytes = frame_bytes(skb, packet);
+	if (bytes > FRAME_BYTES_MAX)
+		goto refuse;
+	cost = bytes * bucket->byte_cost >> BANDWIDTH_COST_BITS;
 	earliest = now > bucket->burst_ns ? now - bucket->burst_ns : 0;
 	latest = now + bucket->queue_ns;
 	for (int i = 0; i < BANDWIDTH_TRIES; i++) {
@@ -79,5 +91,6 @@ static __always_inline enum drop_reason bandwidth_admit(struct __sk_buff *skb, c
 		if (__sync_val_compare_and_swap(&bucket->due_ns, seen, start + cost) == seen)
 			return DROP_NONE;
 	}
+refuse:
 	return direction == DIRECTION_EGRESS ? DROP_BANDWIDTH_EGRESS : DROP_BANDWIDTH_INGRESS;
 }

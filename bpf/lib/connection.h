@@ -109,9 +109,11 @@ static __always_inline int connection_recheck(struct passage *passage, struct co
 	struct party opener;
 	int reason;
 
-	/* To whom is gone nothing leads, whatever the rules say; who sends there is told so. */
-	if (epoch_is_judged(record->epoch, passage->epoch) || !end_is_present(record, other_end(sender)))
+	if (epoch_is_judged(record->epoch, passage->epoch))
 		return DROP_NONE;
+	/* The record stays: by it the sender is told. */
+	if (!end_is_present(record, other_end(sender)))
+		return DROP_NO_SUCH_ENDPOINT;
 	reason = connection_judge_again(&passage->flow.key, record, outcome, passage->epoch);
 	if (sender == FLOW_RESPONDER) {
 		opener = outcome->source;

@@ -12,7 +12,10 @@
 /* After as many that were taken, one will do that only a closed connection has. */
 #define NAT_TRIES_FREE 2
 
-/* Is an end of a record still the endpoint that it was recorded for? Ends outside always are. */
+/*
+ * Is an end of a record still the endpoint that it was recorded for? Ends outside always are. Asked twice:
+ * while the daemon replaces an entry, a program may find neither the old one nor the new one.
+ */
 static __always_inline bool end_is_present(const struct conntrack_entry *record, enum flow_end end)
 {
 	__u32 id = conntrack_endpoint(record, end), ifindex = conntrack_ifindex(record, end);
@@ -20,8 +23,12 @@ static __always_inline bool end_is_present(const struct conntrack_entry *record,
 
 	if (!id)
 		return true;
-	endpoint = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
-	return endpoint && endpoint->id == id;
+	for (int i = 0; i < 2; i++) {
+		endpoint = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
+		if (endpoint && endpoint->id == id)
+			return true;
+	}
+	return false;
 }
 
 /* What still comes of a flow that has closed must not be taken for another's of the same name (RFC 9293

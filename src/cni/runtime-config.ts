@@ -67,14 +67,23 @@ const portMapping = goObject({
 const bits = (field: keyof typeof bandwidthLimits.shape) =>
   z.preprocess((value) => (value === 0 ? undefined : value), bandwidthLimits.shape[field].nullable());
 
-/** What CRI runtimes say of bursts, of which pods have nothing to say: the largest number that they have. */
+/**
+ * What CRI runtimes say of bursts, of which pods have nothing to say, is the largest number that they have: 2^31-1 (the
+ * kubelet of old), 2^32-1 (containerd), or eight times that (CRI-O). So this much or more is as good as unsaid.
+ */
 const CRI_BURST = 2 ** 31 - 1;
+
+const burstBits = (field: 'ingress_burst' | 'egress_burst') =>
+  z.preprocess(
+    (value) => (Number.isSafeInteger(value) && Number(value) > CRI_BURST ? CRI_BURST : value),
+    bits(field),
+  );
 
 const bandwidth = goObject({
   ingressRate: bits('ingress_rate'),
-  ingressBurst: bits('ingress_burst'),
+  ingressBurst: burstBits('ingress_burst'),
   egressRate: bits('egress_rate'),
-  egressBurst: bits('egress_burst'),
+  egressBurst: burstBits('egress_burst'),
 }).transform((given, context): Bandwidth | undefined => {
   const limit = (rateField: 'ingressRate' | 'egressRate', burstField: 'ingressBurst' | 'egressBurst') => {
     const [rate, burst] = [given[rateField] ?? undefined, given[burstField] ?? undefined];

@@ -52,6 +52,17 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect([1, 2, 3].map(() => s.send(s.a, sent()).reason)).toEqual(['NONE', 'NONE', 'BANDWIDTH_EGRESS']);
   });
 
+  it.each([
+    [1, 'BANDWIDTH_EGRESS'],
+    [7, 'BANDWIDTH_EGRESS'],
+    [8, 'NONE'],
+  ])('a packet in segments of %i bytes, which no stack makes so small, is %s', (gsoSize, reason) => {
+    s.limit(s.a, 'egress', { burst: 1_000_000 });
+    s.programs.forget();
+    s.programs.runUncounted('from_container', sent().bytes(), skBuff({ ifindex: s.a.ifindex, gsoSize }));
+    expect(s.programs.metrics().map((count) => count.reason)).toEqual([reason]);
+  });
+
   it('a bucket fills at its rate', () => {
     s.limit(s.a, 'egress', { burst: 2 * size() });
     const entry = s.programs.bandwidth.get(bandwidthKey(s.a, 'egress'));

@@ -105,6 +105,14 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       expect(s.send(s.a, next).frame).toEqual(reset(to(), PORT));
     });
 
+    it('is forgotten by the sweep when the client has said all that it had to, and waits to be told nothing', () => {
+      connect(to(), PORT, target);
+      s.send(s.a, fromA(to(), TCP.FIN | TCP.ACK, PORT));
+      s.remove(s.b);
+      expect(s.programs.sweep()).toMatchObject({ cut: 1 });
+      expect(s.programs.flowCounts.get(s.a.id)).toMatchObject({ flows: 0 });
+    });
+
     it('is reset when somebody else has the address, whom it never reaches', () => {
       const next = connect(to(), PORT, target);
       s.remove(s.b);

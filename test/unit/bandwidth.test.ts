@@ -95,7 +95,7 @@ describe('what the programs keep of a limit', () => {
       expect(nsPerByte(egress?.byteCost) / exact).toBeCloseTo(0.999, 3);
       expect(nsPerByte(ingress?.byteCost) / exact).toBeCloseTo(1.001, 3);
       // The product with the largest frame of the programs has 64 bits.
-      for (const { byteCost } of entries.values()) expect(byteCost << 21n).toBeLessThan(1n << 64n);
+      for (const { byteCost } of entries.values()) expect(byteCost << 23n).toBeLessThan(1n << 64n);
     }
   });
 

@@ -127,9 +127,11 @@ describe('what container runtimes send becomes an endpoint', () => {
 
   it('bandwidth becomes limits of the endpoint; a burst that a CRI runtime made up is none', () => {
     const limits = (bandwidth: object) => requestOf({ runtimeConfig: { bandwidth } }).options;
-    expect(limits({ IngressRate: 1_000_000, IngressBurst: 2_147_483_647, egressRate: 0 })).toEqual({
-      bandwidth: { ingress_rate: 1_000_000 },
-    });
+    for (const burst of [2 ** 31 - 1, 2 ** 32 - 1, 8 * (2 ** 32 - 1), 8 * (2 ** 32 - 1) - 1]) {
+      expect(limits({ IngressRate: 1_000_000, IngressBurst: burst, egressRate: 0 })).toEqual({
+        bandwidth: { ingress_rate: 1_000_000 },
+      });
+    }
     expect(limits({ egressRate: 8_000, egressBurst: 1, ingressRate: null })).toEqual({
       bandwidth: { egress_rate: 8_000, egress_burst: 1 },
     });
