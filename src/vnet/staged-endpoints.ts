@@ -7,7 +7,7 @@
  *   identified  whose it is is known, and told to the programs: ready
  */
 import { containerInterface, isOwn } from '../bridge/endpoint-device.js';
-import type { Endpoint, EndpointRequest } from '../model/endpoint.js';
+import { type Endpoint, type EndpointRequest, stagedInterface } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import { KernelError } from '../native/errors.js';
 import { NetnsHandle, Rtnl } from '../native/net.js';
@@ -118,7 +118,8 @@ export class StagedEndpoints implements StagedEndpointService {
       if (staged === undefined) return false;
       const { endpoint } = staged;
       const name = this.nameInside(endpoint);
-      if (name === undefined) return false;
+      // Its runtime takes it there first, and names it then.
+      if (name === undefined || name === stagedInterface(endpoint.id)) return false;
       // A queue would have been lost on the way into the container.
       if (endpoint.options !== undefined) {
         limitFoundContainerSide(this.parts.host, endpoint, requireNetwork(store, endpoint.network));

@@ -148,13 +148,16 @@ describe('docker run', { timeout: 120_000 }, () => {
     await site().network('blue');
     await docker.existing('blue');
     const id = await docker.container('one', ['--network', 'blue', '--label', 'app=web'], ...IDLE);
+    // The name that Docker gives the interface is found a moment after the container runs.
+    await expect
+      .poll(() => endpointsOf('blue'), { timeout: 20_000 })
+      .toMatchObject([{ interface_name: 'eth0' }]);
     const [endpoint] = await endpointsOf('blue');
     const format = '{{json .NetworkSettings}}';
     const settings = JSON.parse(await docker.ok('inspect', '--format', format, 'one'));
     expect(endpoint).toMatchObject({
       container_id: id,
       state: 'ready',
-      interface_name: 'eth0',
       namespace: 'default',
       labels: { app: 'web' },
       netns_path: settings.SandboxKey,
@@ -248,7 +251,7 @@ describe('docker run', { timeout: 120_000 }, () => {
     const id = await docker.container('one', ['--network', 'blue'], ...IDLE);
     await docker.ok('network', 'connect', 'green', 'one');
     await expect
-      .poll(() => endpointsOf('green'))
+      .poll(() => endpointsOf('green'), { timeout: 20_000 })
       .toMatchObject([{ container_id: id, interface_name: 'eth1', state: 'ready' }]);
     for (const name of ['blue', 'green']) {
       const other = await site().container(`on-${name}`, name);
