@@ -91,6 +91,13 @@ static Napi::Value token_bucket_info(Napi::Env env, nlmsghdr *header)
 	return found;
 }
 
+/* The link has no queue that was set here. EINVAL: it has what every link has unless told otherwise, or
+ * another. */
+static bool has_none(const Failure &failure)
+{
+	return failure.error == ENOENT || failure.error == EINVAL || failure.error == ENODEV;
+}
+
 /* (socket, index): {rate, limit} of the link's queue; undefined when it has none that was set here */
 static Napi::Value queue_get_token_bucket(const Napi::CallbackInfo &info)
 {
@@ -106,8 +113,7 @@ static Napi::Value queue_get_token_bucket(const Napi::CallbackInfo &info)
 							found = token_bucket_info(info.Env(), header);
 					});
 	} catch (const Failure &failure) {
-		/* EINVAL: what every link has unless it is told otherwise is not shown. */
-		if (failure.error != ENOENT && failure.error != EINVAL && failure.error != ENODEV)
+		if (!has_none(failure))
 			throw;
 	}
 	return found;
@@ -122,8 +128,7 @@ static Napi::Value queue_remove_token_bucket(const Napi::CallbackInfo &info)
 	try {
 		route.socket().exchange(message.get(), "remove", queue_text(route, index));
 	} catch (const Failure &failure) {
-		/* EINVAL: another queue has its place. */
-		if (failure.error != ENOENT && failure.error != EINVAL && failure.error != ENODEV)
+		if (!has_none(failure))
 			throw;
 		return Napi::Boolean::New(info.Env(), false);
 	}

@@ -12,8 +12,9 @@ import type { Rtnl, TokenBucketOptions } from '../native/net.js';
 const ROOM = { host: 2, container: 1 };
 export type Side = keyof typeof ROOM;
 
-/** Gives an interface the queue that its limit needs; without a limit, none of ours. KERNEL_UNSUPPORTED. */
+/** Gives an interface the queue that its limit needs, unless it has it; without a limit, none of ours. KERNEL_UNSUPPORTED. */
 export function shape(rtnl: Rtnl, index: number, side: Side, bucket: Bucket | undefined): void {
+  if (isShaped(rtnl, index, side, bucket)) return;
   if (bucket === undefined) {
     rtnl.removeTokenBucket(index);
     return;

@@ -50,10 +50,9 @@ export async function adoptFrontends(maps: FrontendMaps): Promise<AdoptedFronten
     const places = new Map<string, number>();
     for (const index of new Set(slots)) {
       const backend = owned.get(index);
-      if (backend?.frontendId !== frontend.id) continue;
-      const address = fromBytes16(backend.address);
-      if (address === undefined) continue;
-      places.set(targetText({ address: formatAddress(address), port: backend.port }), index);
+      const target = targetOf(backend, frontend.id);
+      if (target === undefined) continue;
+      places.set(target, index);
       owned.delete(index);
     }
     const { id, affinityS: affinitySeconds, first, flags } = frontend;
@@ -66,6 +65,13 @@ export async function adoptFrontends(maps: FrontendMaps): Promise<AdoptedFronten
   }
   adopted.stray.push(...owned);
   return adopted;
+}
+
+/** As targetText(); undefined: it is not that frontend's, or has no address. */
+function targetOf(backend: Backend | undefined, frontendId: number): string | undefined {
+  if (backend?.frontendId !== frontendId) return undefined;
+  const address = fromBytes16(backend.address);
+  return address && targetText({ address: formatAddress(address), port: backend.port });
 }
 
 /** Most places are nobody's: only the others become objects. */
@@ -90,10 +96,9 @@ export function isInForce(maps: FrontendMaps, state: FrontendState): boolean {
   const led = new Set<string>();
   for (let slot = 0; slot < found.slots; slot++) {
     const index = maps.slots.get(found.first + slot);
-    const backend = index === undefined ? undefined : maps.backends.get(index);
-    const address = backend?.frontendId === state.id ? fromBytes16(backend.address) : undefined;
-    if (backend === undefined || address === undefined) return false;
-    led.add(targetText({ address: formatAddress(address), port: backend.port }));
+    const target = index === undefined ? undefined : targetOf(maps.backends.get(index), state.id);
+    if (target === undefined) return false;
+    led.add(target);
   }
   return led.size === wanted.size && [...led].every((target) => wanted.has(target));
 }

@@ -14,14 +14,12 @@ export function limitsOf(endpoint: Endpoint, network: Network): Buckets {
 
 /** Gives the host's side of a pair, or changes, the queue that it needs. KERNEL_UNSUPPORTED. */
 export function limitHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
-  const { ingress } = limitsOf(endpoint, network);
-  if (!isShaped(host, index, 'host', ingress)) shape(host, index, 'host', ingress);
+  shape(host, index, 'host', limitsOf(endpoint, network).ingress);
 }
 
 /** The same of the container's side, with a socket of its namespace. */
 export function limitContainerSide(inside: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
-  const { egress } = limitsOf(endpoint, network);
-  if (!isShaped(inside, index, 'container', egress)) shape(inside, index, 'container', egress);
+  shape(inside, index, 'container', limitsOf(endpoint, network).egress);
 }
 
 /**

@@ -177,10 +177,11 @@ function routesIfComplete(
 /** Puts the programs in place and the host's side in order. A container can end at any moment: then it is gone. */
 function adopt(
   { host, datapath }: ReconcileParts,
-  { endpoint, network, link, wasKnown, state }: Kept,
+  kept: Kept,
   paths: HostPaths,
   problems: string[],
 ): 'adopted' | 'repaired' | 'gone' {
+  const { endpoint, network, link, wasKnown } = kept;
   const isGone = () => ownLink(host, endpoint)?.index !== link.index;
   let attached: boolean;
   try {
@@ -207,7 +208,7 @@ function adopt(
   }
   try {
     restoreHostSide(host, link, endpoint, network, paths);
-    restoreLimits(host, { endpoint, network, link, wasKnown, state }, problems);
+    restoreLimits(host, kept, problems);
   } catch (error) {
     if (!(error instanceof KernelError) && !isUnsupported(error)) throw error;
     if (isGone()) return 'gone';
@@ -224,13 +225,7 @@ function isUnsupported(error: unknown): error is AppError {
 /** Puts the queues back. Those without a limit have none, unless the daemon ended while one was changed. */
 function restoreLimits(
   host: Rtnl,
-  {
-    endpoint,
-    network,
-    link,
-    wasKnown,
-    state,
-  }: Pick<Kept, 'endpoint' | 'network' | 'link' | 'wasKnown' | 'state'>,
+  { endpoint, network, link, wasKnown, state }: Kept,
   problems: string[],
 ): void {
   const { egress, ingress } = state.bandwidth;

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { bandwidth } from '../../model/bandwidth.js';
 import { type ContainerList, type Endpoint, endpointRequest } from '../../model/endpoint.js';
-import { type ContextOf, json, pathOf } from '../context.js';
+import { type Context, type ContextOf, json, pathOf } from '../context.js';
 import { UsageError } from '../failures.js';
 import { addFlags } from '../flags.js';
 import { listText, objectText } from '../output.js';
@@ -60,17 +60,16 @@ export function register(group: Command, contextOf: ContextOf): void {
     .option(...INTERFACE)
     .action(async (network: string, id: string, words: string[], values: LabelValues) => {
       const changes = changesOf(words);
-      const { api, format, print } = contextOf();
+      const context = contextOf();
       const path = containerPath(network, id, values);
       const { namespace, replace = false } = values;
       if (changes.length === 0 && namespace === undefined && !replace) {
         throw new UsageError('give labels, --namespace or --replace');
       }
       const isPartial = changes.length > 0 && !replace;
-      const before = isPartial ? ((await api.call('GET', path)) as Endpoint).labels : {};
+      const before = isPartial ? ((await context.api.call('GET', path)) as Endpoint).labels : {};
       const labels = changes.length > 0 || replace ? changed(before, changes) : undefined;
-      const after = await api.call('PATCH', path, json({ labels, namespace }));
-      await print(format === 'table' ? `container ${id} changed\n` : await objectText(format, after));
+      await patch(context, path, id, { labels, namespace });
     });
 
   const limit = group
@@ -80,14 +79,12 @@ export function register(group: Command, contextOf: ContextOf): void {
     .option(...INTERFACE);
   const limitsOf = addFlags(limit, bandwidth);
   limit.action(async (network: string, id: string, values: LimitValues) => {
-    const { api, format, print } = contextOf();
+    const context = contextOf();
     const limits = limitsOf(values);
     if ((Object.keys(limits).length === 0) !== (values.none ?? false)) {
       throw new UsageError('give limits or --none');
     }
-    const options = { bandwidth: limits };
-    const after = await api.call('PATCH', containerPath(network, id, values), json({ options }));
-    await print(format === 'table' ? `container ${id} changed\n` : await objectText(format, after));
+    await patch(context, containerPath(network, id, values), id, { options: { bandwidth: limits } });
   });
 
   group
@@ -99,6 +96,12 @@ export function register(group: Command, contextOf: ContextOf): void {
       await api.call('DELETE', containerPath(network, id, values));
       if (format === 'table') await print(`container ${id} disconnected\n`);
     });
+}
+
+async function patch(context: Context, path: string, id: string, body: object): Promise<void> {
+  const { api, format, print } = context;
+  const after = await api.call('PATCH', path, json(body));
+  await print(format === 'table' ? `container ${id} changed\n` : await objectText(format, after));
 }
 
 function containerPath(network: string, id: string, { interfaceName }: InterfaceValues): string {
