@@ -231,7 +231,7 @@ describe('§5 Error 7: configuration', () => {
     ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { EgressRate: 8_000 } } }],
     ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { egressRate: 8_000, egressBurst: 0 } } }],
     ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { egressRate: 8_000, egressBurst: -1 } } }],
-    ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { egressRate: 8_000, egressBurst: 2 ** 34 } } }],
+    ['bandwidth.egressBurst', { runtimeConfig: { bandwidth: { egressRate: 8_000, egressBurst: 2 ** 53 } } }],
     ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressBurst: 80_000 } } }],
     [
       'egressRate',
