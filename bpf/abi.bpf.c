@@ -71,6 +71,7 @@ EXPORT(struct, nat_key);
 EXPORT(struct, nat_alias);
 EXPORT(struct, source_addresses);
 EXPORT(struct, uplink);
+EXPORT(enum, uplink_limit);
 
 EXPORT(struct, deny_key);
 EXPORT(struct, inbound);

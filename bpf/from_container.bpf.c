@@ -190,16 +190,16 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 		if (!reason)
 			conntrack_refresh(place, passage, sender);
 	}
-	if (reason == DROP_NO_SUCH_ENDPOINT && place) {
+	if ((reason == DROP_NO_SUCH_ENDPOINT || reason == DROP_ROUTE_CHANGED) && place) {
 		/* Only this packet missed it. */
-		if (end_is_present(&passage->record, other_end(sender)))
+		if (reason == DROP_NO_SUCH_ENDPOINT && end_is_present(&passage->record, other_end(sender)))
 			return reason;
-		/* The receiver is gone, and so is the flow. Its address may have a new owner, to whom what
-		 * opens a connection is a new one.
+		/* The receiver is gone, or the way to it under this name, and so is the flow. What opens a
+		 * connection is a new one, to whoever has the address now.
 		 */
 		conntrack_remove(place, &passage->flow.key, &passage->record);
 		if (!packet_opens(&passage->packet))
-			return refuse(skb, passage, DROP_NO_SUCH_ENDPOINT);
+			return refuse(skb, passage, (enum drop_reason)reason);
 		gone = true;
 		located = NOT_LOCATED;
 	} else if (reason != CONNECTION_NEW) {
@@ -276,6 +276,8 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 	if (is_error)
 		return handle_icmp_error(skb, passage);
 	reason = handle_flow(skb, passage);
+	if (reason == DROP_NO_ROUTE)
+		icmp_answer(skb, passage, packet->family == 4 ? ICMP4_UNREACHABLE : ICMP6_UNREACHABLE, 0, 0);
 	if (!reason && packet->fragment == FRAGMENT_FIRST) {
 		/* The rest of it says what the sender calls the ends. */
 		if (passage->naming.needed && passage->naming.end == FLOW_RESPONDER) {

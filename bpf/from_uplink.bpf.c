@@ -156,6 +156,8 @@ static __always_inline int handle_new(struct __sk_buff *skb, struct passage *pas
 		return reason;
 	passage->epoch = policy_epoch();
 	passage->scope = 0;
+	/* By which its answers leave. */
+	outcome->source.ifindex = skb->ifindex;
 	reason = service_find(passage, false, &sender, &place);
 	/* Nothing comes of it that would be worth a record, but an answer for whom the policy lets in. */
 	if (reason == CONNECTION_NEW && packet->hop_limit <= 1) {

@@ -253,13 +253,15 @@ static Napi::Value route_list(const Napi::CallbackInfo &info)
 	return result;
 }
 
-/* (socket, {address}): next hops of the route that the kernel takes to it; none: it refuses, or keeps it
- * itself */
+/* (socket, {address, index?}): next hops of the route that the kernel takes to it, by that interface if it is
+ * said; none: it refuses, or keeps it itself */
 static Napi::Value route_get(const Napi::CallbackInfo &info)
 {
 	constexpr const char *operation = "look up";
 	RouteSocket &socket = unwrap<RouteSocket>(info, 0);
-	AddressPtr address = Options(info[1]).address("address");
+	Options options(info[1]);
+	AddressPtr address = options.address("address");
+	std::optional<int> index = options.index_if("index");
 	std::string text = address_text(address.get());
 	Napi::Array result = Napi::Array::New(info.Env());
 
@@ -271,6 +273,9 @@ static Napi::Value route_get(const Napi::CallbackInfo &info)
 	check_libnl(nla_put(message.get(), RTA_DST, static_cast<int>(nl_addr_get_len(address.get())),
 			    nl_addr_get_binary_addr(address.get())),
 		    "build", text);
+	if (index)
+		check_libnl(nla_put_u32(message.get(), RTA_OIF, static_cast<uint32_t>(*index)), "build",
+			    text);
 	try {
 		for (const ObjectPtr &object :
 		     socket.socket().query(message.get(), operation, socket.text("route to " + text)))

@@ -55,8 +55,11 @@ struct conntrack_entry {
 	__u32 flags;	      /* enum conntrack_flags */
 	__u64 expires_ns;     /* CLOCK_MONOTONIC; past: the entry is dead, whether collected or not */
 	__u32 endpoint_id[2]; /* per enum flow_end; 0: that end is the host or outside */
-	__u32 ifindex[2];     /* per enum flow_end; of the endpoint, valid only while its id matches */
-	__u32 rule[2];	      /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
+	/* Per enum flow_end: of the endpoint, valid only while its id matches; of an end outside, the uplink
+	 * towards it, 0: any.
+	 */
+	__u32 ifindex[2];
+	__u32 rule[2]; /* cookies: [0] egress rule of the opener, [1] ingress rule of the responder */
 	struct ip_address nat_address; /* zero: not translated; else of one end, as the other end knows it */
 	__be16 nat_port;	       /* the same of its port or ICMP identifier */
 	__u8 pad[2];

@@ -54,7 +54,7 @@
 	X(MAP_CORRUPT, 39, "a map that must have an entry has none")                                         \
 	X(CHECKSUM_OFFSET, 40, "the sender wants a checksum written where none belongs")                     \
 	X(UNJUDGED, 41, "a frame marked so that it would have passed the programs by")                       \
-	X(NO_UPLINK, 42, "the packet is to be masqueraded and the node has no uplink")                       \
+	X(NO_UPLINK, 42, "the packet is to be masqueraded and no uplink leads to its destination")           \
 	X(NO_UPLINK_ADDRESS, 43,                                                                             \
 	  "the packet is to be masqueraded and the uplink has no address of its family")                     \
 	X(NAT_PORTS, 44, "no port of the uplink's address is free towards this destination")                 \
@@ -68,7 +68,10 @@
 	X(INBOUND_RATE, 52, "more new connections from outside than the endpoint takes in a second")         \
 	X(BANDWIDTH_EGRESS, 53, "the endpoint sends more than its limit of bandwidth")                       \
 	X(BANDWIDTH_INGRESS, 54,                                                                             \
-	  "the endpoint is sent more than its limit of bandwidth, and its queue is full")
+	  "the endpoint is sent more than its limit of bandwidth, and its queue is full")                    \
+	X(NO_ROUTE, 55, "the node has no route to the destination; the sender is told")                      \
+	X(ROUTE_CHANGED, 56,                                                                                 \
+	  "the connection is translated to an address of another uplink; the sender is told")
 
 #define DROP_REASON_ENUM(name, value, text) DROP_##name = value,
 enum drop_reason { DROP_REASONS(DROP_REASON_ENUM) DROP_REASON_COUNT };

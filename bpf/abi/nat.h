@@ -40,14 +40,24 @@ struct source_addresses {
 _Static_assert(sizeof(struct source_addresses) == 36, "layout of source_addresses");
 
 /*
- * The one value of qn_uplink. The daemon may replace it while a program reads: it is written front to back,
- * so whoever reads version_end first, and finds the same in version afterwards, has read one version.
+ * Value of qn_uplinks. The daemon may replace one while a program reads: it is written front to back, so
+ * whoever reads version_end first, and finds the same in version afterwards, has read one version.
  */
 struct uplink {
 	__u32 version;
-	__u32 ifindex;	       /* 0: the node has no uplink */
+	__u32 ifindex; /* 0: there are no more */
+	/* Of the first: the interface as whose traffic the node's routes are asked for the uplink and the
+	 * address of each flow; 0: all leave by the first, under its address.
+	 */
+	__u32 router;
 	struct ip_address ip4; /* mapped form; zero: it has no IPv4 address */
 	struct ip_address ip6;
+	struct ip_address gateway4; /* mapped form; zero: no default route leads there */
+	struct ip_address gateway6;
 	__u32 version_end;
 };
-_Static_assert(sizeof(struct uplink) == 44, "layout of uplink");
+_Static_assert(sizeof(struct uplink) == 80, "layout of uplink");
+
+enum uplink_limit {
+	UPLINKS_MAX = 8,
+};

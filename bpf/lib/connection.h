@@ -9,7 +9,7 @@
 #include "endpoint.h"
 #include "fragment.h"
 #include "policy.h"
-#include "uplink.h"
+#include "route.h"
 
 /*
  * Has a record been judged by the rules of an epoch, or of the one after it? Who runs while the policy
@@ -238,10 +238,8 @@ static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, s
 	reason = conntrack_naming_flags(passage) & CONNTRACK_SELF ? DROP_NONE : policy_judge_packet(passage);
 	if (reason || config_explain)
 		return reason;
-	if (naming->needed && naming->end == FLOW_OPENER &&
-	    !((passage->self.flags & ENDPOINT_SOURCE_ADDRESS) &&
-	      source_address(packet, passage->self.network_id, &naming->address))) {
-		reason = uplink_address(packet, &naming->address);
+	if (naming->needed && naming->end == FLOW_OPENER) {
+		reason = (enum drop_reason)route_open(skb, passage);
 		if (reason)
 			return reason;
 	}

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "icmp_answer.h"
+#include "route.h"
 #include "translate.h"
-#include "uplink.h"
 
 /* May the packet be sent on by the uplink? */
 static __always_inline enum drop_reason forward_check(struct __sk_buff *skb, struct passage *passage,
@@ -19,8 +19,6 @@ static __always_inline enum drop_reason forward_check(struct __sk_buff *skb, str
 	__u32 mtu = 0;
 	long fits;
 
-	if (!uplink)
-		return DROP_NO_UPLINK;
 	reason = checksum_check(skb, packet);
 	if (reason)
 		return reason;
@@ -44,18 +42,21 @@ static __always_inline enum drop_reason forward_check(struct __sk_buff *skb, str
 static __always_inline enum drop_reason forward(struct __sk_buff *skb, struct passage *passage,
 						enum flow_end sender, bool is_error)
 {
-	__u32 uplink = uplink_ifindex();
-	enum drop_reason reason;
+	int reason = route_out(skb, passage, sender, sender == FLOW_OPENER && !is_error);
+	__u32 uplink = passage->fib.ifindex;
 
-	reason = forward_check(skb, passage, uplink);
+	if (!reason)
+		reason = forward_check(skb, passage, uplink);
 	if (!reason)
 		reason = translate(skb, passage, sender, is_error);
 	if (!reason)
 		reason = rewrite_hop_limit(skb, &passage->packet);
 	if (reason)
-		return reason;
-	/* To whoever has the destination's address beyond the uplink; the kernel finds route and neighbour.
+		return (enum drop_reason)reason;
+	/* To whoever has the destination's address beyond the uplink; the kernel finds what is not known yet.
 	 */
-	passage->action = (int)bpf_redirect_neigh(uplink, NULL, 0, 0);
+	passage->action = (int)(passage->next_hop.nh_family ? bpf_redirect_neigh(uplink, &passage->next_hop,
+										 sizeof(passage->next_hop), 0)
+							    : bpf_redirect_neigh(uplink, NULL, 0, 0));
 	return DROP_NONE;
 }

@@ -43,6 +43,8 @@ struct passage {
 	struct nat_alias
 	    other_alias; /* of another flow, which has a name that this one wants; and its record */
 	struct conntrack_entry other_record;
+	struct bpf_fib_lookup fib; /* the way out, filled by lib/route.h */
+	struct bpf_redir_neigh next_hop;
 	__u64 now;     /* CLOCK_MONOTONIC, ns */
 	__u32 length;  /* of the frame as it came in, bytes */
 	__u32 epoch;   /* of the policy; read once, so that the packet sees one generation */

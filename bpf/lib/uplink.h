@@ -1,18 +1,34 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* The node's interface to the outside, as the daemon says. Drops what needs one where there is none. */
+/* The node's interfaces to the outside and their addresses, as the daemon says. */
 #pragma once
 
 #include "../maps/maps.h"
 #include "packet.h"
 
-/* 0: there is none. */
-static __always_inline __u32 uplink_ifindex(void)
+/* The one by which all leaves that the node's routes are not asked for. NULL: never in practice. */
+static __always_inline struct uplink *uplink_first(void)
 {
-	struct uplink *uplink;
 	__u32 zero = 0;
 
-	uplink = bpf_map_lookup_elem(&qn_uplink, &zero);
-	return uplink ? *(const volatile __u32 *)&uplink->ifindex : 0;
+	return bpf_map_lookup_elem(&qn_uplinks, &zero);
+}
+
+/* NULL: the interface is no uplink. */
+static __always_inline struct uplink *uplink_of(__u32 ifindex)
+{
+	for (__u32 slot = 0; slot < UPLINKS_MAX; slot++) {
+		__u32 key = slot, found;
+		struct uplink *uplink = bpf_map_lookup_elem(&qn_uplinks, &key);
+
+		if (!uplink)
+			return NULL;
+		found = *(const volatile __u32 *)&uplink->ifindex;
+		if (found == ifindex)
+			return uplink;
+		if (!found)
+			return NULL;
+	}
+	return NULL;
 }
 
 /* The address of its own that a network's flows of the packet's family leave under; false: it has none. */
@@ -30,21 +46,34 @@ static __always_inline bool source_address(const struct packet *packet, __u32 ne
 	return *key == network_id && !address_is_zero(address);
 }
 
-/* The address that flows of the packet's family leave under. */
-static __always_inline enum drop_reason uplink_address(const struct packet *packet,
-						       struct ip_address *address)
+/* Who sends on what leaves by the uplink and is for nobody there; false: nobody. */
+static __always_inline bool uplink_gateway(const struct uplink *uplink, const struct packet *packet,
+					   struct ip_address *gateway)
 {
 	const volatile __u32 *version;
-	struct uplink *uplink;
-	__u32 zero = 0, end;
+	__u32 end;
 
-	uplink = bpf_map_lookup_elem(&qn_uplink, &zero);
-	if (!uplink)
-		return DROP_MAP_CORRUPT;
+	end = *(const volatile __u32 *)&uplink->version_end;
+	barrier();
+	*gateway = packet->family == 4 ? uplink->gateway4 : uplink->gateway6;
+	barrier();
+	version = &uplink->version;
+	return *version == end && !address_is_zero(gateway);
+}
+
+/* The uplink's address of the packet's family, and its interface. */
+static __always_inline enum drop_reason uplink_address(const struct uplink *uplink,
+						       const struct packet *packet,
+						       struct ip_address *address, __u32 *ifindex)
+{
+	const volatile __u32 *version;
+	__u32 end;
+
 	end = *(const volatile __u32 *)&uplink->version_end;
 	barrier();
 	*address = packet->family == 4 ? uplink->ip4 : uplink->ip6;
-	if (!uplink->ifindex)
+	*ifindex = uplink->ifindex;
+	if (!*ifindex)
 		return DROP_NO_UPLINK;
 	barrier();
 	version = &uplink->version;

@@ -133,14 +133,17 @@ struct {
 	__type(value, struct nat_alias);
 } qn_nat SEC(".maps");
 
-/* Written by the daemon, read once per translated packet. */
+/*
+ * The node's uplinks, without gaps. Written by the daemon; the first is read once per translated packet, the
+ * others where the node's routes choose.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__uint(max_entries, 1);
+	__uint(max_entries, UPLINKS_MAX);
 	__type(key, __u32);
 	__type(value, struct uplink);
-} qn_uplink SEC(".maps");
+} qn_uplinks SEC(".maps");
 
 /* Written by the daemon, read once per masqueraded flow of a network that has an address of its own. */
 struct {

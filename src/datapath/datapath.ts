@@ -35,7 +35,7 @@ export class Datapath implements AsyncDisposable {
   readonly sweeper: ConntrackSweeper;
   readonly connections: ConnectionTable;
   readonly explainer: Explainer;
-  readonly uplink: UplinkHook;
+  readonly uplinks: UplinkHook;
   readonly frontends: FrontendTable;
   readonly socketHooks: SocketHooks;
   readonly xdp: XdpHook;
@@ -65,7 +65,7 @@ export class Datapath implements AsyncDisposable {
     this.connections = new ConnectionTable(programs.maps.conntrack, this.sweeper);
     this.explainer = new Explainer(settings, place.pins);
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
-    this.uplink = new UplinkHook(programs.fromUplink, programs.maps.uplink, place.pins.links);
+    this.uplinks = new UplinkHook(programs.fromUplink, programs.maps.uplinks, place.pins.links);
     this.socketHooks = new SocketHooks(programs.sockets, cgroup, place.pins.links);
     const inbound = new InboundControl(programs.maps.inbound);
     this.xdp = new XdpHook(programs.uplinkXdp, inbound, place.pins.links);

@@ -55,7 +55,7 @@ export interface DatapathMaps extends Disposable {
   readonly fragments: TypedMap<number, FragmentTable>;
   readonly metrics: TypedMap<MetricKey, MetricValue>;
   readonly sweep: TypedMap<number, ConntrackSweep>;
-  readonly uplink: TypedMap<number, Uplink>;
+  readonly uplinks: TypedMap<number, Uplink>;
   readonly nat: TypedMap<NatKey, NatAlias>;
   readonly frontends: TypedMap<FrontendKey, Frontend>;
   readonly slots: TypedMap<number, number>;
@@ -97,7 +97,7 @@ export function openMaps(directory: string): DatapathMaps {
       fragments: typed('qn_fragments', u32, FragmentTable),
       metrics: typed('qn_metrics', MetricKey, MetricValue),
       sweep: typed('qn_sweep', u32, ConntrackSweep),
-      uplink: typed('qn_uplink', u32, Uplink),
+      uplinks: typed('qn_uplinks', u32, Uplink),
       nat: typed('qn_nat', NatKey, NatAlias),
       frontends: typed('qn_frontends', FrontendKey, Frontend),
       slots: typed('qn_slots', u32, u32),

@@ -1,6 +1,6 @@
 /**
- * uplink_xdp in the driver of the uplink. It comes after from_uplink, which does the same, is told when it may leave it
- * to XDP, and is told before XDP goes that it may not. Programs of others are never replaced.
+ * uplink_xdp in the drivers of the uplinks. It comes after from_uplink, which does the same, is told when it may leave it
+ * to XDP, on all of them, and is told before XDP goes from one that it may not. Programs of others are never replaced.
  *
  * There is no generic XDP, for drivers that have none: it would copy every packet that the kernel has made already, to
  * gain nothing on from_uplink, which comes right behind. And where it runs (Linux 6.18), TC programs get their packets
@@ -10,70 +10,84 @@ import { rmSync } from 'node:fs';
 import { BpfLink, type BpfProgram } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import type { InboundControl } from './inbound.js';
+import { LinkPins } from './link-pins.js';
 
 export class XdpHook {
-  private readonly pin: string;
+  private readonly pins: LinkPins;
+  private readonly on = new Set<number>();
 
   constructor(
     private readonly program: BpfProgram,
     private readonly control: Pick<InboundControl, 'xdp'>,
     linksDirectory: string,
   ) {
-    this.pin = `${linksDirectory}/uplink_xdp`;
+    this.pins = new LinkPins(linksDirectory, 'uplink_xdp');
+  }
+
+  /** Whether an uplink's driver hands frames to containers: those that are made now should take them. */
+  get isOn(): boolean {
+    return this.on.size > 0;
   }
 
   /**
-   * Adopts what is there already. Undefined: it is as wanted; else why it is not, and then from_uplink does all of it.
+   * Goes from every interface but `wanted`, before from_uplink comes to any of `uplinks` that it does not look at itself.
    */
-  use(ifindex: number): string | undefined {
+  leaveOthers(wanted: readonly number[], uplinks: readonly number[]): void {
+    const others = this.pins.others(wanted);
+    if (others.length > 0 || !uplinks.every((ifindex) => wanted.includes(ifindex) && this.isAt(ifindex)))
+      this.control.xdp = false;
+    for (const ifindex of this.on) if (!wanted.includes(ifindex)) this.on.delete(ifindex);
+    for (const path of others) end(path);
+  }
+
+  /**
+   * Adopts what is there already, after leaveOthers() and when from_uplink is at all of `uplinks`. Why it is not at some
+   * of `wanted`, by ifindex: there from_uplink does all of it.
+   */
+  use(wanted: readonly number[], uplinks: readonly number[]): Map<number, string> {
+    const problems = new Map<number, string>();
+    for (const ifindex of wanted) {
+      const problem = this.attach(ifindex);
+      if (problem === undefined) this.on.add(ifindex);
+      else {
+        this.on.delete(ifindex);
+        problems.set(ifindex, problem);
+      }
+    }
+    this.control.xdp = uplinks.length > 0 && uplinks.every((ifindex) => this.on.has(ifindex));
+    return problems;
+  }
+
+  private isAt(ifindex: number): boolean {
+    using link = this.pins.open(ifindex);
+    return link !== undefined;
+  }
+
+  private attach(ifindex: number): string | undefined {
+    const { program, pins } = this;
     {
-      using link = BpfLink.openPin(this.pin);
-      if (link?.info().ifindex === ifindex) {
-        if (link.info().programId !== this.program.info().id) link.update(this.program);
-        this.control.xdp = true;
+      using known = pins.open(ifindex);
+      if (known !== undefined) {
+        if (known.info().programId !== program.info().id) known.update(program);
         return undefined;
       }
     }
-    this.remove();
     try {
-      this.attach(ifindex);
+      using link = BpfLink.attachXdp({ program, ifindex, mode: 'native' });
+      pins.put(ifindex, link);
+      return undefined;
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
       return error.code === 'EBUSY' || error.code === 'EEXIST'
         ? 'another XDP program is on the interface'
         : error.message;
     }
-    this.control.xdp = true;
-    return undefined;
   }
+}
 
-  /** Whether the uplink's driver hands frames to containers: those that are made now should take them. */
-  get isOn(): boolean {
-    return this.control.xdp;
-  }
-
-  /** Goes from every interface but this one, before anything else moves there. */
-  leaveOthers(ifindex: number): void {
-    using link = BpfLink.openPin(this.pin);
-    if (link?.info().ifindex !== ifindex) this.remove();
-  }
-
-  /** From now on from_uplink does it alone. */
-  remove(): void {
-    this.control.xdp = false;
-    using link = BpfLink.openPin(this.pin);
-    // The kernel ends a link without a pin when it finds the time, and refuses another until then.
-    link?.detach();
-    rmSync(this.pin, { force: true });
-  }
-
-  private attach(ifindex: number): void {
-    using link = BpfLink.attachXdp({ program: this.program, ifindex, mode: 'native' });
-    try {
-      link.pin(this.pin);
-    } catch (error) {
-      link.detach();
-      throw error;
-    }
-  }
+function end(pin: string): void {
+  using link = BpfLink.openPin(pin);
+  // The kernel ends a link without a pin when it finds the time, and refuses another until then.
+  link?.detach();
+  rmSync(pin, { force: true });
 }

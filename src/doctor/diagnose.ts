@@ -72,16 +72,18 @@ const CHECKS: Record<string, Check> = {
     );
   },
 
-  uplink({ uplink, isRoot }) {
-    if (uplink.setting === 'none') return ok('no uplink is wanted');
+  uplink({ uplinks: { setting, found, problems, others }, isRoot }) {
+    if (setting === 'none') return ok('no uplink is wanted');
     if (!isRoot) return [];
-    if (uplink.found === undefined) {
-      return uplink.setting === 'auto'
-        ? warning('the node has no default route: containers do not reach the outside', 'set `uplink`')
-        : problem(`there is no interface ${uplink.setting}`, 'correct the setting `uplink`');
-    }
-    if (uplink.isEthernet) return ok(`containers leave by ${uplink.found}`);
-    return warning(`${uplink.found} is no Ethernet interface`, 'set `uplink` to one that is');
+    const missing = problems.flatMap((message) =>
+      setting === 'auto'
+        ? warning(`${message}: containers do not reach the outside by it`, 'set `uplink`')
+        : problem(message, 'correct the setting `uplink`'),
+    );
+    if (found.length === 0) return missing;
+    const beside =
+      others.length === 0 ? '' : `; not by ${others.join(', ')}, unless \`uplink\` names them too`;
+    return [...missing, ...ok(`containers leave by ${found.join(', ')}${beside}`)];
   },
 
   forwarding({ forwarding }) {

@@ -4,24 +4,17 @@ import { access, readFile, stat } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import { arch, release } from 'node:os';
 import { dirname, join } from 'node:path';
+import { findUplinks } from '../bridge/find-uplinks.js';
 import {
   type ConfigurationFile,
   type InstalledPlugin,
   inspectPlugin,
   listConfigurations,
 } from '../install/plugin.js';
-import {
-  type ListenAddress,
-  listenAddress,
-  type Settings,
-  UPLINK_AUTO,
-  UPLINK_NONE,
-} from '../model/settings.js';
+import { type ListenAddress, listenAddress, type Settings } from '../model/settings.js';
 import { isBpffs, tcxPrograms, tcxSupported } from '../native/bpf.js';
 import { type LinkInfo, Rtnl } from '../native/net.js';
 
-/** An address that only a default route leads to (RFC 5737). */
-const ANYWHERE = '192.0.2.1';
 /** Interfaces of endpoints, and the bridges of networks. */
 const OWN_INTERFACE = /^qn(br[0-9]+|[0-9a-f]{8})$/;
 const DIRECTORIES = ['run_dir', 'state_dir', 'cni_bin_dir', 'cni_conf_dir'] as const;
@@ -37,6 +30,16 @@ export interface ListenerFact {
   setting: 'listen';
   address: string;
   isTaken: boolean;
+}
+
+export interface UplinkFact {
+  setting: string;
+  /** Interfaces that containers leave by. */
+  found: string[];
+  /** Why others of the setting, or all, are none. */
+  problems: string[];
+  /** Other cards of the node that have addresses. */
+  others: string[];
 }
 
 export interface HookFact {
@@ -61,8 +64,7 @@ export interface Facts {
   bpffs: { path: string; isMounted: boolean };
   cgroup2: string | undefined;
   forwarding: { ip4: string | undefined; ip6: string | undefined };
-  /** Name, when there is one. */
-  uplink: { setting: string; found?: string; isEthernet?: boolean };
+  uplinks: UplinkFact;
   directories: DirectoryFact[];
   daemonRuns: boolean;
   listeners: ListenerFact[];
@@ -82,7 +84,9 @@ export async function gatherFacts(settings: Settings): Promise<Facts> {
   const mounts = (await text('/proc/self/mounts')) ?? '';
   const daemonRuns = await accepts(join(settings.run_dir, 'api.sock'));
   const links = isRoot ? interfaces() : [];
-  const uplink = isRoot ? uplinkOf(settings.uplink, links) : { setting: settings.uplink };
+  const uplinks = isRoot
+    ? uplinksOf(settings.uplink, links)
+    : { setting: settings.uplink, found: [], problems: [], others: [] };
   return {
     isRoot,
     capabilities: BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? 0}`),
@@ -100,7 +104,7 @@ export async function gatherFacts(settings: Settings): Promise<Facts> {
       ip4: (await text('/proc/sys/net/ipv4/ip_forward'))?.trim(),
       ip6: (await text('/proc/sys/net/ipv6/conf/all/forwarding'))?.trim(),
     },
-    uplink,
+    uplinks,
     directories: await Promise.all(
       DIRECTORIES.map(async (setting) => {
         const path = settings[setting];
@@ -116,7 +120,7 @@ export async function gatherFacts(settings: Settings): Promise<Facts> {
     confDir: settings.cni_conf_dir,
     confPrefix: settings.cni_conf_prefix,
     configurations: await listConfigurations(settings.cni_conf_dir),
-    hooks: isRoot ? hooksOf(links, uplink.found) : undefined,
+    hooks: isRoot ? hooksOf(links, uplinks.found) : undefined,
   };
 }
 
@@ -137,24 +141,30 @@ function interfaces(): LinkInfo[] {
   return rtnl.links();
 }
 
-function uplinkOf(setting: string, links: readonly LinkInfo[]): Facts['uplink'] {
-  if (setting === UPLINK_NONE) return { setting };
+function uplinksOf(setting: string, links: readonly LinkInfo[]): UplinkFact {
   using rtnl = Rtnl.open();
-  const [route] = rtnl.routeTo(ANYWHERE);
-  const link = links.find(({ name, index }) =>
-    setting === UPLINK_AUTO ? index === route?.index : name === setting,
+  const { uplinks, problems } = findUplinks(setting, rtnl);
+  const found = uplinks.map(({ link }) => link.name);
+  const used = new Set(
+    rtnl
+      .addresses()
+      .filter(({ scope }) => scope === 'global')
+      .map(({ index }) => index),
   );
-  if (link === undefined) return { setting };
-  return { setting, found: link.name, isEthernet: !/^(?:00(?::00)*)?$/.test(link.mac) };
+  const isCard = ({ name, kind }: LinkInfo) => kind === undefined && name !== 'lo';
+  const others = links.filter((link) => isCard(link) && used.has(link.index) && !found.includes(link.name));
+  return { setting, found, problems, others: others.map(({ name }) => name) };
 }
 
-function hooksOf(links: readonly LinkInfo[], uplink: string | undefined): HookFact[] {
+function hooksOf(links: readonly LinkInfo[], uplinks: readonly string[]): HookFact[] {
   return links
-    .filter(({ name }) => name === uplink || OWN_INTERFACE.test(name))
+    .filter(({ name }) => uplinks.includes(name) || OWN_INTERFACE.test(name))
     .flatMap(({ name, index }) =>
       (['ingress', 'egress'] as const).flatMap((hook): HookFact[] => {
         try {
-          return [{ interface: name, isOwn: name !== uplink, hook, programs: tcxPrograms(index, hook) }];
+          return [
+            { interface: name, isOwn: !uplinks.includes(name), hook, programs: tcxPrograms(index, hook) },
+          ];
         } catch {
           return []; // The interface has gone meanwhile.
         }

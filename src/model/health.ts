@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { ipv4Address, ipv6Address } from './address.js';
 import { interfaceName } from './names.js';
+import { UPLINKS_MAX } from './settings/node.js';
 
 export const health = z
   .strictObject({
@@ -50,6 +51,11 @@ export const readiness = z
       )
       .max(READINESS.length),
     uplink: uplinkState.optional().describe('How containers reach the outside; no condition of readiness'),
+    uplinks: z
+      .array(uplinkState)
+      .max(2 * UPLINKS_MAX)
+      .optional()
+      .describe('Every way to the outside, `uplink` first, and why interfaces of the setting are none'),
     node_connect: nodeConnectState
       .optional()
       .describe("How the node's own processes reach port mappings and services; no condition of readiness"),

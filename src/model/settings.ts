@@ -14,7 +14,14 @@ import { sizeSettings } from './settings/sizes.js';
 import { timeoutSettings } from './settings/timeouts.js';
 
 export { type ListenAddress, listenAddress } from './settings/listeners.js';
-export { CGROUP_ROOT_AUTO, CGROUP_ROOT_NONE, UPLINK_AUTO, UPLINK_NONE } from './settings/node.js';
+export {
+  CGROUP_ROOT_AUTO,
+  CGROUP_ROOT_NONE,
+  UPLINK_AUTO,
+  UPLINK_NONE,
+  UPLINKS_MAX,
+  uplinkNames,
+} from './settings/node.js';
 export { serviceCidr } from './settings/ranges.js';
 export { NO_PATH } from './settings/values.js';
 

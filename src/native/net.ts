@@ -128,9 +128,12 @@ export class Rtnl implements Disposable {
     return native.routeList(this.#open(), family, most);
   }
 
-  /** The route to an address that the kernel takes, by next hop; none when it has no unicast route in the main table. */
-  routeTo(address: string): RouteInfo[] {
-    return native.routeGet(this.#open(), { address });
+  /**
+   * The route to an address that the kernel takes, by the interface if it is given, by next hop; none when it has no
+   * unicast route in the main table.
+   */
+  routeTo(address: string, index?: number): RouteInfo[] {
+    return native.routeGet(this.#open(), { address, index });
   }
 
   /** Destinations of the routes of that metric that refuse what has no closer one. */

@@ -1,6 +1,7 @@
 /** Composes the node: the store's wishes on one side, the kernel on the other, the services between them. */
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { ensureRouterDevice, removeRouterDevice } from '../bridge/router-device.js';
 import { Datapath } from '../datapath/datapath.js';
 import { PolicyEngine } from '../firewall/engine.js';
 import { nodeLabels } from '../model/node-labels.js';
@@ -36,7 +37,7 @@ import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
 import { ServiceAddresses } from './service-addresses.js';
 import type { Node } from './services.js';
-import { Uplink } from './uplink.js';
+import { Uplinks } from './uplinks.js';
 
 /** How often pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
 const UPKEEP_INTERVAL_MS = 5_000;
@@ -73,7 +74,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly policy: PolicySync;
   private readonly prefixes: HostPrefixes;
   private readonly flows: FlowLog;
-  private readonly uplink: Uplink;
+  private readonly uplinks: Uplinks;
   private readonly publishing: Publishing;
   private readonly nodeConnect: NodeConnect;
   private timer: NodeJS.Timeout | undefined;
@@ -108,13 +109,14 @@ export class LocalNode implements Node, AsyncDisposable {
       onError('could not sweep the connection table'),
     );
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
-    this.uplink = new Uplink({
+    this.uplinks = new Uplinks({
       setting: options.settings.uplink,
       xdpSetting: options.settings.xdp,
       host,
-      hook: datapath.uplink,
+      hook: datapath.uplinks,
       xdp: datapath.xdp,
-      onChange: (state) => log.info(state, 'the way to the outside'),
+      router: { ensure: () => ensureRouterDevice(host), remove: () => removeRouterDevice(host) },
+      onChange: (uplinks) => log.info({ uplinks }, 'the way to the outside'),
       onError: (error) => log.error({ err: error }, 'could not follow the uplink'),
     });
     this.publishing = new Publishing(store, datapath.frontends);
@@ -127,8 +129,8 @@ export class LocalNode implements Node, AsyncDisposable {
     });
     const isolating = isolatedBy(engine);
     this.flows = new FlowLog(store, isolating);
-    const { serial, identityUse, policy, prefixes, uplink, nodeConnect, flows, publishing } = this;
-    this.observation = new NodeObservation({ store, datapath, identityUse, flows, uplink, nodeConnect });
+    const { serial, identityUse, policy, prefixes, uplinks, nodeConnect, flows, publishing } = this;
+    this.observation = new NodeObservation({ store, datapath, identityUse, flows, uplinks, nodeConnect });
     this.networks = new Networks({
       store,
       serial,
@@ -217,8 +219,8 @@ export class LocalNode implements Node, AsyncDisposable {
       );
       await datapath.sources.sync(networkSources(store.list(networks)));
       await this.denyList.sync();
-      this.uplink.sync();
-      this.uplink.start();
+      this.uplinks.sync();
+      this.uplinks.start();
       this.nodeConnect.sync();
       const report = await reconcile(parts, found);
       for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
@@ -247,7 +249,7 @@ export class LocalNode implements Node, AsyncDisposable {
     await this.denyList.idle();
     clearInterval(this.timer);
     await this.prefixes.stop();
-    this.uplink.stop();
+    this.uplinks.stop();
     if (this.isStarted) await this.datapath[Symbol.asyncDispose]();
     else await this.datapath.abandon();
     this.host.close();
@@ -259,7 +261,7 @@ export class LocalNode implements Node, AsyncDisposable {
       const bare = await this.serial.run(async () => this.endpoints.reattach());
       if (bare.length > 0)
         log.error({ interfaces: bare }, 'pins were missing: the programs were attached again');
-      this.uplink.sync();
+      this.uplinks.sync();
       this.nodeConnect.sync();
       await this.observation.collectRetired();
     } catch (error) {

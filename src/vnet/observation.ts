@@ -11,7 +11,7 @@ import type { FlowLog } from './flow-log.js';
 import type { IdentityUse } from './identities.js';
 import type { NodeConnect } from './node-connect.js';
 import type { FlowEvent, Observation, TrafficSample } from './services.js';
-import type { Uplink } from './uplink.js';
+import type { Uplinks } from './uplinks.js';
 
 type Check = (typeof READINESS)[number];
 
@@ -28,7 +28,7 @@ export class NodeObservation implements Observation {
       datapath: Datapath;
       identityUse: IdentityUse;
       flows: FlowLog;
-      uplink: Pick<Uplink, 'state'>;
+      uplinks: Pick<Uplinks, 'states'>;
       nodeConnect: Pick<NodeConnect, 'state'>;
     },
   ) {}
@@ -40,12 +40,13 @@ export class NodeObservation implements Observation {
 
   readiness(): Readiness {
     const checks = READINESS.map((name) => ({ name, ready: this.met.has(name) }));
-    const uplink = this.parts.uplink.state;
+    const { states: uplinks } = this.parts.uplinks;
+    const [uplink] = uplinks;
     const node_connect = this.parts.nodeConnect.state;
     return {
       ready: checks.every(({ ready }) => ready),
       checks,
-      ...(uplink === undefined ? {} : { uplink }),
+      ...(uplink === undefined ? {} : { uplink, uplinks: [...uplinks] }),
       ...(node_connect === undefined ? {} : { node_connect }),
     };
   }

@@ -16,54 +16,77 @@ beforeAll(async () => {
 afterAll(() => programs?.close());
 beforeEach(() => mountBpffs(links));
 afterEach(() => {
-  hook().remove();
+  hook().leaveOthers([], []);
   rmSync(links, { recursive: true, force: true });
 });
 
 const device = (at: number) => programs.ifindexes[at] ?? 0;
 const program = () => programs.program('uplink_xdp');
 const hook = () => new XdpHook(program(), new InboundControl(programs.inbound as never), links);
-const use = (by: XdpHook, at: number) => programs.inside(() => by.use(device(at)));
+/** On those, of the uplinks; what keeps it from one, in their order. */
+const use = (by: XdpHook, wanted: readonly number[], uplinks = wanted) =>
+  programs.inside(() => {
+    by.leaveOthers(wanted.map(device), uplinks.map(device));
+    const problems = by.use(wanted.map(device), uplinks.map(device));
+    return wanted.map((at) => problems.get(device(at)));
+  });
 const isTold = () => programs.inbound.get(0)?.flags === InboundFlags.XDP;
-/** Number of the device; undefined: it is on none. */
-function attachedTo(): number | undefined {
-  if (!existsSync(`${links}/uplink_xdp`)) return undefined;
-  using link = BpfLink.fromPin(`${links}/uplink_xdp`);
-  return programs.ifindexes.indexOf(link.info().ifindex ?? 0);
+/** Numbers of the devices. */
+function attachedTo(): number[] {
+  return [0, 1].filter((at) => {
+    if (!existsSync(`${links}/uplink_xdp-${device(at)}`)) return false;
+    using link = BpfLink.fromPin(`${links}/uplink_xdp-${device(at)}`);
+    return link.info().ifindex === device(at);
+  });
 }
 
 it('is attached once, and from_uplink is told', () => {
   expect(isTold()).toBe(false);
-  expect(use(hook(), 0)).toBeUndefined();
-  expect(use(hook(), 0)).toBeUndefined();
-  expect(attachedTo()).toBe(0);
+  expect(use(hook(), [0])).toEqual([undefined]);
+  expect(use(hook(), [0])).toEqual([undefined]);
+  expect(attachedTo()).toEqual([0]);
   expect(isTold()).toBe(true);
 });
 
 it('moves with the uplink and goes with it', () => {
-  use(hook(), 0);
-  hook().leaveOthers(device(0));
-  expect(attachedTo()).toBe(0);
-  hook().leaveOthers(device(1));
-  expect(attachedTo()).toBeUndefined();
+  use(hook(), [0]);
+  hook().leaveOthers([device(0)], [device(0)]);
+  expect(attachedTo()).toEqual([0]);
+  expect(isTold()).toBe(true);
+  hook().leaveOthers([device(1)], [device(1)]);
+  expect(attachedTo()).toEqual([]);
   expect(isTold()).toBe(false);
-  expect(use(hook(), 1)).toBeUndefined();
-  expect(attachedTo()).toBe(1);
-  hook().remove();
-  expect(attachedTo()).toBeUndefined();
+  expect(use(hook(), [1])).toEqual([undefined]);
+  expect(attachedTo()).toEqual([1]);
+  hook().leaveOthers([], []);
+  expect(attachedTo()).toEqual([]);
+  expect(isTold()).toBe(false);
+});
+
+it('from_uplink is told only while it is on all of several uplinks', () => {
+  expect(use(hook(), [0, 1])).toEqual([undefined, undefined]);
+  expect(attachedTo()).toEqual([0, 1]);
+  expect(isTold()).toBe(true);
+  use(hook(), [0], [0, 1]);
+  expect(attachedTo()).toEqual([0]);
+  expect(isTold()).toBe(false);
+  expect(use(hook(), [0])).toEqual([undefined]);
+  expect(isTold()).toBe(true);
+  // One more is to come: before from_uplink is there.
+  hook().leaveOthers([device(0), device(1)], [device(0), device(1)]);
   expect(isTold()).toBe(false);
 });
 
 it.each(['native', 'generic'] as const)('leaves the program of somebody else alone, which is %s', (mode) => {
   const theirs = programs.inside(() => BpfLink.attachXdp({ program: program(), ifindex: device(0), mode }));
   try {
-    expect(use(hook(), 0)).toBe('another XDP program is on the interface');
+    expect(use(hook(), [0, 1])).toEqual(['another XDP program is on the interface', undefined]);
     expect(theirs.info().ifindex).toBe(device(0));
-    expect(attachedTo()).toBeUndefined();
+    expect(attachedTo()).toEqual([1]);
     expect(isTold()).toBe(false);
   } finally {
     theirs.detach();
     theirs.close();
   }
-  expect(use(hook(), 0)).toBeUndefined();
+  expect(use(hook(), [0])).toEqual([undefined]);
 });

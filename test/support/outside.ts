@@ -7,11 +7,21 @@ import { createVethPair } from '../../src/netns/index.js';
 import { type Family, Host } from './containers.js';
 import type { TestNetns } from './netns.js';
 
-const UPLINK = 'uplink';
 /** Whatever networks tests make is in these. */
 const NETWORKS = { 4: '10.60.0.0/16', 6: 'fd00:60::/32' };
-const NODE = { 4: '198.18.0.1', 6: 'fd00:198::1' };
-const WORLD = { 4: '198.18.0.2', 6: 'fd00:198::2' };
+
+/** Links of the node to the outside. */
+const LINKS = {
+  uplink: {
+    node: { 4: '198.18.0.1', 6: 'fd00:198::1' },
+    world: { 4: '198.18.0.2', 6: 'fd00:198::2' },
+  },
+  second: {
+    node: { 4: '198.18.100.1', 6: 'fd00:200::1' },
+    world: { 4: '198.18.100.2', 6: 'fd00:200::2' },
+  },
+};
+
 /** On the other side of the host outside, and of who is beyond that. */
 const BEYOND = {
   near: { 4: '198.19.0.1', 6: 'fd00:199::1' },
@@ -21,44 +31,64 @@ const BEYOND = {
 export interface OutsideOptions {
   /** The node's default routes lead here, and the node forwards nothing. */
   isUplink?: boolean;
+  /** Name of the node's interface. On `second` the node has no route but that of the link, and forwards nothing. */
+  link?: keyof typeof LINKS;
 }
 
 export class Outside extends Host {
+  private readonly link: keyof typeof LINKS;
+
   constructor(
     private readonly node: TestNetns,
-    { isUplink = false }: OutsideOptions = {},
+    { link = 'uplink', isUplink = false }: OutsideOptions = {},
   ) {
     super('outside');
+    this.link = link;
+    const isRouter = !isUplink && link === 'uplink';
+    const { node: own, world } = LINKS[link];
     for (const { net } of [node, this.netns]) {
       // The links are used at once: without waiting whether somebody else has their addresses.
       net.run(() => writeFileSync('/proc/sys/net/ipv6/conf/default/accept_dad', '0'));
     }
     node.net.run(() => {
-      writeFileSync('/proc/sys/net/ipv4/ip_forward', isUplink ? '0' : '1');
-      writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', isUplink ? '0' : '1');
+      writeFileSync('/proc/sys/net/ipv4/ip_forward', isRouter ? '1' : '0');
+      writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', isRouter ? '1' : '0');
     });
     createVethPair(
-      { netns: node.net, name: UPLINK, addresses: [`${NODE[4]}/24`, `${NODE[6]}/64`] },
+      { netns: node.net, name: link, addresses: [`${own[4]}/24`, `${own[6]}/64`] },
       {
         netns: this.netns.net,
         name: 'eth0',
-        addresses: [`${WORLD[4]}/24`, `${WORLD[6]}/64`],
-        routes: isUplink
-          ? []
-          : [
-              { destination: NETWORKS[4], via: NODE[4] },
-              { destination: NETWORKS[6], via: NODE[6] },
-            ],
+        addresses: [`${world[4]}/24`, `${world[6]}/64`],
+        routes: isRouter
+          ? [
+              { destination: NETWORKS[4], via: own[4] },
+              { destination: NETWORKS[6], via: own[6] },
+            ]
+          : [],
       },
     );
-    if (!isUplink) return;
-    const index = node.net.link(UPLINK)?.index;
-    node.net.rtnl.addRoute({ destination: 'default4', via: WORLD[4], index });
-    node.net.rtnl.addRoute({ destination: 'default6', via: WORLD[6], index });
+    if (isUplink) this.lead();
   }
 
   override address(family: Family): string {
-    return WORLD[family];
+    return LINKS[this.link].world[family];
+  }
+
+  /** The node's default routes lead here from now on; `metric`: beside those that it has. */
+  lead(metric?: number): void {
+    const { rtnl } = this.node.net;
+    const { index } = this;
+    for (const family of [4, 6] as const) {
+      const destination = `default${family}` as const;
+      rtnl.addRoute({ destination, via: this.address(family), index, ...(metric && { metric }) });
+    }
+  }
+
+  /** The node's default routes lead here no longer. */
+  leave(): void {
+    for (const destination of ['default4', 'default6'] as const)
+      this.node.net.rtnl.deleteRoute({ destination, index: this.index });
   }
 
   /** A host beyond this one, which becomes a router for it. The caller disposes of it. */
@@ -72,18 +102,24 @@ export class Outside extends Host {
 
   /** The node's address on this side. */
   nodeAddress(family: Family): string {
-    return NODE[family];
+    return LINKS[this.link].node[family];
   }
 
   /** From now on the link between the node and this host carries less. */
   narrow(mtu: number): void {
-    this.node.net.rtnl.setLink(UPLINK, { mtu });
+    this.node.net.rtnl.setLink(this.link, { mtu });
     this.netns.net.rtnl.setLink('eth0', { mtu });
   }
 
   override [Symbol.dispose](): void {
-    this.node.net.rtnl.deleteLink(UPLINK);
+    this.node.net.rtnl.deleteLink(this.link);
     super[Symbol.dispose]();
+  }
+
+  private get index(): number {
+    const link = this.node.net.link(this.link);
+    if (link === undefined) throw new Error(`the node has no ${this.link}`);
+    return link.index;
   }
 }
 

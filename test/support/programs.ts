@@ -98,7 +98,7 @@ export class Programs implements Disposable {
   readonly flowCounts;
   readonly eventLimits;
   readonly nat;
-  readonly uplink;
+  readonly uplinks;
   readonly frontends;
   readonly slots;
   readonly backends;
@@ -143,7 +143,7 @@ export class Programs implements Disposable {
     this.flowCounts = new TypedMap(this.map('qn_flow_counts'), MAPS.qn_flow_counts);
     this.eventLimits = new TypedMap(this.map('qn_event_limits'), MAPS.qn_event_limits);
     this.nat = new TypedMap(this.map('qn_nat'), MAPS.qn_nat);
-    this.uplink = new TypedMap(this.map('qn_uplink'), MAPS.qn_uplink);
+    this.uplinks = new TypedMap(this.map('qn_uplinks'), MAPS.qn_uplinks);
     this.frontends = new TypedMap(this.map('qn_frontends'), MAPS.qn_frontends);
     this.slots = new TypedMap(this.map('qn_slots'), MAPS.qn_slots);
     this.backends = new TypedMap(this.map('qn_backends'), MAPS.qn_backends);

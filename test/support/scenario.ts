@@ -11,6 +11,7 @@ import {
   EndpointFlags,
   InboundFlags,
   PrefixKind,
+  UplinkLimit,
 } from '../../src/datapath/abi/generated.js';
 import { SERVICE, type TestFrontend, writeFrontend } from './frontends.js';
 import type { Outcome } from './outcome.js';
@@ -59,6 +60,14 @@ export const WORLD = { 4: '198.18.0.9', 6: 'fd99::9' } as const;
 export const WORLD_ROUTER = { 4: '198.19.0.1', 6: 'fd98::1' } as const;
 /** An interface that is no endpoint's, as the uplink. */
 export const UPLINK = 9999;
+
+export interface TestUplink {
+  ifindex?: number;
+  ip4?: string;
+  ip6?: string;
+  gateway4?: string;
+  gateway6?: string;
+}
 
 /** As it is in the maps, with endpoints in place of their identities. */
 export type Rule = Omit<MapRule, 'subject' | 'peer'> & {
@@ -152,10 +161,27 @@ export class Scenario {
     );
   }
 
-  /** The node's way out and its addresses there; without an interface there is none. */
-  uplink({ ifindex = 0, ip4, ip6 }: { ifindex?: number; ip4?: string; ip6?: string }): void {
+  /** The node's ways out and its addresses there; all leaves by the first, unless there is a router. */
+  uplinks(uplinks: readonly TestUplink[], router = 0): void {
     const bytes = (address?: string) => (address === undefined ? NO_ADDRESS : mappedAddress(address));
-    this.programs.uplink.set(0, { version: 1, ifindex, ip4: bytes(ip4), ip6: bytes(ip6), versionEnd: 1 });
+    for (let slot = 0; slot < UplinkLimit.UPLINKS_MAX; slot++) {
+      const { ifindex = 0, ip4, ip6, gateway4, gateway6 } = uplinks[slot] ?? {};
+      this.programs.uplinks.set(slot, {
+        version: 1,
+        ifindex,
+        router: slot === 0 ? router : 0,
+        ip4: bytes(ip4),
+        ip6: bytes(ip6),
+        gateway4: bytes(gateway4),
+        gateway6: bytes(gateway6),
+        versionEnd: 1,
+      });
+    }
+  }
+
+  /** Its one way out; without an interface there is none. */
+  uplink(uplink: TestUplink): void {
+    this.uplinks([uplink]);
   }
 
   /** The node has an uplink, by which the endpoints reach the world under its address NODE. */

@@ -25,7 +25,7 @@ export class Site {
   readonly host: Host;
   readonly #containers: Container[] = [];
   #networks = 0;
-  #outside: Outside | undefined;
+  readonly #outsides: Outside[] = [];
   #clean: NodeState | undefined;
 
   private constructor(readonly daemon: Daemon) {
@@ -78,9 +78,10 @@ export class Site {
 
   /** Somebody beyond the node; serves an echo. */
   async outside(options?: OutsideOptions): Promise<Outside> {
-    this.#outside = new Outside(this.daemon.netns, options);
-    await this.#outside.serve(`tcp:${TCP_PORT}`, `udp:${UDP_PORT}`);
-    return this.#outside;
+    const outside = new Outside(this.daemon.netns, options);
+    this.#outsides.push(outside);
+    await outside.serve(`tcp:${TCP_PORT}`, `udp:${UDP_PORT}`);
+    return outside;
   }
 
   /** Everything that the daemon keeps on the node. */
@@ -115,8 +116,7 @@ export class Site {
     await this.host.halt();
     if (!this.daemon.isRunning) await this.daemon.start();
     for (const container of this.#containers.splice(0)) container[Symbol.dispose]();
-    this.#outside?.[Symbol.dispose]();
-    this.#outside = undefined;
+    for (const outside of this.#outsides.splice(0)) outside[Symbol.dispose]();
     const { rest } = this;
     const list = (path: string) => rest.expect<Record<string, never[]>>('GET', `/${path}`);
     for (const policy of (await list('policies')).policies ?? []) {

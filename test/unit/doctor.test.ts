@@ -18,7 +18,7 @@ const FIT: Facts = {
   bpffs: { path: '/sys/fs/bpf/quantum', isMounted: true },
   cgroup2: '/sys/fs/cgroup',
   forwarding: { ip4: '1', ip6: '1' },
-  uplink: { setting: 'auto', found: 'eth0', isEthernet: true },
+  uplinks: { setting: 'auto', found: ['eth0'], problems: [], others: [] },
   directories: [{ setting: 'run_dir', path: '/run/quantum' }],
   daemonRuns: true,
   listeners: [{ setting: 'listen', address: '127.0.0.1:9443', isTaken: true }],
@@ -32,6 +32,8 @@ const FIT: Facts = {
   ],
 };
 
+const uplinksLike = (change: Partial<Facts['uplinks']>) => ({ ...FIT.uplinks, found: [], ...change });
+
 const bad = (change: Partial<Facts>) =>
   diagnose({ ...FIT, ...change }).filter(({ status }) => status !== 'ok');
 
@@ -39,6 +41,12 @@ describe('the doctor', () => {
   it('finds nothing on a node that is fit', () => {
     expect(bad({})).toEqual([]);
     expect(new Set(diagnose(FIT).map(({ name }) => name)).size).toBe(12);
+  });
+
+  it('names the cards that containers do not leave by', () => {
+    const uplinks = uplinksLike({ found: ['eth0'], others: ['eth1'] });
+    const [finding] = diagnose({ ...FIT, uplinks }).filter(({ name }) => name === 'uplink');
+    expect(finding).toMatchObject({ status: 'ok', message: expect.stringContaining('not by eth1') });
   });
 
   const rows: [string, Partial<Facts>, 'problem' | 'warning', string, string][] = [
@@ -51,11 +59,29 @@ describe('the doctor', () => {
     ['no BTF', { hasBtf: false }, 'warning', 'BTF', 'CONFIG_DEBUG_INFO_BTF'],
     ['no bpffs', { bpffs: { path: '/x', isMounted: false }, fileSystems: [] }, 'problem', 'BPF', 'CONFIG'],
     ['no cgroup2', { cgroup2: undefined }, 'warning', 'cgroup2', 'unified_cgroup_hierarchy'],
-    ['no way out', { uplink: { setting: 'auto' } }, 'warning', 'default route', 'uplink'],
-    ['a wrong uplink', { uplink: { setting: 'eth7' } }, 'problem', 'eth7', 'uplink'],
+    [
+      'no way out',
+      { uplinks: uplinksLike({ setting: 'auto', problems: ['the node has no default route'] }) },
+      'warning',
+      'default route',
+      'uplink',
+    ],
+    [
+      'a wrong uplink among others',
+      {
+        uplinks: uplinksLike({
+          setting: 'eth0,eth7',
+          found: ['eth0'],
+          problems: ['there is no interface eth7'],
+        }),
+      },
+      'problem',
+      'eth7',
+      'uplink',
+    ],
     [
       'a tunnel as uplink',
-      { uplink: { setting: 'auto', found: 'wg0', isEthernet: false } },
+      { uplinks: uplinksLike({ setting: 'auto', problems: ['wg0 is no Ethernet interface'] }) },
       'warning',
       'wg0',
       'uplink',

@@ -40,7 +40,7 @@ const RULES: { from: string; may: string[]; because: string }[] = [
   },
   {
     from: 'doctor',
-    may: ['install', 'native', 'model'],
+    may: ['install', 'bridge', 'native', 'model'],
     because: 'it looks at the node and changes nothing',
   },
   { from: 'api', may: ['vnet', 'unix', 'model'], because: 'an edge translates; it decides nothing' },

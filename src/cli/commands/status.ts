@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Health, Readiness } from '../../model/health.js';
+import type { Health, Readiness, UplinkState } from '../../model/health.js';
 import type { ContextOf } from '../context.js';
 import { EXIT } from '../failures.js';
 import { objectText } from '../output.js';
@@ -18,13 +18,16 @@ export function register(command: Command, contextOf: ContextOf): void {
       ready ? 'yes' : 'no',
       message,
     ]);
-    const { interface: uplink, ip_address, ip6_address, message, xdp } = readiness.uplink ?? {};
-    const addresses = [ip_address, ip6_address].filter((address) => address !== undefined).join(', ');
-    const outside =
-      uplink === undefined
-        ? `none${message ? `: ${message}` : ''}`
-        : `${uplink} ${addresses} (XDP: ${xdp ?? 'none'})`;
-    const head = `quantum-api ${version} is ${readiness.ready ? 'ready' : 'not ready'}, uplink ${outside}\n`;
+    const [first = {}, ...more] = readiness.uplinks ?? [];
+    const ways =
+      more.length === 0 ? `uplink ${wayOf(first)}` : `uplinks ${[first, ...more].map(wayOf).join('; ')}`;
+    const head = `quantum-api ${version} is ${readiness.ready ? 'ready' : 'not ready'}, ${ways}\n`;
     return print(head + tableOf(['CHECK', 'READY', 'MESSAGE'], rows));
   });
+}
+
+function wayOf({ interface: name, ip_address, ip6_address, message, xdp }: UplinkState): string {
+  if (name === undefined) return `none${message ? `: ${message}` : ''}`;
+  const addresses = [ip_address, ip6_address].filter((address) => address !== undefined).join(', ');
+  return `${name} ${addresses} (XDP: ${xdp ?? 'none'})`;
 }

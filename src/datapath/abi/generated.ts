@@ -127,6 +127,12 @@ export const FlowEnd = {
 } as const;
 export type FlowEnd = (typeof FlowEnd)[keyof typeof FlowEnd];
 
+/** enum uplink_limit */
+export const UplinkLimit = {
+  UPLINKS_MAX: 8,
+} as const;
+export type UplinkLimit = (typeof UplinkLimit)[keyof typeof UplinkLimit];
+
 /** enum deny_key_bits */
 export const DenyKeyBits = {
   BITS: 32,
@@ -203,7 +209,9 @@ export const DropReason = {
   INBOUND_RATE: 52,
   BANDWIDTH_EGRESS: 53,
   BANDWIDTH_INGRESS: 54,
-  COUNT: 55,
+  NO_ROUTE: 55,
+  ROUTE_CHANGED: 56,
+  COUNT: 57,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -888,29 +896,38 @@ export const SourceAddresses: Codec<SourceAddresses> = codec(
   }),
 );
 
-/** struct uplink, 44 bytes. */
+/** struct uplink, 80 bytes. */
 export interface Uplink {
   version: number; // __u32
   ifindex: number; // __u32
+  router: number; // __u32
   ip4: Uint8Array; // struct ip_address
   ip6: Uint8Array; // struct ip_address
+  gateway4: Uint8Array; // struct ip_address
+  gateway6: Uint8Array; // struct ip_address
   versionEnd: number; // __u32
 }
 export const Uplink: Codec<Uplink> = codec(
-  44,
+  80,
   (view, at, value) => {
     u32.write(view, at, value.version);
     u32.write(view, at + 4, value.ifindex);
-    IpAddress.write(view, at + 8, value.ip4);
-    IpAddress.write(view, at + 24, value.ip6);
-    u32.write(view, at + 40, value.versionEnd);
+    u32.write(view, at + 8, value.router);
+    IpAddress.write(view, at + 12, value.ip4);
+    IpAddress.write(view, at + 28, value.ip6);
+    IpAddress.write(view, at + 44, value.gateway4);
+    IpAddress.write(view, at + 60, value.gateway6);
+    u32.write(view, at + 76, value.versionEnd);
   },
   (view, at) => ({
     version: u32.read(view, at),
     ifindex: u32.read(view, at + 4),
-    ip4: IpAddress.read(view, at + 8),
-    ip6: IpAddress.read(view, at + 24),
-    versionEnd: u32.read(view, at + 40),
+    router: u32.read(view, at + 8),
+    ip4: IpAddress.read(view, at + 12),
+    ip6: IpAddress.read(view, at + 28),
+    gateway4: IpAddress.read(view, at + 44),
+    gateway6: IpAddress.read(view, at + 60),
+    versionEnd: u32.read(view, at + 76),
   }),
 );
 
@@ -1337,7 +1354,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 39, name: 'MAP_CORRUPT', text: 'a map that must have an entry has none' },
   { value: 40, name: 'CHECKSUM_OFFSET', text: 'the sender wants a checksum written where none belongs' },
   { value: 41, name: 'UNJUDGED', text: 'a frame marked so that it would have passed the programs by' },
-  { value: 42, name: 'NO_UPLINK', text: 'the packet is to be masqueraded and the node has no uplink' },
+  { value: 42, name: 'NO_UPLINK', text: 'the packet is to be masqueraded and no uplink leads to its destination' },
   { value: 43, name: 'NO_UPLINK_ADDRESS', text: 'the packet is to be masqueraded and the uplink has no address of its family' },
   { value: 44, name: 'NAT_PORTS', text: 'no port of the uplink\'s address is free towards this destination' },
   { value: 45, name: 'NAT_PROTOCOL', text: 'a fragment of SCTP, whose checksum is of the whole, to be translated' },
@@ -1350,6 +1367,8 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 52, name: 'INBOUND_RATE', text: 'more new connections from outside than the endpoint takes in a second' },
   { value: 53, name: 'BANDWIDTH_EGRESS', text: 'the endpoint sends more than its limit of bandwidth' },
   { value: 54, name: 'BANDWIDTH_INGRESS', text: 'the endpoint is sent more than its limit of bandwidth, and its queue is full' },
+  { value: 55, name: 'NO_ROUTE', text: 'the node has no route to the destination; the sender is told' },
+  { value: 56, name: 'ROUTE_CHANGED', text: 'the connection is translated to an address of another uplink; the sender is told' },
 ];
 
 /** Every map, by name. */
@@ -1486,14 +1505,14 @@ export const MAPS = {
     key: NatKey,
     value: NatAlias,
   },
-  qn_uplink: {
-    name: 'qn_uplink',
+  qn_uplinks: {
+    name: 'qn_uplinks',
     type: 2,
     typeName: 'array',
     perCpu: false,
     keySize: 4,
-    valueSize: 44,
-    maxEntries: 1,
+    valueSize: 80,
+    maxEntries: 8,
     flags: 0,
     key: u32,
     value: Uplink,

@@ -1,5 +1,6 @@
 /** Settings of the node that the daemon runs on: its uplink, its own processes, and what is said of it. */
 import { z } from 'zod';
+import { AppError } from '../errors.js';
 import { interfaceName } from '../names.js';
 import { HOSTNAME_LABEL, parseNodeLabels } from '../node-labels.js';
 import { PATH_MAX, textFor, tooLong } from './values.js';
@@ -11,6 +12,28 @@ const NODE_LABELS_MAX = 4096;
 export const UPLINK_AUTO = 'auto';
 /** Value of `uplink` for a node without one. */
 export const UPLINK_NONE = 'none';
+/** Interfaces that `uplink` may name: as many as the programs know (UPLINKS_MAX of bpf/abi/nat.h). */
+export const UPLINKS_MAX = 8;
+
+/** The interfaces that a value of `uplink` names. */
+export function uplinkNames(text: string): string[] {
+  return text.split(',');
+}
+
+function checkUplinks(text: string): void {
+  const names = uplinkNames(text);
+  const refuse = (message: string) => {
+    throw new AppError('INVALID_REQUEST', message);
+  };
+  for (const name of names) {
+    const { error } = interfaceName.safeParse(name);
+    const [issue] = error?.issues ?? [];
+    if (issue !== undefined) refuse(`${JSON.stringify(name)}: ${issue.message}`);
+    if (names.length > 1 && (name === UPLINK_AUTO || name === UPLINK_NONE)) refuse(`"${name}" stands alone`);
+  }
+  if (new Set(names).size < names.length) refuse('names an interface twice');
+  if (names.length > UPLINKS_MAX) refuse(`names more than ${UPLINKS_MAX} interfaces`);
+}
 
 /** Value of `cgroup_root` that stands for wherever the hierarchy is mounted. */
 export const CGROUP_ROOT_AUTO = 'auto';
@@ -18,9 +41,11 @@ export const CGROUP_ROOT_AUTO = 'auto';
 export const CGROUP_ROOT_NONE = 'none';
 
 export const nodeSettings = {
-  uplink: interfaceName
+  uplink: textFor(checkUplinks, UPLINKS_MAX * 16)
     .default(UPLINK_AUTO)
-    .describe('Interface to the outside; `auto`: the interface of the default route; `none`: there is none'),
+    .describe(
+      `Interfaces to the outside, as \`eth0,eth1\`, at most ${UPLINKS_MAX}; of several the node's routes choose one for each destination; \`auto\`: the interface of the default route; \`none\`: there is none`,
+    ),
   xdp: z
     .enum(['auto', 'native', 'off'])
     .default('auto')

@@ -1,0 +1,197 @@
+/** A node with several ways out: its routes lead what containers send, and answers go the way that questions came. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { UplinkState } from '../../src/model/health.js';
+import { type Container, FAMILIES, type Family, unlike } from '../support/containers.js';
+import type { Outside } from '../support/outside.js';
+import { addressBytes, ETHERTYPE } from '../support/packet.js';
+import { useSite } from '../support/site.js';
+import { Stream } from '../support/stream.js';
+
+const site = useSite({ settings: { uplink: 'uplink,second' } });
+
+/** Somebody who is behind either way. */
+const ANYONE = { 4: '198.19.50.1', 6: 'fd00:250::1' } as const;
+const PORT = 8080;
+
+let first: Outside;
+let second: Outside;
+let a: Container;
+let b: Container;
+
+const ways = async () =>
+  (await site().rest.expect<{ uplinks?: UplinkState[] }>('GET', '/readyz')).uplinks?.map(
+    ({ interface: name, ip_address, ip6_address, message }) =>
+      message ?? [name, ip_address, ip6_address].join(' '),
+  );
+const wayOf = (name: string, outside: Outside) =>
+  [name, outside.nodeAddress(4), outside.nodeAddress(6)].join(' ');
+
+beforeEach(async () => {
+  first = await site().outside({ isUplink: true });
+  second = await site().outside({ link: 'second' });
+  await expect.poll(ways).toEqual([wayOf('uplink', first), wayOf('second', second)]);
+  await site().network('blue', { isolation_mode: 'none', options: { masquerade: true } });
+  [a, b] = [await site().container('a', 'blue'), await site().container('b', 'blue')];
+});
+
+/** Whether what was sent to an end outside, while something was done, came from these addresses. */
+async function sources(
+  family: Family,
+  at: Outside,
+  addresses: readonly string[],
+  doing: () => Promise<void>,
+): Promise<boolean[]> {
+  const capture = await at.capture();
+  await doing();
+  const start = family === 4 ? 26 : 22;
+  const type = family === 4 ? ETHERTYPE.IPV4 : ETHERTYPE.IPV6;
+  const heard = (await capture.stop()).filter((frame) => frame.type === type && !isDiscovery(frame.bytes));
+  return addresses.map((address) => {
+    const wanted = Buffer.from(addressBytes(address));
+    return heard.some(({ bytes }) => bytes.subarray(start, start + wanted.length).equals(wanted));
+  });
+}
+
+/** Neighbour discovery is the node's own. */
+function isDiscovery(bytes: Buffer): boolean {
+  return bytes[12] === 0x86 && bytes[20] === 58;
+}
+
+const own = (family: Family) => [first.nodeAddress(family), second.nodeAddress(family)];
+
+/** They have that address from now on, and speak to the node under it. */
+async function giveAnyone(family: Family, ...hosts: Outside[]): Promise<void> {
+  const [address, bits] = [ANYONE[family], family === 4 ? 32 : 128];
+  for (const host of hosts) {
+    await host.output('ip', 'address', 'add', `${address}/${bits}`, 'dev', 'lo');
+    const route = [`${host.nodeAddress(family)}/${bits}`, 'dev', 'eth0', 'src', address];
+    await host.output('ip', `-${family}`, 'route', 'add', ...route);
+  }
+}
+
+describe.each(FAMILIES)('IPv%i:', (family) => {
+  it('who is behind either is reached by it, under its address, with TCP, UDP and echoes', async () => {
+    for (const [outside, expected] of [
+      [first, [true, false]],
+      [second, [false, true]],
+    ] as const) {
+      const seen = await sources(family, outside, own(family), async () => {
+        expect(await unlike('open', family, [a, outside], [b, outside])).toEqual([]);
+      });
+      expect(seen).toEqual(expected);
+    }
+  });
+
+  it('a published port is reached by both, and answers go back the way that the client came', async () => {
+    await site().rest.expect('POST', '/nat/port-mappings', {
+      ...{ network: 'blue', container_id: 'a', host_port: PORT, container_port: 80 },
+    });
+    // The node's routes lead to whom it is the other way.
+    await giveAnyone(family, second);
+    second.lead(5000);
+    expect(await second.dial(second.nodeAddress(family), { port: PORT })).toBe('open');
+  });
+
+  it('when the route changes, datagrams go the new way, and connections are reset and made anew', async () => {
+    await giveAnyone(family, first, second);
+    const to = ANYONE[family];
+    using stream = await Stream.open(a.netns, to, 80);
+    const ask = async () => {
+      expect(await a.dial(to, { protocol: 'udp', from: 40404 })).toBe('open');
+    };
+    expect(await sources(family, first, own(family), ask)).toEqual([true, false]);
+    expect(await stream.echoes()).toBe(true);
+
+    first.leave();
+    second.lead();
+    expect(await sources(family, second, own(family), ask)).toEqual([false, true]);
+    expect(await stream.isReset()).toBe(true);
+    expect(await a.dial(to)).toBe('open');
+    expect(await site().packets({ container: a, reason: 'ROUTE_CHANGED' })).toBeGreaterThan(0);
+  });
+
+  it('a connection by each goes on without a daemon and under the next', async () => {
+    using one = await a.stream(first, family);
+    using other = await a.stream(second, family);
+    const both = () => Promise.all([one, other].map((stream) => stream.echoes()));
+    await site().daemon.kill();
+    expect(await both()).toEqual([true, true]);
+    expect(await unlike('open', family, [b, first], [b, second])).toEqual([]);
+    await site().daemon.start();
+    expect(await both()).toEqual([true, true]);
+    expect(await unlike('open', family, [b, first], [b, second])).toEqual([]);
+  });
+
+  it('where no route leads the sender is told at once', async () => {
+    first.leave();
+    expect(await a.dial(ANYONE[family])).toMatch(/^E(NET|HOST)UNREACH$/);
+    expect(await site().packets({ container: a, reason: 'NO_ROUTE' })).toBeGreaterThan(0);
+    expect(await unlike('open', family, [a, second])).toEqual([]);
+  });
+
+  it('a rule of the node sends a network its own way', async () => {
+    await giveAnyone(family, first, second);
+    const { netns } = site().host;
+    const rule = [`-${family}`, 'rule'];
+    const what = ['from', a.address(family), 'lookup', '77'];
+    await netns.exec('ip', [
+      ...[`-${family}`, 'route', 'add', 'default', 'via', second.address(family)],
+      ...['dev', 'second', 'table', '77'],
+    ]);
+    await netns.exec('ip', [...rule, 'add', ...what]);
+    try {
+      const by = (from: Container) => async () => {
+        expect(await from.dial(ANYONE[family])).toBe('open');
+      };
+      expect(await sources(family, second, own(family), by(a))).toEqual([false, true]);
+      expect(await sources(family, first, own(family), by(b))).toEqual([true, false]);
+    } finally {
+      await netns.exec('ip', [...rule, 'del', ...what]);
+    }
+  });
+
+  it('a way that is none of the uplinks is none for containers', async () => {
+    await giveAnyone(family, first);
+    await site().host.output('ip', 'link', 'add', 'other', 'type', 'bridge');
+    try {
+      await site().host.output('ip', 'link', 'set', 'other', 'up');
+      await site().host.output('ip', `-${family}`, 'route', 'add', ANYONE[family], 'dev', 'other');
+      expect(await a.dial(ANYONE[family], { expected: 'blocked' })).toBe('blocked');
+      expect(await site().packets({ container: a, reason: 'NO_UPLINK' })).toBeGreaterThan(0);
+    } finally {
+      await site().host.output('ip', 'link', 'del', 'other');
+    }
+  });
+});
+
+it('one that goes away takes its own connections alone, and what it led is gone from the node', async () => {
+  using stream = await a.stream(first);
+  second[Symbol.dispose]();
+  await expect.poll(ways).toEqual([wayOf('uplink', first), 'there is no interface second']);
+  expect(await stream.echoes()).toBe(true);
+  expect(await unlike('open', 4, [a, first])).toEqual([]);
+  expect(await unlike('open', 6, [a, first])).toEqual([]);
+  expect(site().host.netns.net.link('qnrouter')).toBeUndefined();
+});
+
+it("a network's own address is kept whatever the way", async () => {
+  const address = '198.19.7.7';
+  await giveAnyone(4, first, second);
+  for (const outside of [first, second])
+    outside.netns.net.rtnl.addRoute({
+      destination: `${address}/32`,
+      via: outside.nodeAddress(4),
+      source: ANYONE[4],
+    });
+  const options = { masquerade: true, source_address: address };
+  await site().network('green', { isolation_mode: 'none', options });
+  const c = await site().container('c', 'green');
+  const ask = async () => {
+    expect(await c.dial(ANYONE[4], { protocol: 'udp', from: 40404 })).toBe('open');
+  };
+  expect(await sources(4, first, [address], ask)).toEqual([true]);
+  first.leave();
+  second.lead();
+  expect(await sources(4, second, [address], ask)).toEqual([true]);
+  expect(await site().packets({ container: c, reason: 'ROUTE_CHANGED' })).toBe(0);
+});

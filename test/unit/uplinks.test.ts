@@ -1,0 +1,157 @@
+import { describe, expect, it } from 'vitest';
+import { findUplinks, needsRoutes, type UplinkHost } from '../../src/bridge/find-uplinks.js';
+import { UplinkLimit } from '../../src/datapath/abi/generated.js';
+import { UPLINKS_MAX } from '../../src/model/settings.js';
+import type { AddressInfo, LinkInfo, RouteInfo } from '../../src/native/net.js';
+import { xdpUnwanted } from '../../src/vnet/uplinks.js';
+
+const MAC = '02:00:00:00:00:01';
+
+function link(index: number, name: string, mac = MAC): LinkInfo {
+  return { index, name, mac, mtu: 1500, up: true, arp: true, operState: 'up' };
+}
+
+function address(index: number, text: string, more: Partial<AddressInfo> = {}): AddressInfo {
+  const family = text.includes(':') ? 6 : 4;
+  const flags = { noDad: false, noPrefixRoute: false, tentative: false };
+  return { index, address: text, prefixLength: 24, family, scope: 'global', ...flags, ...more };
+}
+
+interface Node {
+  links?: LinkInfo[];
+  addresses?: AddressInfo[];
+  routes?: Partial<RouteInfo>[];
+}
+
+function host({ links = [], addresses = [], routes = [] }: Node): UplinkHost {
+  return {
+    link: (which) => links.find(({ name, index }) => name === which || index === which),
+    addresses: (index) => addresses.filter((one) => one.index === index),
+    routeTo: (to, by) =>
+      routes.filter(
+        ({ family, index }) =>
+          family === (to.includes(':') ? 6 : 4) && (by === undefined || index === undefined || index === by),
+      ) as RouteInfo[],
+  };
+}
+
+const ETH0 = link(2, 'eth0');
+const ETH1 = link(3, 'eth1');
+
+const NOTHING = {
+  ip4: undefined,
+  ip6: undefined,
+  gateway4: undefined,
+  gateway6: undefined,
+  hasChoice: false,
+};
+
+describe('the uplink', () => {
+  it('is the interface of the default route of either family', () => {
+    const node = { links: [ETH0, ETH1], addresses: [address(2, '192.168.0.2'), address(2, 'fd01::2')] };
+    for (const family of [4, 6] as const) {
+      const found = findUplinks('auto', host({ ...node, routes: [{ family, index: 2, via: 'router' }] }));
+      const uplink = {
+        ...NOTHING,
+        link: ETH0,
+        ip4: '192.168.0.2',
+        ip6: 'fd01::2',
+        [`gateway${family}`]: 'router',
+      };
+      expect(found).toEqual({ uplinks: [uplink], problems: [] });
+      expect(needsRoutes(found.uplinks)).toBe(false);
+    }
+  });
+
+  it('is one of each family, where their default routes lead by different interfaces', () => {
+    const routes = [
+      { family: 4, index: 2 },
+      { family: 6, index: 3 },
+    ] as const;
+    const { uplinks } = findUplinks('auto', host({ links: [ETH0, ETH1], routes: [...routes] }));
+    expect(uplinks.map(({ link: { name } }) => name)).toEqual(['eth0', 'eth1']);
+    expect(needsRoutes(uplinks)).toBe(true);
+  });
+
+  it('is each interface of a default route with several next hops', () => {
+    const routes = [2, 3].map((index) => ({ family: 4 as const, index, via: `router${index}` }));
+    const { uplinks } = findUplinks('auto', host({ links: [ETH0, ETH1], routes }));
+    expect(uplinks.map(({ gateway4 }) => gateway4)).toEqual(['router2', 'router3']);
+  });
+
+  it('is what the setting names, in its order, with or without a default route', () => {
+    const node = host({
+      links: [ETH0, ETH1],
+      addresses: [address(3, '10.0.0.3')],
+      routes: [{ family: 4, index: 2, source: '192.168.0.2' }],
+    });
+    const eth1 = { ...NOTHING, link: ETH1, ip4: '10.0.0.3' };
+    expect(findUplinks('eth1', node)).toEqual({ uplinks: [eth1], problems: [] });
+    expect(findUplinks('eth1,eth0', node)).toEqual({
+      uplinks: [eth1, { ...NOTHING, link: ETH0 }],
+      problems: [],
+    });
+  });
+
+  it('is missing for a reason, which keeps no other from being there', () => {
+    const problem = (setting: string, node: UplinkHost) => {
+      const { uplinks, problems } = findUplinks(setting, node);
+      expect(uplinks).toEqual([]);
+      return problems;
+    };
+    expect(problem('none', host({ links: [ETH0] }))).toEqual(['the setting uplink is none']);
+    expect(problem('auto', host({ links: [ETH0] }))).toEqual(['the node has no default route']);
+    expect(problem('eth9', host({ links: [ETH0] }))).toEqual(['there is no interface eth9']);
+    for (const mac of ['', '00:00:00:00:00:00']) {
+      expect(problem('tun0', host({ links: [link(4, 'tun0', mac)] }))).toEqual([
+        'tun0 is no Ethernet interface',
+      ]);
+    }
+    const { uplinks, problems } = findUplinks('eth9,eth0', host({ links: [ETH0] }));
+    expect(uplinks.map(({ link: { name } }) => name)).toEqual(['eth0']);
+    expect(problems).toEqual(['there is no interface eth9']);
+  });
+
+  it('has the address that the node speaks from, of those that others can answer', () => {
+    const addresses = [
+      address(2, 'fe80::1', { scope: 'link' }),
+      address(2, 'fd01::9', { tentative: true }),
+      address(2, 'fd01::3'),
+      address(2, 'fd01::2'),
+    ];
+    const found = (source?: string) =>
+      findUplinks(
+        'auto',
+        host({
+          links: [ETH0],
+          addresses,
+          routes: [{ family: 6, index: 2, ...(source === undefined ? {} : { source }) }],
+        }),
+      ).uplinks[0];
+    expect(found('fd01::2')).toMatchObject({ ip4: undefined, ip6: 'fd01::2' });
+    expect(found('fd01::9')).toMatchObject({ ip6: 'fd01::3' });
+    expect(found()).toMatchObject({ ip6: 'fd01::3' });
+  });
+
+  it('leaves the choice of the address to the routes when it has some in several subnets', () => {
+    const isLed = (...texts: string[]) =>
+      needsRoutes(
+        findUplinks('eth0', host({ links: [ETH0], addresses: texts.map((text) => address(2, text)) }))
+          .uplinks,
+      );
+    expect(isLed('10.0.0.2', '10.0.0.3', 'fd01::2')).toBe(false);
+    expect(isLed('10.0.0.2', '10.0.1.2')).toBe(true);
+    expect(isLed('10.0.0.2', 'fd01::2', 'fd02:0:0:1::2')).toBe(true);
+  });
+});
+
+it('gets XDP where that gains something, or where it is asked for', () => {
+  const veth = { ...ETH0, kind: 'veth' };
+  expect([ETH0, veth].map((link) => xdpUnwanted('auto', link))).toEqual([undefined, 'eth0 is a veth']);
+  expect([ETH0, veth].map((link) => xdpUnwanted('native', link))).toEqual([undefined, undefined]);
+  expect(xdpUnwanted('off', ETH0)).toBe('the setting xdp is off');
+});
+
+it('the setting names as many as the programs know', () => {
+  expect(UPLINKS_MAX).toBe(UplinkLimit.UPLINKS_MAX);
+});
