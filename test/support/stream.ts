@@ -14,8 +14,11 @@ export class Stream implements Disposable {
   #hash = createHash('sha256');
   #onData: () => void = () => undefined;
   #said = '';
+  /** It has ended, and all that it said is here. */
+  readonly #closed: Promise<unknown>;
 
   private constructor(private readonly child: ChildProcess) {
+    this.#closed = once(child, 'close');
     child.stderr?.on('data', (chunk: Buffer) => {
       this.#said += chunk.toString();
     });
@@ -65,9 +68,8 @@ export class Stream implements Disposable {
 
   /** Whether the other side resets the connection when something is sent, in time. */
   async isReset(timeoutMs = 5000): Promise<boolean> {
-    const ended = this.child.exitCode === null ? once(this.child, 'exit') : Promise.resolve();
     this.child.stdin?.write('ping');
-    await Promise.race([ended, delay(timeoutMs, undefined, { ref: false })]);
+    await Promise.race([this.#closed, delay(timeoutMs, undefined, { ref: false })]);
     return this.#said.includes('reset');
   }
 
@@ -93,7 +95,7 @@ export class Stream implements Disposable {
     }
     stdin.end();
     await during;
-    if (this.child.exitCode === null) await once(this.child, 'close');
+    await this.#closed;
     return this.#received - before === bytes && this.#hash.digest('hex') === sent.digest('hex');
   }
 
