@@ -141,15 +141,6 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 	return reason;
 }
 
-/* Larger than the interface carries it would vanish behind us; the sender's network may have another MTU. */
-static __always_inline enum drop_reason fits_interface(struct __sk_buff *skb)
-{
-	__u32 mtu = 0;
-
-	return !skb->gso_size && bpf_check_mtu(skb, skb->ifindex, &mtu, 0, 0) ? DROP_DELIVERY_FAILED
-									      : DROP_NONE;
-}
-
 /* What was judged, and counted, before it came here: told of once more only if it is dropped. */
 static __always_inline enum drop_reason handle_judged(struct __sk_buff *skb, struct passage *passage)
 {
@@ -158,7 +149,7 @@ static __always_inline enum drop_reason handle_judged(struct __sk_buff *skb, str
 	if (reason)
 		return reason;
 	source_party(skb, &passage->packet, &passage->outcome.source);
-	return fits_interface(skb);
+	return DROP_NONE;
 }
 
 /* *judged: the frame was, before it came here. */

@@ -64,9 +64,13 @@ static __always_inline __u32 frame_bytes(struct __sk_buff *skb, const struct pac
 	return length;
 }
 
-/* May the packet pass by the limit of the endpoint in that direction? Only of endpoints that have one. */
-static __always_inline enum drop_reason bandwidth_admit(struct __sk_buff *skb, const struct packet *packet,
-							__u32 endpoint_id, enum direction direction)
+/*
+ * May the packet pass by the limit of the endpoint in that direction? Only of endpoints that have one. Not
+ * inlined, for its stack.
+ */
+static __attribute__((noinline)) enum drop_reason bandwidth_admit(struct __sk_buff *skb,
+								  const struct packet *packet,
+								  __u32 endpoint_id, enum direction direction)
 {
 	struct bandwidth_key key = {.endpoint_id = endpoint_id, .direction = (__u8)direction};
 	__u64 now, cost, earliest, latest, own, seen;

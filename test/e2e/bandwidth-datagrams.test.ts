@@ -23,4 +23,19 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     expect(await site().host.spray(slow, COUNT, BYTES, family)).toBe(COUNT);
     expect((await received()) - before).toBe(COUNT);
   });
+
+  it('what is larger than the interface of a receiver carries reaches it with a limit as without one', async () => {
+    await site().network('jumbo', { isolation_mode: 'none', options: { mtu: 9000 } });
+    await site().network('blue', { isolation_mode: 'none' });
+    const sender = await site().container('sender', 'jumbo');
+    const plain = await site().container('plain', 'blue');
+    const options = { bandwidth: { ingress_rate: 100_000_000 } };
+    const limited = await site().container('limited', 'blue', { options });
+    for (const receiver of [plain, limited])
+      expect(await sender.dial(receiver, { family, protocol: 'udp', bytes: 5000 }), receiver.id).toBe('open');
+    // It counts, too.
+    const slow = await site().container('slow', 'blue', { options: { bandwidth: SLOW } });
+    await sender.spray(slow, COUNT, 5000, family);
+    expect(await site().packets({ reason: 'BANDWIDTH_INGRESS' })).toBeGreaterThan(COUNT / 2);
+  });
 });
