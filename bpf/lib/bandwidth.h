@@ -43,8 +43,9 @@ static __always_inline __u32 segment_header(struct __sk_buff *skb, const struct 
 }
 
 /*
- * What the packet takes on a wire, as the kernel's queues count it (qdisc_pkt_len_init() in net/core/dev.c).
- * More than FRAME_BYTES_MAX: nothing that may pass.
+ * What the packet takes on a wire, as the kernel's queues count it (qdisc_pkt_len_init() in net/core/dev.c),
+ * by ourselves where the kernel has not done it. Of a tunnel that a container has made only the kernel knows
+ * the headers inside. More than FRAME_BYTES_MAX: nothing that may pass.
  */
 static __always_inline __u32 frame_bytes(struct __sk_buff *skb, const struct packet *packet)
 {
@@ -61,7 +62,7 @@ static __always_inline __u32 frame_bytes(struct __sk_buff *skb, const struct pac
 	segments = size == GSO_BY_FRAGS ? skb->gso_segs : (length - header + size - 1) / size;
 	if (segments > 1)
 		length += (segments - 1) * header;
-	return length;
+	return length > skb->wire_len ? length : skb->wire_len;
 }
 
 /*

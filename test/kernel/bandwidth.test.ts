@@ -63,6 +63,19 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(s.programs.metrics().map((count) => count.reason)).toEqual([reason]);
   });
 
+  it.each([
+    ['as much as its segments are', 0, 'NONE'],
+    // As of a tunnel, of which it knows the headers inside.
+    ['no less than the kernel says', 2000, 'BANDWIDTH_INGRESS'],
+  ])('a packet that the kernel will cut counts %s', (_what, wireLength, reason) => {
+    const frame = received(WORLD[family]).payload(1400).bytes();
+    s.limit(s.b, 'ingress', { burst: 1999 });
+    s.programs.forget();
+    const context = { ifindex: s.b.ifindex, ingressIfindex: UPLINK, gsoSize: 700, wireLength };
+    s.programs.runUncounted('to_container', frame, skBuff(context));
+    expect(s.programs.metrics().map((count) => count.reason)).toEqual([reason]);
+  });
+
   /** As if so many frames more, or less, had passed than their time has come for. */
   const ahead = (frames: number) => {
     const entry = s.programs.bandwidth.get(bandwidthKey(s.a, 'egress'));
