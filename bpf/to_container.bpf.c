@@ -12,6 +12,7 @@
 #include "lib/destination.h"
 #include "lib/icmp_error.h"
 #include "lib/parse.h"
+#include "lib/queue.h"
 
 /*
  * Who sent it, told by where it entered the node, not by what it says. ingress_ifindex is 0 for what the
@@ -140,15 +141,6 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 	return reason;
 }
 
-/* Larger than the interface carries it would vanish behind us; the sender's network may have another MTU. */
-static __always_inline enum drop_reason fits_interface(struct __sk_buff *skb)
-{
-	__u32 mtu = 0;
-
-	return !skb->gso_size && bpf_check_mtu(skb, skb->ifindex, &mtu, 0, 0) ? DROP_DELIVERY_FAILED
-									      : DROP_NONE;
-}
-
 /* What was judged, and counted, before it came here: told of once more only if it is dropped. */
 static __always_inline enum drop_reason handle_judged(struct __sk_buff *skb, struct passage *passage)
 {
@@ -157,7 +149,7 @@ static __always_inline enum drop_reason handle_judged(struct __sk_buff *skb, str
 	if (reason)
 		return reason;
 	source_party(skb, &passage->packet, &passage->outcome.source);
-	return fits_interface(skb);
+	return DROP_NONE;
 }
 
 /* *judged: the frame was, before it came here. */
@@ -171,6 +163,10 @@ static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, stru
 		passage->self.id = 0;
 		passage->self.network_id = 0;
 		return DROP_UNKNOWN_ENDPOINT;
+	}
+	if ((passage->self.flags & ENDPOINT_LIMITED_INGRESS) && is_copy_of_admitted(skb)) {
+		*judged = true;
+		return DROP_NONE;
 	}
 	party_from_endpoint(&passage->outcome.destination, &passage->self);
 	reason = parse_ethernet(skb, &passage->packet, &eth);
@@ -193,13 +189,15 @@ int to_container(struct __sk_buff *skb)
 	if (!passage)
 		return ACTION_DROP;
 	reason = handle_frame(skb, passage, &judged);
-	if (!reason && judged)
-		return ACTION_PASS;
-	/* The MAC of this interface is for nobody to know: see createPair() in src/bridge. */
-	if (!reason && bpf_skb_store_bytes(skb, ETH_ALEN, passage->self.gateway_mac, ETH_ALEN, 0))
-		reason = DROP_DELIVERY_FAILED;
-	account(skb, passage, DIRECTION_INGRESS, reason);
-	return reason ? ACTION_DROP : ACTION_PASS;
+	if (reason || !judged) {
+		/* The MAC of this interface is for nobody to know: see createPair() in src/bridge. */
+		if (!reason && bpf_skb_store_bytes(skb, ETH_ALEN, passage->self.gateway_mac, ETH_ALEN, 0))
+			reason = DROP_DELIVERY_FAILED;
+		account(skb, passage, DIRECTION_INGRESS, reason);
+	}
+	if (reason)
+		return ACTION_DROP;
+	return passage->self.flags & ENDPOINT_LIMITED_INGRESS ? enqueue(skb) : ACTION_PASS;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -13,18 +13,19 @@ struct bandwidth_key {
 _Static_assert(sizeof(struct bandwidth_key) == 8, "layout of bandwidth_key");
 
 enum bandwidth_scale {
-	BANDWIDTH_COST_BITS = 20, /* of a nanosecond, behind the point */
+	BANDWIDTH_COST_BITS = 20,  /* of a nanosecond, behind the point */
+	BANDWIDTH_EPOCH_BITS = 62, /* when CLOCK_MONOTONIC began: any burst is earned since 0 */
 };
 
 /*
  * Value of qn_bandwidth: a token bucket, kept as the time when all that was let pass will have passed at the
  * rate (the virtual scheduling of ITU-T I.371). The kernel may recycle a removed element while a program
- * still uses it: one packet is then put on another bucket's account.
+ * still uses it: one packet is then put on another bucket's account, and what that cannot be begins anew.
  */
 struct bandwidth {
 	__u64 byte_cost; /* ns that a byte takes at the rate, << BANDWIDTH_COST_BITS */
 	__u64 burst_ns;	 /* what may pass at once after a pause, as the time that it takes at the rate */
 	__u64 queue_ns;	 /* so far ahead of its time a packet may come: it waits in the interface's queue */
-	__u64 due_ns;	 /* CLOCK_MONOTONIC; written by the programs */
+	__u64 due_ns;	 /* CLOCK_MONOTONIC since 1 << BANDWIDTH_EPOCH_BITS; written by the programs */
 };
 _Static_assert(sizeof(struct bandwidth) == 32, "layout of bandwidth");

@@ -17,15 +17,17 @@
 /* include/linux/skbuff.h: the segments of SCTP are as its sender has made them. */
 #define GSO_BY_FRAGS 0xffff
 
-/* Keeps the product below within 64 bits at the lowest rate; no packet of the kernel's has more on the wire.
+/*
+ * Keeps the product below within 64 bits at the lowest rate. No packet of the kernel's TCP has more on the
+ * wire, even of 512 KiB (BIG TCP) in the smallest segments that it takes (net.ipv4.tcp_min_snd_mss).
  */
-#define FRAME_BYTES_MAX (1U << 23)
+#define FRAME_BYTES_MAX (1U << 21)
 
 /* As the kernel's own TCP has it: smaller segments are forged, to be many and unlike what they cost. */
 #define GSO_SIZE_MIN 8
 
-/* Who else may take from the same bucket at once, before one of them is refused for it. */
-#define BANDWIDTH_TRIES 8
+/* At most so many processors (a power of two) take a place in a bucket at once and then do not get it. */
+#define BANDWIDTH_RACERS_BITS 6
 
 /* The header that every segment of a packet repeats. */
 static __always_inline __u32 segment_header(struct __sk_buff *skb, const struct packet *packet)
@@ -41,8 +43,9 @@ static __always_inline __u32 segment_header(struct __sk_buff *skb, const struct 
 }
 
 /*
- * What the packet takes on a wire, as the kernel's queues count it (qdisc_pkt_len_init() in net/core/dev.c).
- * More than FRAME_BYTES_MAX: nothing that may pass.
+ * What the packet takes on a wire, as the kernel's queues count it (qdisc_pkt_len_init() in net/core/dev.c),
+ * by ourselves where the kernel has not done it. Of a tunnel that a container has made only the kernel knows
+ * the headers inside. More than FRAME_BYTES_MAX: nothing that may pass.
  */
 static __always_inline __u32 frame_bytes(struct __sk_buff *skb, const struct packet *packet)
 {
@@ -59,15 +62,19 @@ static __always_inline __u32 frame_bytes(struct __sk_buff *skb, const struct pac
 	segments = size == GSO_BY_FRAGS ? skb->gso_segs : (length - header + size - 1) / size;
 	if (segments > 1)
 		length += (segments - 1) * header;
-	return length;
+	return length > skb->wire_len ? length : skb->wire_len;
 }
 
-/* May the packet pass by the limit of the endpoint in that direction? Only of endpoints that have one. */
-static __always_inline enum drop_reason bandwidth_admit(struct __sk_buff *skb, const struct packet *packet,
-							__u32 endpoint_id, enum direction direction)
+/*
+ * May the packet pass by the limit of the endpoint in that direction? Only of endpoints that have one. Not
+ * inlined, for its stack.
+ */
+static __attribute__((noinline)) enum drop_reason bandwidth_admit(struct __sk_buff *skb,
+								  const struct packet *packet,
+								  __u32 endpoint_id, enum direction direction)
 {
 	struct bandwidth_key key = {.endpoint_id = endpoint_id, .direction = (__u8)direction};
-	__u64 now, cost, start, earliest, latest, seen;
+	__u64 now, cost, earliest, latest, own, seen;
 	struct bandwidth *bucket;
 	__u32 bytes;
 
@@ -76,21 +83,27 @@ static __always_inline enum drop_reason bandwidth_admit(struct __sk_buff *skb, c
 	bucket = bpf_map_lookup_elem(&qn_bandwidth, &key);
 	if (!bucket)
 		return DROP_MAP_CORRUPT;
-	now = bpf_ktime_get_ns();
+	now = bpf_ktime_get_ns() + (1ULL << BANDWIDTH_EPOCH_BITS);
 	bytes = frame_bytes(skb, packet);
 	if (bytes > FRAME_BYTES_MAX)
 		goto refuse;
 	cost = bytes * bucket->byte_cost >> BANDWIDTH_COST_BITS;
-	earliest = now > bucket->burst_ns ? now - bucket->burst_ns : 0;
+	earliest = now - bucket->burst_ns;
 	latest = now + bucket->queue_ns;
-	for (int i = 0; i < BANDWIDTH_TRIES; i++) {
-		seen = *(volatile __u64 *)&bucket->due_ns;
-		start = seen < earliest ? earliest : seen;
-		if (start + cost > latest)
-			break;
-		if (__sync_val_compare_and_swap(&bucket->due_ns, seen, start + cost) == seen)
-			return DROP_NONE;
+	/* What is farther ahead has come from the bucket that this element was before the kernel recycled it.
+	 */
+	own = latest + ((bucket->burst_ns + bucket->queue_ns) << BANDWIDTH_RACERS_BITS);
+	seen = *(volatile __u64 *)&bucket->due_ns;
+	if (seen < earliest || seen > own) {
+		/* Who comes second finds that it is done. */
+		__sync_val_compare_and_swap(&bucket->due_ns, seen, earliest);
+	} else if (seen + cost > latest) {
+		goto refuse;
 	}
+	/* Added in one step: however many processors send at once, nobody tries in vain. */
+	if (__sync_fetch_and_add(&bucket->due_ns, cost) + cost <= latest)
+		return DROP_NONE;
+	__sync_fetch_and_sub(&bucket->due_ns, cost);
 refuse:
 	return direction == DIRECTION_EGRESS ? DROP_BANDWIDTH_EGRESS : DROP_BANDWIDTH_INGRESS;
 }

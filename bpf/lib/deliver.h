@@ -2,6 +2,7 @@
 /* The ways out for a packet that may pass. */
 #pragma once
 
+#include "bandwidth.h"
 #include "checksum.h"
 #include "config.h"
 #include "endpoint.h"
@@ -42,17 +43,28 @@ static __always_inline enum drop_reason deliver_host(struct __sk_buff *skb, stru
  */
 #define HANDED_OVER 0x716e6862
 
-static __always_inline void hand_over(struct __sk_buff *skb, struct passage *passage,
-				      const struct endpoint *to)
+static __always_inline enum drop_reason hand_over(struct __sk_buff *skb, struct passage *passage,
+						  const struct endpoint *to)
 {
-	if (!(to->flags & ENDPOINT_LIMITED_INGRESS)) {
-		passage->action = (int)bpf_redirect_peer(to->ifindex, 0);
-		return;
+	enum drop_reason reason;
+	__u32 mtu = 0;
+
+	if (to->flags & ENDPOINT_LIMITED_INGRESS) {
+		if (!bpf_check_mtu(skb, to->ifindex, &mtu, 0, BPF_MTU_CHK_SEGS)) {
+			/* By the queue of its interface, and the program before that. */
+			skb->cb[0] = HANDED_OVER;
+			skb->cb[1] = to->id;
+			passage->action = (int)bpf_redirect(to->ifindex, 0);
+			return DROP_NONE;
+		}
+		/* Larger than what passes there, from a network of larger packets: it counts, and does not
+		 * wait. */
+		reason = bandwidth_admit(skb, &passage->packet, to->id, DIRECTION_INGRESS);
+		if (reason)
+			return reason;
 	}
-	/* By the queue of its interface, and the program before that. */
-	skb->cb[0] = HANDED_OVER;
-	skb->cb[1] = to->id;
-	passage->action = (int)bpf_redirect(to->ifindex, 0);
+	passage->action = (int)bpf_redirect_peer(to->ifindex, 0);
+	return DROP_NONE;
 }
 
 /* Is it a frame that another program has handed over to this endpoint? Asked once: then it is none any more.
@@ -78,8 +90,7 @@ static __always_inline enum drop_reason deliver_local(struct __sk_buff *skb, str
 	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
 		return DROP_DELIVERY_FAILED;
 	mark_for_receiver(skb);
-	hand_over(skb, passage, receiver);
-	return DROP_NONE;
+	return hand_over(skb, passage, receiver);
 }
 
 /* Hands an allowed packet to whoever stands at the other end: an endpoint on this node, or (0) the host. */

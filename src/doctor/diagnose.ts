@@ -58,6 +58,15 @@ const CHECKS: Record<string, Check> = {
     );
   },
 
+  bandwidth({ hasTokenBuckets }) {
+    if (hasTokenBuckets === undefined) return [];
+    if (hasTokenBuckets) return ok('limits of bandwidth can be kept');
+    return warning(
+      'the kernel has no token buckets: limits of bandwidth are refused',
+      'modprobe sch_tbf, or use a kernel with CONFIG_NET_SCH_TBF',
+    );
+  },
+
   bpffs({ bpffs, fileSystems }) {
     if (bpffs.isMounted) return ok(`${bpffs.path} is in a BPF file system`);
     if (fileSystems.includes('bpf')) return ok(`a BPF file system will be mounted for ${bpffs.path}`);

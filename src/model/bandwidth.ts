@@ -1,9 +1,11 @@
 /** Limits of bandwidth: what may be asked for, and what it is in bytes. */
 import { z } from 'zod';
 
-/** Bits a second. */
-export const RATE_MIN = 8_000;
-export const RATE_MAX = 1_000_000_000_000;
+/** Bits a second, as Kubernetes takes them in the annotations of a pod. */
+export const RATE_MIN = 1_000;
+export const RATE_MAX = 10 ** 15;
+/** More is kept as this: the time that a byte takes must be told to some thousandths. No interface of ours is as fast. */
+const KEPT_RATE_MAX = 10 ** 12;
 /** Bits. */
 export const BURST_MAX = 2 ** 33;
 
@@ -79,7 +81,7 @@ export function bucketsOf(limits: Bandwidth | undefined, mtu: number): Buckets {
 /** The kernel counts frames: the rate is what full frames need to carry that many bits of IP packets. */
 function bucketOf(rateBits: number, burstBits: number | undefined, mtu: number): Bucket {
   const frame = mtu + FRAME_HEADER;
-  const rate = Math.round(((rateBits / 8) * frame) / mtu);
+  const rate = Math.round(((Math.min(rateBits, KEPT_RATE_MAX) / 8) * frame) / mtu);
   const atLeast = ({ seconds, bytes }: typeof QUEUE) =>
     Math.min(Math.max(Math.ceil(rate * seconds), bytes), BYTES_MAX);
   const asked = burstBits === undefined ? atLeast(BURST_DEFAULT) : Math.ceil(burstBits / 8);

@@ -7,11 +7,14 @@ import { endpoints } from '../store/tables.js';
 import { endpointState } from './endpoint-state.js';
 import { limitFoundContainerSide, limitHostSide } from './limits.js';
 import { requireNetwork } from './networks.js';
+import { Rollback } from './rollback.js';
 
 export interface LimitingParts {
   store: Store;
   host: Rtnl;
   datapath: Datapath;
+  /** Told of each endpoint whose queue on the container's side was to be changed, and was not found. */
+  onQueueNotFound(endpoint: Endpoint): void;
 }
 
 /** Only under the serial. When it fails, nothing has changed. */
@@ -22,12 +25,17 @@ export async function limitEndpoint(
 ): Promise<Endpoint> {
   const { store } = parts;
   const after: Endpoint = { ...before, options };
+  const rollback = new Rollback();
   await store.transaction((transaction) => transaction.put(endpoints, [after.id], after));
+  rollback.add(() => void impose(parts, before));
+  rollback.add(() => store.transaction((transaction) => transaction.put(endpoints, [before.id], before)));
   try {
-    impose(parts, after);
+    const isSmoothed = [before, after].some(
+      (endpoint) => endpoint.options?.bandwidth?.egress_rate !== undefined,
+    );
+    if (!impose(parts, after) && isSmoothed) parts.onQueueNotFound(after);
   } catch (error) {
-    await store.transaction((transaction) => transaction.put(endpoints, [before.id], before));
-    impose(parts, before);
+    await rollback.run();
     throw error;
   }
   return after;
@@ -35,13 +43,14 @@ export async function limitEndpoint(
 
 /**
  * The programs last: a daemon that starts after one that ended in between finds that they have not been told, and does
- * it all again.
+ * it all again. They keep the limit also where the container's side is not found: then its queue is not changed.
  */
-function impose({ store, host, datapath }: LimitingParts, endpoint: Endpoint): void {
+function impose({ store, host, datapath }: LimitingParts, endpoint: Endpoint): boolean {
   const network = requireNetwork(store, endpoint.network);
   const link = host.link(endpoint.host_interface);
-  if (link === undefined) return;
+  if (link === undefined) return true;
   limitHostSide(host, link.index, endpoint, network);
-  limitFoundContainerSide(host, endpoint, network);
+  const isChanged = limitFoundContainerSide(host, endpoint, network);
   datapath.endpoints.put(endpointState(store, endpoint, network, link.index));
+  return isChanged;
 }

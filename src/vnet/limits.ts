@@ -41,6 +41,24 @@ export function limitFoundContainerSide(host: Rtnl, endpoint: Endpoint, network:
   }
 }
 
+/**
+ * Puts the queues in order of an endpoint that was found: those that it has a limit for, or all. Returns what could not be
+ * done, a sentence each. KERNEL_UNSUPPORTED.
+ */
+export function restoreLimits(
+  host: Rtnl,
+  index: number,
+  endpoint: Endpoint,
+  network: Network,
+  which: 'limited' | 'all',
+): string[] {
+  const { egress, ingress } = limitsOf(endpoint, network);
+  if (ingress !== undefined || which === 'all') limitHostSide(host, index, endpoint, network);
+  if (egress === undefined && which === 'limited') return [];
+  if (limitFoundContainerSide(host, endpoint, network) || egress === undefined) return [];
+  return [`endpoint ${endpoint.id}: what it sends is cut to its limit, and not smoothed`];
+}
+
 /** What of the queues is not as it should be; a sentence each. */
 export function inspectLimits(host: Rtnl, inside: Rtnl, endpoint: Endpoint, network: Network): string[] {
   const { egress, ingress } = limitsOf(endpoint, network);

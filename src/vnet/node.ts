@@ -156,6 +156,11 @@ export class LocalNode implements Node, AsyncDisposable {
           { network, container_id, interface_name },
           'the container has no user namespace of its own: it must not have CAP_NET_ADMIN',
         ),
+      onQueueNotFound: ({ network, container_id, interface_name }) =>
+        log.warn(
+          { network, container_id, interface_name },
+          'the interface is not found in the container: the queue there is not changed to the new limit',
+        ),
       onGone: (endpoint) => this.observation.retire(endpoint),
     });
     this.runtimeNetworks = new RuntimeNetworks(store);

@@ -26,7 +26,7 @@ import { completeEndpoint, condemnEndpoint } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import type { Endpoints } from './endpoints.js';
 import { dropIdentity, type IdentityUse } from './identities.js';
-import { limitFoundContainerSide, limitHostSide } from './limits.js';
+import { restoreLimits } from './limits.js';
 import { requireNetwork } from './networks.js';
 import { NO_NETNS } from './staged-endpoints.js';
 
@@ -69,6 +69,8 @@ interface Kept {
 export interface Survey {
   kept: Kept[];
   doomed: Endpoint[];
+  /** As in the report. */
+  problems: string[];
 }
 
 /**
@@ -77,7 +79,7 @@ export interface Survey {
  * all of it.
  */
 export function survey({ store, host, datapath }: ReconcileParts): Survey {
-  const found: Survey = { kept: [], doomed: [] };
+  const found: Survey = { kept: [], doomed: [], problems: [] };
   for (const endpoint of store.list(endpoints)) {
     const network = requireNetwork(store, endpoint.network);
     const link = ownLink(host, endpoint);
@@ -95,13 +97,32 @@ export function survey({ store, host, datapath }: ReconcileParts): Survey {
     const wasKnown = isStaged || datapath.endpoints.matches(state);
     found.kept.push({ endpoint, network, link, state, wasKnown, isStaged, unrecordedRoutes });
   }
-  for (const { state, wasKnown } of found.kept) if (!wasKnown) datapath.endpoints.put(state);
+  for (const kept of found.kept) {
+    if (kept.wasKnown) continue;
+    // As in every change of limits the queues come before the programs: those that know an endpoint tell the next daemon,
+    // if this one ends here, that no queue is left of what was before.
+    found.problems.push(...queueProblems(host, kept));
+    datapath.endpoints.put(kept.state);
+  }
   return found;
 }
 
-export async function reconcile(parts: ReconcileParts, { kept, doomed }: Survey): Promise<ReconcileReport> {
+/** Takes nobody off: that an interface has gone meanwhile is found out when its programs are looked for. */
+function queueProblems(host: Rtnl, { endpoint, network, link }: Kept): string[] {
+  try {
+    return restoreLimits(host, link.index, endpoint, network, 'all');
+  } catch (error) {
+    if (!(error instanceof KernelError) && !isUnsupported(error)) throw error;
+    return [`endpoint ${endpoint.id}: ${error.message}`];
+  }
+}
+
+export async function reconcile(
+  parts: ReconcileParts,
+  { kept, doomed, problems }: Survey,
+): Promise<ReconcileReport> {
   const { store, host, datapath } = parts;
-  const report: ReconcileReport = { adopted: 0, repaired: 0, removed: 0, swept: [], problems: [] };
+  const report: ReconcileReport = { adopted: 0, repaired: 0, removed: 0, swept: [], problems };
   for (const network of store.list(networks)) {
     try {
       ensureNetworkDevice(host, network);
@@ -208,7 +229,7 @@ function adopt(
   }
   try {
     restoreHostSide(host, link, endpoint, network, paths);
-    restoreLimits(host, kept, problems);
+    if (wasKnown) problems.push(...restoreLimits(host, link.index, endpoint, network, 'limited'));
   } catch (error) {
     if (!(error instanceof KernelError) && !isUnsupported(error)) throw error;
     if (isGone()) return 'gone';
@@ -220,19 +241,6 @@ function adopt(
 
 function isUnsupported(error: unknown): error is AppError {
   return error instanceof AppError && error.code === 'KERNEL_UNSUPPORTED';
-}
-
-/** Puts the queues back. Those without a limit have none, unless the daemon ended while one was changed. */
-function restoreLimits(
-  host: Rtnl,
-  { endpoint, network, link, wasKnown, state }: Kept,
-  problems: string[],
-): void {
-  const { egress, ingress } = state.bandwidth;
-  if (ingress !== undefined || !wasKnown) limitHostSide(host, link.index, endpoint, network);
-  if (egress === undefined && wasKnown) return;
-  if (limitFoundContainerSide(host, endpoint, network) || egress === undefined) return;
-  problems.push(`endpoint ${endpoint.id}: what it sends is cut to its limit, and not smoothed`);
 }
 
 async function complete(store: Store, endpoint: Endpoint, routes: ContainerRoute[]): Promise<void> {

@@ -1,23 +1,17 @@
 /** Changes who running containers are, and their options: their interfaces stay. */
-import type { Datapath } from '../datapath/datapath.js';
 import type { Endpoint, EndpointPatch } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
-import type { Rtnl } from '../native/net.js';
-import type { Store } from '../store/store.js';
 import { endpoints } from '../store/tables.js';
 import { relabelEndpoint } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
-import { limitEndpoint } from './limiting.js';
+import { type LimitingParts, limitEndpoint } from './limiting.js';
 import { requireNetwork } from './networks.js';
 import type { PolicySync } from './policy-sync.js';
 import type { Publishing } from './publishing.js';
 import { Rollback } from './rollback.js';
 
-export interface RelabellingParts {
-  store: Store;
-  host: Rtnl;
-  datapath: Datapath;
+export interface RelabellingParts extends LimitingParts {
   policy: PolicySync;
   publishing: Publishing;
 }

@@ -1,4 +1,5 @@
 /** What an operation on a daemon is, and what many of them need. */
+import type { EndpointOptions } from '../../src/model/endpoint.js';
 import type { Container } from '../support/containers.js';
 import type { Answer, Rest } from '../support/rest.js';
 
@@ -22,13 +23,18 @@ export const CONNECTION = '/networks/blue/containers/visitor';
 export const SERVICE = '/services/default/guests';
 
 /** With a port of the node. */
-export function connect(on: Rest, visitor: Container, namespace = 'default'): Promise<Answer> {
+export function connect(
+  on: Rest,
+  visitor: Container,
+  { namespace = 'default', options }: { namespace?: string; options?: EndpointOptions } = {},
+): Promise<Answer> {
   return on.call('POST', '/networks/blue/containers', {
     container_id: 'visitor',
     netns_path: visitor.netns.path,
     labels: { role: 'guest' },
     ports: [{ container_port: 80, host_port: 8080 }],
     namespace,
+    options,
     ...VISITOR,
   });
 }

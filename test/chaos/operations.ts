@@ -1,4 +1,6 @@
 /** Every change that can be asked of the daemon, with what comes before it and how it is undone. */
+import { isDeepStrictEqual } from 'node:util';
+import type { EndpointOptions } from '../../src/model/endpoint.js';
 import type { Container } from '../support/containers.js';
 import { policyObject, type Rest } from '../support/rest.js';
 import { OF_DOCKER } from './docker-operations.js';
@@ -36,6 +38,28 @@ async function applyToVisitor(on: Rest, visitor: Container): Promise<void> {
   await connect(on, visitor);
   await applyPolicy(on, 80);
 }
+
+const LIMITS = { ingress_rate: 100_000_000, egress_rate: 200_000_000 };
+
+/** Other limits than those with which the visitor is connected. */
+const limit = (
+  name: string,
+  from: EndpointOptions['bandwidth'],
+  to: EndpointOptions['bandwidth'],
+): Operation => ({
+  name,
+  prepare: (on, visitor) => connect(on, visitor, { options: { bandwidth: from } }),
+  request: (on) => on.call('PATCH', CONNECTION, { options: { bandwidth: to } }),
+  hasHappened: (on) =>
+    has(on, CONNECTION, ({ options }: { options?: EndpointOptions }) =>
+      isDeepStrictEqual(options?.bandwidth, to),
+    ),
+  clean: (on) => remove(on, CONNECTION),
+  status: 200,
+  again: 200,
+});
+
+export const LIMITS_END = limit('limits of bandwidth end', LIMITS, {});
 
 export const OPERATIONS: readonly Operation[] = [
   {
@@ -114,7 +138,7 @@ export const OPERATIONS: readonly Operation[] = [
   {
     name: 'namespace label',
     prepare: async (on, visitor) => {
-      await connect(on, visitor, 'prod');
+      await connect(on, visitor, { namespace: 'prod' });
       await applyPolicy(on, 80);
       await on.call('PUT', '/namespaces/prod', { labels: { team: 'y' } });
     },
@@ -125,6 +149,9 @@ export const OPERATIONS: readonly Operation[] = [
     status: 200,
     again: 200,
   },
+  limit('limits of bandwidth begin', {}, LIMITS),
+  limit('limits of bandwidth become others', LIMITS, { ...LIMITS, ingress_rate: 300_000_000 }),
+  LIMITS_END,
   ...PUBLISHING,
   ...OF_DOCKER,
 ];

@@ -2,79 +2,29 @@
  * Limits of bandwidth: kept within 5 % in both directions, by whatever way packets come, and kept whatever the container
  * does. What is measured is what a limit counts: IP packets.
  */
-import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { bucketsOf } from '../../src/model/bandwidth.js';
 import type { EndpointOptions } from '../../src/model/endpoint.js';
-import { type Container, FAMILIES, type Family, type Host } from '../support/containers.js';
+import { type Container, FAMILIES } from '../support/containers.js';
+import {
+  during,
+  EGRESS,
+  expectLimit,
+  INGRESS,
+  look,
+  MEASURED_MS,
+  MTU,
+  RATE,
+  share,
+  shareOfDatagrams,
+  TOLERANCE,
+} from '../support/rates.js';
 import { useSite } from '../support/site.js';
 
 const site = useSite({ settings: { uplink: 'auto', xdp: 'native' } });
 
-/** Slow enough for a busy machine. */
-const RATE = 20_000_000;
-/** As long as a processor may be late on a busy machine: what is not sent meanwhile is sent then. */
-const BURST = RATE * 0.06;
-const EGRESS = { egress_rate: RATE, egress_burst: BURST };
-const INGRESS = { ingress_rate: RATE, ingress_burst: BURST };
-const TOLERANCE = 0.05;
-const MTU = 1500;
-/** Of IP and TCP, with the time stamps that TCP puts in. */
-const HEADERS = { 4: 52, 6: 72 } as const;
-const ETHERNET_HEADER = 14;
-/** How long it is measured, and what has to arrive before: more than bursts and queues hold. */
-const MEASURED_MS = 4000;
-const WARM_UP_BYTES = 1_500_000;
 const LONG = { timeout: 120_000 };
-
-/** Bytes of TCP that eth0 has received, and when, by a look that takes no process. */
-function look(host: Host, family: Family): { at: number; bytes: number } {
-  const text = host.netns.net.run(() => readFileSync('/proc/thread-self/net/dev', 'utf8'));
-  const at = performance.now();
-  const [, bytes, packets] = /eth0:\s*([0-9]+)\s+([0-9]+)/.exec(text) ?? [];
-  // What the kernel has put together is one packet there, with one header.
-  return { at, bytes: Number(bytes) - Number(packets) * (ETHERNET_HEADER + HEADERS[family]) };
-}
-
-/** Runs iperf3 from a client to a server as long as `body` takes. */
-async function during<T>(
-  [client, server, family]: readonly [Host, Host, Family],
-  options: readonly string[],
-  body: () => Promise<T>,
-): Promise<T> {
-  const processes = [server.netns.spawn('iperf3', ['-s', '-1'])];
-  try {
-    await expect.poll(() => server.output('ss', '-Hltn', 'sport = :5201')).not.toBe('');
-    processes.push(client.netns.spawn('iperf3', ['-c', server.address(family), '-t', '60', ...options]));
-    return await body();
-  } finally {
-    for (const child of processes) child.kill('SIGKILL');
-    await Promise.all(processes.map((child) => child.exitCode ?? child.signalCode ?? once(child, 'exit')));
-  }
-}
-
-/** Bits of IP packets a second that one TCP connection carries once it is under way, as a part of `RATE`. */
-function share(client: Host, server: Host, family: Family, ...options: string[]): Promise<number> {
-  const receiver = options.includes('-R') ? client : server;
-  return during([client, server, family], options, async () => {
-    const { bytes } = look(receiver, family);
-    await expect
-      .poll(() => look(receiver, family).bytes - bytes, { timeout: 20_000 })
-      .toBeGreaterThan(WARM_UP_BYTES);
-    const first = look(receiver, family);
-    await delay(MEASURED_MS);
-    const last = look(receiver, family);
-    const payload = ((last.bytes - first.bytes) * 8) / ((last.at - first.at) / 1000);
-    return ((payload / RATE) * MTU) / (MTU - HEADERS[family]);
-  });
-}
-
-function expectLimit(measured: number): void {
-  expect(measured).toBeGreaterThan(1 - TOLERANCE);
-  expect(measured).toBeLessThan(1 + TOLERANCE);
-}
 
 async function pair(bandwidth: EndpointOptions['bandwidth']): Promise<[Container, Container]> {
   await site().network('blue', { isolation_mode: 'none', options: { masquerade: true } });
@@ -105,6 +55,17 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     expect(await share(other, outside, family, '-R')).toBeGreaterThan(2);
     // Sent by the node itself, it comes by the host's stack.
     expectLimit(await share(site().host, limited, family));
+  });
+
+  it('so are datagrams, whoever sends them, and how much more', LONG, async () => {
+    const outside = await site().outside({ isUplink: true });
+    await expect.poll(readUplink).toMatchObject({ interface: 'uplink' });
+    const [limited, other] = await pair({ ...INGRESS, ...EGRESS });
+    expectLimit(await shareOfDatagrams(limited, other, family));
+    expect(await site().packets({ reason: 'BANDWIDTH_EGRESS' })).toBe(0);
+    expectLimit(await shareOfDatagrams(other, limited, family));
+    expectLimit(await shareOfDatagrams(limited, outside, family, '-R'));
+    expect(await site().packets({ container: limited, reason: 'BANDWIDTH_INGRESS' })).toBeGreaterThan(0);
   });
 
   it('a container that takes its queue away stays within its limit', LONG, async () => {

@@ -1,6 +1,6 @@
 /** Limits of bandwidth: what a bucket lets pass, and that no way past it exists. */
 import { describe, expect, it } from 'vitest';
-import { Direction, EndpointFlags } from '../../src/datapath/abi/generated.js';
+import { BandwidthScale, Direction, EndpointFlags } from '../../src/datapath/abi/generated.js';
 import { monotonicNs } from '../../src/native/bpf.js';
 import { macBytes, type Packet } from '../support/packet.js';
 import { ACTION, reasonName, skBuff } from '../support/programs.js';
@@ -63,13 +63,43 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(s.programs.metrics().map((count) => count.reason)).toEqual([reason]);
   });
 
+  it.each([
+    ['as much as its segments are', 0, 'NONE'],
+    // As of a tunnel, of which it knows the headers inside.
+    ['no less than the kernel says', 2000, 'BANDWIDTH_INGRESS'],
+  ])('a packet that the kernel will cut counts %s', (_what, wireLength, reason) => {
+    const frame = received(WORLD[family]).payload(1400).bytes();
+    s.limit(s.b, 'ingress', { burst: 1999 });
+    s.programs.forget();
+    const context = { ifindex: s.b.ifindex, ingressIfindex: UPLINK, gsoSize: 700, wireLength };
+    s.programs.runUncounted('to_container', frame, skBuff(context));
+    expect(s.programs.metrics().map((count) => count.reason)).toEqual([reason]);
+  });
+
+  /** As if so many frames more, or less, had passed than their time has come for. */
+  const ahead = (frames: number) => {
+    const entry = s.programs.bandwidth.get(bandwidthKey(s.a, 'egress'));
+    const now = monotonicNs() + (1n << BigInt(BandwidthScale.EPOCH_BITS));
+    const dueNs = now + BigInt(size() * frames) * BYTE_NS;
+    s.programs.bandwidth.set(bandwidthKey(s.a, 'egress'), { ...entry, dueNs } as typeof entry & object);
+  };
+
   it('a bucket fills at its rate', () => {
     s.limit(s.a, 'egress', { burst: 2 * size() });
-    const entry = s.programs.bandwidth.get(bandwidthKey(s.a, 'egress'));
-    // As if two frames had passed, and the time of one and a half was over.
-    const due = monotonicNs() - (BigInt(size()) * BYTE_NS * 3n) / 2n;
-    s.programs.bandwidth.set(bandwidthKey(s.a, 'egress'), { ...entry, dueNs: due } as typeof entry & object);
+    ahead(-1.5);
     expect([1, 2].map(() => s.send(s.a, sent()).reason)).toEqual(['NONE', 'BANDWIDTH_EGRESS']);
+  });
+
+  it('a bucket that has the time of another, which the kernel has recycled, begins anew', () => {
+    s.limit(s.a, 'egress', { burst: 2 * size() });
+    ahead(1000);
+    expect([1, 2, 3].map(() => s.send(s.a, sent()).reason)).toEqual(['NONE', 'NONE', 'BANDWIDTH_EGRESS']);
+  });
+
+  it('a bucket in which others take their places meanwhile does not', () => {
+    s.limit(s.a, 'egress', { burst: 2 * size() });
+    ahead(100);
+    expect(s.send(s.a, sent()).reason).toBe('BANDWIDTH_EGRESS');
   });
 
   it('what a container is sent may wait, as long as its queue has room', () => {

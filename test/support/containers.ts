@@ -66,6 +66,12 @@ export class Host implements Disposable {
     return (await this.netns.exec(trafficProgram('sockets'), args)).stdout.trim();
   }
 
+  /** Sends so many datagrams by one socket; how many it took before it had no room for long. */
+  async spray(to: Host, count: number, bytes: number, family: Family = 4): Promise<number> {
+    const args = [to.address(family), UDP_PORT, PATIENCE_MS.other, count, bytes].map(String);
+    return Number((await this.netns.exec(trafficProgram('sockets'), ['spray', ...args])).stdout);
+  }
+
   /** `open` when an ICMP echo comes back, else `blocked`. */
   async ping(
     to: Host | string,

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { gatewayMac } from '../../src/bridge/mac.js';
 import { networkMtu } from '../../src/bridge/network-device.js';
 import { conflistText, hasConflist } from '../../src/cni/conflist.js';
+import { Direction } from '../../src/datapath/abi/generated.js';
 import { findCgroupRoot } from '../../src/datapath/cgroup-root.js';
 import { SOCKET_PROGRAMS } from '../../src/datapath/socket-hooks.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
@@ -32,13 +33,23 @@ import {
 } from '../../src/store/tables.js';
 import { endpointState } from '../../src/vnet/endpoint-state.js';
 import { takenRanges } from '../../src/vnet/host-prefixes.js';
+import { limitsOf } from '../../src/vnet/limits.js';
 import { storedPolicies } from '../../src/vnet/policies.js';
 import { encodeDelta } from '../../src/vnet/policy-encoding.js';
 import { addressesOf } from '../../src/vnet/published.js';
 import { Publishing } from '../../src/vnet/publishing.js';
 import type { Daemon } from './daemon.js';
 import type { TestNetns } from './netns.js';
-import { deniedLine, frontendLine, namedPortLine, rangeLine, ruleLine, subjectLine } from './presence.js';
+import {
+  deniedLine,
+  frontendLine,
+  limitLine,
+  namedPortLine,
+  queueLine,
+  rangeLine,
+  ruleLine,
+  subjectLine,
+} from './presence.js';
 
 /** Of the containers, only those given are looked into. */
 export async function demandOf(
@@ -104,7 +115,12 @@ function demandOfEndpoint(endpoint: Endpoint, records: Reader, containers: reado
   const isSeen = !isStaged && containers.some(({ path }) => path === endpoint.netns_path);
   const inside = `${endpoint.netns_path} ${endpoint.interface_name}`;
   const ips = families.map(({ ip }) => ip).join(' ');
+  const { egress, ingress } = limitsOf(endpoint, network);
   return [
+    ...(ingress === undefined ? [] : [queueLine(host, ingress.rate)]),
+    ...(egress === undefined || !isSeen ? [] : [queueLine(inside, egress.rate)]),
+    ...(isKnown && egress !== undefined ? [limitLine(id, Direction.EGRESS)] : []),
+    ...(isKnown && ingress !== undefined ? [limitLine(id, Direction.INGRESS)] : []),
     `interface ${host} * true ${networkMtu(network)} quantum:endpoint:${id}`,
     `pin links/${host}_from_container`,
     `pin links/${host}_to_container`,

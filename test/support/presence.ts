@@ -65,6 +65,23 @@ export function deniedLine(cidr: string): string {
   return `denied ${cidr}`;
 }
 
+/** A queue that keeps to a limit, by the name of its interface. */
+export function queueLine(on: string, rate: number): string {
+  return `queue of ${on} for ${rate} bytes a second`;
+}
+
+/** What the programs keep of a limit. */
+export function limitLine(endpointId: number, direction: number): string {
+  return `limit of endpoint ${endpointId} in direction ${direction}`;
+}
+
+function queuesOf({ rtnl }: TestNetns['net'], where = ''): string[] {
+  return rtnl.links().flatMap(({ index, name }) => {
+    const queue = rtnl.tokenBucket(index);
+    return queue === undefined ? [] : [queueLine(`${where}${name}`, queue.rate)];
+  });
+}
+
 function presentOutside(daemon: Daemon): string[] {
   const state = kernelState(daemon);
   const isOurs = (line: string) => !/(^|dev )lo\b/.test(line);
@@ -75,6 +92,7 @@ function presentOutside(daemon: Daemon): string[] {
     ...state.interfaces
       .filter(isOurs)
       .map((line) => `interface ${line.replace(/^(qn[0-9a-f]{8}) \S+/, '$1 *')}`),
+    ...queuesOf(daemon.netns.net),
     ...state.addresses.filter(isOurs).map((line) => `address ${line}`),
     ...state.routes.filter(isOurs).map((line) => `route ${line}`),
     ...state.neighbours.map((line) => `neighbour ${line}`),
@@ -85,11 +103,13 @@ function presentOutside(daemon: Daemon): string[] {
 }
 
 function presentIn(containers: readonly TestNetns[]): string[] {
-  return containers.flatMap(({ path, net: { rtnl } }) => {
+  return containers.flatMap(({ path, net }) => {
+    const { rtnl } = net;
     const links = rtnl.links().filter(({ name }) => name !== 'lo');
     const names = new Map(links.map(({ index, name }) => [index, name]));
     return [
       ...links.map(({ name, mac, up, mtu }) => `container interface ${path} ${name} ${mac} ${up} ${mtu}`),
+      ...queuesOf(net, `${path} `),
       ...rtnl
         .addresses()
         .filter(({ index, scope }) => names.has(index) && scope !== 'link')
@@ -143,6 +163,8 @@ async function presentInMaps(daemon: Daemon, maps: DatapathMaps): Promise<string
   for (const [{ endpointId, ...key }, { name }] of await maps.namedPorts.entries()) {
     lines.push(namedPortLine(endpointId, { ...key, names: name.filter((number) => number !== 0) }));
   }
+  for (const [{ endpointId, direction }] of await maps.bandwidth.entries())
+    lines.push(limitLine(endpointId, direction));
   lines.push(...(await presentFrontends(maps)));
   for (const [{ prefixLength, address }] of await maps.deny.entries()) {
     const text = textOf(address) ?? '::';

@@ -62,6 +62,7 @@ const SK_BUFF_SIZE = 192;
 const MARK = 8;
 const INGRESS_IFINDEX = 36;
 const IFINDEX = 40;
+const WIRE_LENGTH = 160;
 const GSO_SIZE = 176;
 const CB = 48;
 
@@ -322,13 +323,15 @@ export function skBuff({
   mark = 0,
   cb = [],
   gsoSize = 0,
-}: Partial<Passage> & { cb?: readonly number[]; gsoSize?: number }): Uint8Array {
+  wireLength = 0,
+}: Partial<Passage> & { cb?: readonly number[]; gsoSize?: number; wireLength?: number }): Uint8Array {
   const context = new Uint8Array(SK_BUFF_SIZE);
   const view = new DataView(context.buffer);
   view.setUint32(MARK, mark, true);
   view.setUint32(IFINDEX, ifindex, true);
   view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
   view.setUint32(GSO_SIZE, gsoSize, true);
+  view.setUint32(WIRE_LENGTH, wireLength, true);
   cb.forEach((word, at) => {
     view.setUint32(CB + 4 * at, word, true);
   });

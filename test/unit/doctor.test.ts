@@ -13,6 +13,7 @@ const FIT: Facts = {
   arch: 'x64',
   hasTcx: true,
   hasBtf: true,
+  hasTokenBuckets: true,
   jit: '1',
   fileSystems: ['bpf', 'ext4'],
   bpffs: { path: '/sys/fs/bpf/quantum', isMounted: true },
@@ -40,7 +41,7 @@ const bad = (change: Partial<Facts>) =>
 describe('the doctor', () => {
   it('finds nothing on a node that is fit', () => {
     expect(bad({})).toEqual([]);
-    expect(new Set(diagnose(FIT).map(({ name }) => name)).size).toBe(12);
+    expect(new Set(diagnose(FIT).map(({ name }) => name)).size).toBe(13);
   });
 
   it('names the cards that containers do not leave by', () => {
@@ -57,6 +58,7 @@ describe('the doctor', () => {
     ['another architecture', { arch: 'arm64' }, 'warning', 'arm64', 'x86-64'],
     ['no JIT compiler', { jit: '0' }, 'problem', 'JIT', 'bpf_jit_enable=1'],
     ['no BTF', { hasBtf: false }, 'warning', 'BTF', 'CONFIG_DEBUG_INFO_BTF'],
+    ['no token buckets', { hasTokenBuckets: false }, 'warning', 'limits of bandwidth', 'sch_tbf'],
     ['no bpffs', { bpffs: { path: '/x', isMounted: false }, fileSystems: [] }, 'problem', 'BPF', 'CONFIG'],
     ['no cgroup2', { cgroup2: undefined }, 'warning', 'cgroup2', 'unified_cgroup_hierarchy'],
     [

@@ -44,6 +44,7 @@ export type PrefixKind = (typeof PrefixKind)[keyof typeof PrefixKind];
 /** enum bandwidth_scale */
 export const BandwidthScale = {
   COST_BITS: 20,
+  EPOCH_BITS: 62,
 } as const;
 export type BandwidthScale = (typeof BandwidthScale)[keyof typeof BandwidthScale];
 

@@ -16,7 +16,10 @@ static const char USAGE[] =
     "sockets dial tcp|udp ADDRESS PORT TIMEOUT_MS BYTES [SOURCE_PORT] sends BYTES, prints open (echoed), "
     "refused,\n"
     "                                                   blocked (nothing came back) or the error\n"
-    "sockets pipe ADDRESS PORT                          TCP to and from standard input and output\n";
+    "sockets pipe ADDRESS PORT                          TCP to and from standard input and output\n"
+    "sockets spray ADDRESS PORT TIMEOUT_MS COUNT BYTES  sends COUNT datagrams by one socket, prints how many "
+    "it\n"
+    "                                                   took before it had no room for so long\n";
 
 static void write_all(int fd, const char *bytes, size_t length)
 {
@@ -204,6 +207,30 @@ static int pipe_through(const char *address, const char *port)
 	}
 }
 
+static int spray(const char *address, const char *port, int timeout_ms, int count, size_t size)
+{
+	static char bytes[DATAGRAM_MAX];
+	struct place place = place_of(address, port);
+	int fd = socket(place.address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK, 0), taken = 0;
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&place.address, place.length))
+		fail("connect");
+	while (taken < count) {
+		ssize_t done = send(fd, bytes, size, 0);
+
+		/* What somebody answers to a datagram before is none of ours. */
+		if (done < 0 && errno == ECONNREFUSED)
+			continue;
+		if (done < 0 && errno != EAGAIN)
+			fail("send");
+		if (done < 0 && !wait_for(fd, POLLOUT, timeout_ms))
+			break;
+		taken += done >= 0;
+	}
+	printf("%d\n", taken);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
@@ -217,6 +244,8 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(verb, "pipe") && argc == 4)
 		return pipe_through(argv[2], argv[3]);
+	if (!strcmp(verb, "spray") && argc == 7)
+		return spray(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), (size_t)atoi(argv[6]));
 	fputs(USAGE, stderr);
 	return 2;
 }

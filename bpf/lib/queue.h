@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The way into the queue of an endpoint with a limit. What waits there stays on the account of the socket
+ * that sent it. One connection is to be slowed by that; a socket that serves many must not stand still for
+ * one that is slow, so what it sends waits as a copy, which is on nobody's account (__skb_clone() in
+ * net/core/skbuff.c).
+ */
+#pragma once
+
+#include "config.h"
+#include "packet.h"
+
+/* include/linux/net.h */
+#define SOCKET_STREAM 1
+
+/* The interface to which this CPU sends a copy right now, through this very program; else 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} copied_to SEC(".maps");
+
+/* Is the packet the copy of one that may pass? Only asked of endpoints with a limit. */
+static __always_inline bool is_copy_of_admitted(struct __sk_buff *skb)
+{
+	__u32 zero = 0, *ifindex = bpf_map_lookup_elem(&copied_to, &zero);
+
+	return ifindex && *ifindex == skb->ifindex;
+}
+
+/* Type 0: that of a tun device, which takes as much as it gets. */
+static __always_inline bool sender_serves_many(struct __sk_buff *skb)
+{
+	struct bpf_sock *socket = skb->sk;
+
+	if (!socket)
+		return false;
+	socket = bpf_sk_fullsock(socket);
+	return socket && socket->type && socket->type != SOCKET_STREAM;
+}
+
+/* Sends a packet on that may pass; the verdict. Nothing of the passage may be used afterwards. */
+static __always_inline int enqueue(struct __sk_buff *skb)
+{
+	__u32 zero = 0, *ifindex;
+	long error;
+
+	if (config_explain || !sender_serves_many(skb))
+		return ACTION_PASS;
+	ifindex = bpf_map_lookup_elem(&copied_to, &zero);
+	if (!ifindex)
+		return ACTION_PASS;
+	*ifindex = skb->ifindex;
+	error = bpf_clone_redirect(skb, skb->ifindex, 0);
+	*ifindex = 0;
+	/* No memory for a copy. */
+	if (error < 0)
+		return ACTION_PASS;
+	/* To nowhere: a drop would tell a socket of the node that its packet was lost. */
+	return (int)bpf_redirect(0, 0);
+}
