@@ -87,7 +87,8 @@ const UNWRITABLE_KEY = '__proto__';
 
 /**
  * An object whose keys are label keys. zod leaves the unwritable one out of a record, whatever its schema of keys says: a
- * selector would have lost a label, and match more than its author meant. So it is refused before.
+ * selector would have lost a label, and match more than its author meant. So it is refused before. A default is to be given
+ * by prefault(): of one given by default() JSON Schema tells nothing, as it would be that of what comes out.
  */
 export function byLabelKey<Value extends z.ZodType<string, string>>(value: Value) {
   const refuseUnwritable = (given: Record<string, string>, { issues }: z.core.ParsePayload) => {
