@@ -1,8 +1,7 @@
 /** Makes endpoints and takes them off, in the order that leaves no window. */
+import { type ContainerRoute, configureContainer } from '../bridge/container-side.js';
 import {
   type ContainerEnd,
-  type ContainerRoute,
-  configureContainer,
   configureHostSide,
   createPair,
   interfaceExists,

@@ -1,5 +1,5 @@
 /** The records of an endpoint in the store: written and erased together, whatever the kernel has of it. */
-import type { ContainerRoute } from '../bridge/endpoint-device.js';
+import type { ContainerRoute } from '../bridge/container-side.js';
 import { randomMac } from '../bridge/mac.js';
 import { type Endpoint, type EndpointRequest, hostInterface } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
