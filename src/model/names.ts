@@ -3,6 +3,7 @@
  * that its objects can be used as they are; interface names follow the kernel.
  */
 import { z } from 'zod';
+import './messages.js';
 
 /** Most labels that one object may carry. */
 export const LABELS_MAX = 64;
