@@ -211,7 +211,7 @@ function isFull(error: unknown): error is AppError {
 function withdrawn(cause: AppError): AppError {
   return new AppError(cause.code, 'the recorded policies do not fit into the kernel', {
     cause,
-    hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node, as maps keep their size until then; containers whose policy did not fit reach nobody meanwhile, and nobody reaches them',
+    hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node; containers whose policy did not fit reach nobody meanwhile, and nobody reaches them',
   });
 }
 
