@@ -10,6 +10,12 @@ const FASTIFY_ERRORS: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'INVALID_REQUEST',
   FST_ERR_CTP_EMPTY_JSON_BODY: 'INVALID_JSON',
   FST_ERR_BAD_URL: 'INVALID_REQUEST',
+  FST_ERR_MAX_PARAM_LENGTH: 'INVALID_REQUEST',
+};
+
+/** Words of our own where those of fastify repeat the whole of what was sent. */
+const MESSAGES: Readonly<Record<string, string>> = {
+  FST_ERR_MAX_PARAM_LENGTH: 'a part of the path is longer than any name',
 };
 
 /** The answer to a failed request; what is not the caller's fault goes to the log with its cause. */
@@ -28,9 +34,12 @@ function failureOf(error: unknown, request: FastifyRequest): AppError {
   if (request.raw.errored === error && error !== null) {
     return new AppError('INVALID_REQUEST', 'the request was cut short', { cause: error });
   }
-  const code = FASTIFY_ERRORS[(error as Partial<FastifyError> | undefined)?.code ?? ''];
+  const kind = (error as Partial<FastifyError> | undefined)?.code ?? '';
+  const code = FASTIFY_ERRORS[kind];
   if (error instanceof AppError || code === undefined) return asAppError(error);
-  if (code !== 'UNSUPPORTED_MEDIA_TYPE') return new AppError(code, (error as FastifyError).message);
+  if (code !== 'UNSUPPORTED_MEDIA_TYPE') {
+    return new AppError(code, MESSAGES[kind] ?? (error as FastifyError).message);
+  }
   const given = request.headers['content-type'];
   const what = given === undefined ? 'a body without content type' : `content type ${JSON.stringify(given)}`;
   return new AppError(code, `${what} is not supported here`, {

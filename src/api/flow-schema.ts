@@ -1,6 +1,7 @@
 /** Flows as the API tells them: a line for each verdict, and a line for what a slow reader has missed. */
 import { z } from 'zod';
 import { containerId, dnsLabel, labels, timestamp } from '../model/names.js';
+import { flag, numberInDigits } from '../model/query.js';
 import { attribution, auditedVerdict, dropReason, isolatedBy, packetVerdict } from '../model/verdict.js';
 import type { FlowEvent } from '../vnet/services.js';
 
@@ -47,25 +48,13 @@ export const flowLoss = z
 export const flowLine = z.union([flowEvent, flowLoss]);
 
 export const flowQuery = z.strictObject({
-  follow: z
-    .enum(['true', 'false'])
-    .default('false')
-    .transform((text) => text === 'true')
-    .describe('Go on with new events until the caller leaves'),
+  follow: flag.describe('Go on with new events until the caller leaves'),
   verdict: packetVerdict.optional().describe('Only flows of this verdict'),
   network: dnsLabel.optional().describe('Only flows of this network'),
   container_id: containerId.optional().describe('Only flows from or to this container'),
-  audited: z
-    .enum(['true', 'false'])
-    .default('false')
-    .transform((text) => text === 'true')
-    .describe('Only flows that the audited policies would have decided otherwise'),
-  limit: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(FLOWS_LIMIT_MAX)
-    .default(FLOWS_LIMIT_DEFAULT)
+  audited: flag.describe('Only flows that the audited policies would have decided otherwise'),
+  limit: numberInDigits(z.int().min(0).max(FLOWS_LIMIT_MAX))
+    .prefault(FLOWS_LIMIT_DEFAULT)
     .describe(`Most recent events to begin with, at most ${FLOWS_LIMIT_MAX}`),
 });
 export type FlowQuery = z.output<typeof flowQuery>;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { policyChange } from '../model/policy-preview.js';
+import { flag } from '../model/query.js';
 import { flowEvent } from './flow-schema.js';
 
 /** Answer of POST /policies?dry_run=true. */
@@ -12,9 +13,5 @@ export const policyPreview = z
   .meta({ id: 'PolicyPreview', description: 'What policies would change, were they applied' });
 
 export const policyQuery = z.strictObject({
-  dry_run: z
-    .enum(['true', 'false'])
-    .default('false')
-    .transform((text) => text === 'true')
-    .describe('Change nothing; tell what would change'),
+  dry_run: flag.describe('Change nothing; tell what would change'),
 });

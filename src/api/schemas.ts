@@ -14,6 +14,7 @@ import { policyName } from '../model/kubernetes.js';
 import { CLUSTER_WIDE, containerId, dnsLabel, interfaceName } from '../model/names.js';
 import { parsePolicies } from '../model/policy-request.js';
 import { portMappingId } from '../model/port-mapping.js';
+import { numberInDigits } from '../model/query.js';
 import { Documents } from './body.js';
 
 /** A fastify instance whose routes are typed by their zod schemas. */
@@ -129,7 +130,7 @@ export const containerQuery = z.strictObject({
 });
 export const namespacePath = z.strictObject({ name: dnsLabel.describe('Name of the namespace') });
 export const portMappingPath = z.strictObject({
-  id: z.coerce.number().pipe(portMappingId),
+  id: numberInDigits(portMappingId),
 });
 export const servicePath = z.strictObject({
   namespace: dnsLabel.describe('Namespace of the service'),

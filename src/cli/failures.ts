@@ -48,8 +48,11 @@ export function failureOf(error: unknown): Failure {
   return { exit, text: line(message) };
 }
 
-function detailLines({ details = [] }: Pick<AppError, 'details'>): string[] {
-  return details.map(({ path, message }) => (path === '' ? `  ${message}` : `  ${path}: ${message}`));
+/** A single one may be in the message already. */
+function detailLines({ message: whole, details = [] }: Pick<AppError, 'message' | 'details'>): string[] {
+  const lines = details.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
+  const isSaid = lines.length === 1 && lines.every((text) => whole.includes(text));
+  return isSaid ? [] : lines.map((text) => `  ${text}`);
 }
 
 function line(text: string, index = 0): string {

@@ -111,7 +111,13 @@ function collect(parse: (text: string) => unknown) {
 /** `key=value`, for labels. */
 function collectPair(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const [key, value] = pairOf(text);
+  requireNew(key, Object.keys(before));
   return { ...before, [key]: value };
+}
+
+/** Of two values for one key nobody knows which was meant. */
+function requireNew(key: string, before: readonly string[]): void {
+  if (before.includes(key)) throw new InvalidArgumentError(`${key} is given twice.`);
 }
 
 function pairOf(text: string): [key: string, value: string] {
@@ -123,8 +129,11 @@ function pairOf(text: string): [key: string, value: string] {
 /** `container_port=80,name=http`; a field that is a number in the schema is one. */
 function objectOf(shape: Shape) {
   return (text: string): object => {
+    const keys: string[] = [];
     const pairs = text.split(',').map((part) => {
       const [key, value] = pairOf(part);
+      requireNew(key, keys);
+      keys.push(key);
       const field = shape[key];
       if (field === undefined) {
         throw new InvalidArgumentError(`${key} is not one of ${Object.keys(shape).join(', ')}.`);

@@ -208,7 +208,7 @@ export class PolicyTable {
 function noRoom(cause: Error): AppError {
   return new AppError('INSUFFICIENT_CAPACITY', 'the compiled policy does not fit into the kernel', {
     cause,
-    hint: 'raise policy_max, policy_cidrs_max or subjects_max; the policies in force have not changed',
+    hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node; the policies in force have not changed',
   });
 }
 

@@ -178,7 +178,9 @@ export class RuleLedger {
 
   #require(entries: number): void {
     if (this.#size + entries <= this.#limit) return;
-    throw new AppError('INSUFFICIENT_CAPACITY', `policies need more than ${this.#limit} entries`);
+    throw new AppError('INSUFFICIENT_CAPACITY', `policies need more than ${this.#limit} entries`, {
+      hint: 'raise policy_max, and restart the node',
+    });
   }
 
   #remember(subject: Subject): Before {

@@ -31,7 +31,7 @@ export function items<Schema extends z.ZodType>(schema: Schema, what: string) {
 
 const namespacedPod = object(
   z
-    .strictObject({ namespaceSelector: labelSelector.default({}), podSelector: labelSelector })
+    .strictObject({ namespaceSelector: labelSelector.prefault({}), podSelector: labelSelector })
     .meta({ id: 'NamespacedPod' }),
 );
 

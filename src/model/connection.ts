@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { anyCidr, ipAddress } from './address.js';
 import { containerId, dnsLabel, interfaceName, port } from './names.js';
+import { numberInDigits, trueOrFalse } from './query.js';
 
 export const CONNECTIONS_LIMIT_DEFAULT = 1000;
 export const CONNECTIONS_LIMIT_MAX = 10000;
@@ -18,8 +19,6 @@ export const connectionState = z
   );
 export type ConnectionState = z.infer<typeof connectionState>;
 
-const trueOrFalse = z.enum(['true', 'false']).transform((text) => text === 'true');
-
 /** Which connections are meant: those that all of it fits. */
 export const connectionFilter = z.strictObject({
   protocol: connectionProtocol.optional(),
@@ -29,11 +28,7 @@ export const connectionFilter = z.strictObject({
     .describe('Address or range that one of the ends has, or is translated to'),
   container_id: containerId.optional().describe('Only connections from or to this container'),
   network: dnsLabel.optional().describe('Only connections from or to containers of this network'),
-  port: z.coerce
-    .number()
-    .pipe(port)
-    .optional()
-    .describe('Port that one of the ends has, or is translated to'),
+  port: numberInDigits(port).optional().describe('Port that one of the ends has, or is translated to'),
   state: connectionState.optional(),
   translated: trueOrFalse.optional().describe('Whether the address of one end is translated'),
 });
@@ -41,12 +36,8 @@ export type ConnectionFilter = z.output<typeof connectionFilter>;
 
 /** Query of GET /nat/connections. */
 export const connectionQuery = connectionFilter.extend({
-  limit: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(CONNECTIONS_LIMIT_MAX)
-    .default(CONNECTIONS_LIMIT_DEFAULT)
+  limit: numberInDigits(z.int().min(1).max(CONNECTIONS_LIMIT_MAX))
+    .prefault(CONNECTIONS_LIMIT_DEFAULT)
     .describe(`Most connections that are told, at most ${CONNECTIONS_LIMIT_MAX}`),
 });
 export type ConnectionQuery = z.output<typeof connectionQuery>;

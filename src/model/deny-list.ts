@@ -1,6 +1,7 @@
 /** The deny list: ranges from which nothing is taken that comes in by the uplink. */
 import { z } from 'zod';
 import { someCidr } from './address.js';
+import { numberInDigits } from './query.js';
 
 /** Ranges that the list may have. */
 export const DENY_LIST_MAX = 100_000;
@@ -16,7 +17,7 @@ export type DenyListRequest = z.output<typeof denyListRequest>;
 
 export const denyListQuery = z.strictObject({
   after: someCidr.optional().describe('Go on after this one: `next` of the page before'),
-  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(1000).describe('Most ranges of a page'),
+  limit: numberInDigits(z.int().min(1).max(PAGE_MAX)).prefault(1000).describe('Most ranges of a page'),
 });
 export type DenyListQuery = z.output<typeof denyListQuery>;
 

@@ -89,7 +89,7 @@ export const endpointRequest = z
     ip6_address: ipv6Address.optional().describe('IPv6 address; the next free one if unsaid'),
     mac_address: macAddress.optional(),
     namespace: dnsLabel.default(DEFAULT_NAMESPACE).describe('Namespace'),
-    labels: labels.default({}),
+    labels: labels.prefault({}),
     ports: endpointPorts.default([]),
     options: endpointOptions.optional(),
   })

@@ -160,10 +160,7 @@ export function dottedPath(path: readonly PropertyKey[]): string {
 /** Answers are bounded: a body with a thousand bad fields does not need a thousand lines. */
 const DETAILS_MAX = 64;
 
-/**
- * Each bad field of a zod error; `at` is where the value is in what was given. Of a union, the alternative that fits
- * best is reported.
- */
+/** Each bad field of a zod error; `at` is where the value is in what was given. */
 export function errorDetails(error: z.ZodError, at: readonly PropertyKey[] = []): ErrorDetail[] {
   return issueDetails(error.issues as readonly z.core.$ZodIssue[], at).slice(0, DETAILS_MAX);
 }
@@ -175,18 +172,37 @@ function issueDetails(issues: readonly z.core.$ZodIssue[], base: readonly Proper
       return issue.keys.map((key) => ({ path: dottedPath([...path, key]), message: 'unknown field' }));
     }
     if (issue.code === 'invalid_union') {
-      const alternatives = issue.errors.map((alternative) => issueDetails(alternative, path));
-      const best = alternatives.reduce<ErrorDetail[] | undefined>(
-        (least, details) => (least === undefined || depth(details) > depth(least) ? details : least),
-        undefined,
-      );
-      if (best !== undefined && best.length > 0) return best;
+      const best = unionDetails(issue.errors, path);
+      if (best.length > 0) return best;
     }
     if (issue.code === 'invalid_key') {
       return issue.issues.map((inner) => ({ path: dottedPath(path), message: inner.message }));
     }
     return [{ path: dottedPath(path), message: issue.message }];
   });
+}
+
+/** Of the alternatives of a union the one that came furthest into the value; one of another kind of value came nowhere. */
+function unionDetails(
+  alternatives: readonly (readonly z.core.$ZodIssue[])[],
+  path: readonly PropertyKey[],
+): ErrorDetail[] {
+  const ranked = alternatives.map((issues) => {
+    const details = issueDetails(issues, path);
+    return { details, rank: issues.some(isOfAnotherKind) ? 0 : depth(details) };
+  });
+  const most = Math.max(...ranked.map(({ rank }) => rank));
+  const [first, ...others] = ranked.filter(({ rank }) => rank === most);
+  if (first === undefined) return [];
+  if (most > 0 || [first, ...others].some(({ details }) => details.length !== 1)) return first.details;
+  const messages = new Set(
+    [first, ...others].flatMap(({ details }) => details.map(({ message }) => message)),
+  );
+  return [{ path: dottedPath(path), message: [...messages].join(', or ') }];
+}
+
+function isOfAnotherKind({ code, path }: z.core.$ZodIssue): boolean {
+  return path.length === 0 && (code === 'invalid_type' || code === 'invalid_value');
 }
 
 /** How far into the value an alternative came before it failed. */

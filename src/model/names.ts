@@ -3,6 +3,7 @@
  * that its objects can be used as they are; interface names follow the kernel.
  */
 import { z } from 'zod';
+import './messages.js';
 
 /** Most labels that one object may carry. */
 export const LABELS_MAX = 64;
@@ -13,8 +14,11 @@ const CONTAINER_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 const LABEL_KEY =
   /^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/;
 const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/;
-// What dev_valid_name() of the kernel refuses, and control or non-ASCII bytes, which only confuse readers.
-const INTERFACE_NAME = /^(?!\.{1,2}$)[\x21-\x2e\x30-\x39\x3b-\x7e]{1,15}$/;
+// What dev_valid_name() of the kernel refuses, "%", which it takes for a pattern, and control or non-ASCII bytes, which
+// only confuse readers.
+const INTERFACE_NAME = /^(?!\.{1,2}$)[\x21-\x24\x26-\x2e\x30-\x39\x3b-\x7e]{1,15}$/;
+/** Folders of /proc/sys/net/ipv4/conf beside those of interfaces: the kernel refuses them as names of one. */
+const SYSCTL_FOLDERS: ReadonlySet<string> = new Set(['all', 'default']);
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 
 const LABEL_PREFIX_MAX = 253;
@@ -53,9 +57,10 @@ export const interfaceName = z
   .string()
   .regex(
     INTERFACE_NAME,
-    'must be 1 to 15 printable ASCII characters without "/", ":" and space, and not "." or ".."',
+    'must be 1 to 15 printable ASCII characters without "/", ":", "%" and space, and not "." or ".."',
   )
   .refine((name) => name !== 'lo', '"lo" is the loopback interface')
+  .refine((name) => !SYSCTL_FOLDERS.has(name), 'no interface can have this name')
   .describe('Name of a network interface, 1 to 15 characters');
 
 const NOT_A_LABEL_KEY =
@@ -87,7 +92,8 @@ const UNWRITABLE_KEY = '__proto__';
 
 /**
  * An object whose keys are label keys. zod leaves the unwritable one out of a record, whatever its schema of keys says: a
- * selector would have lost a label, and match more than its author meant. So it is refused before.
+ * selector would have lost a label, and match more than its author meant. So it is refused before. A default is to be given
+ * by prefault(): of one given by default() JSON Schema tells nothing, as it would be that of what comes out.
  */
 export function byLabelKey<Value extends z.ZodType<string, string>>(value: Value) {
   const refuseUnwritable = (given: Record<string, string>, { issues }: z.core.ParsePayload) => {

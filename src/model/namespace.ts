@@ -10,7 +10,7 @@ export const namespaceRequest = z
         (given) => Object.keys(namespaceLabels('', given)).length <= LABELS_MAX,
         `at most ${LABELS_MAX - 1} labels beside ${NAMESPACE_NAME_LABEL}, which every namespace has`,
       )
-      .default({}),
+      .prefault({}),
   })
   .meta({ id: 'NamespaceRequest', description: 'Labels of a namespace' });
 export type NamespaceRequest = z.output<typeof namespaceRequest>;

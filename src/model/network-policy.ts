@@ -82,7 +82,7 @@ const RULES = 'rules in a policy';
 const policySpec = object(
   z
     .strictObject({
-      podSelector: labelSelector.default({}),
+      podSelector: labelSelector.prefault({}),
       policyTypes: z.array(z.enum(POLICY_TYPES)).max(2).optional(),
       ingress: bounded(ingressRule, RULES_MAX, RULES).optional(),
       egress: bounded(egressRule, RULES_MAX, RULES).optional(),

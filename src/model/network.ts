@@ -175,10 +175,10 @@ export const networkRequest = z
       .max(32)
       .default('bridge')
       .describe(`Driver: ${DRIVERS.join(', ')}`),
-    isolation_mode: isolationModeInput.default('full'),
+    isolation_mode: isolationModeInput.prefault('full'),
     peers: uniquePeers.default([]),
     options: requestOptions.prefault({}).describe('Options of the driver'),
-    labels: labels.default({}),
+    labels: labels.prefault({}),
     dns: dnsSettings.optional(),
   })
   .check(checkNetwork)

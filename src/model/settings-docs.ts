@@ -26,6 +26,7 @@ configuration file (YAML). A flag wins over the variable, and that over the file
 ${rows.join('\n')}
 
 Paths are settings, so that several daemons can run side by side, each in a network namespace of its own.
-Sizes and times of the programs take effect when the programs are loaded: at the start of the daemon.
+Times and limits take effect when the programs are loaded: at the start of the daemon. Sizes, from \`events_buffer_bytes\`
+on, are those of maps that outlive the daemon: a map keeps its size until the node is restarted, and the log says so.
 `;
 }

@@ -15,14 +15,14 @@ const PARTS = 256;
 
 export class DenyListKeeper implements DenyListService {
   /** Of its own: a large list keeps no container waiting. */
-  private readonly serial = new Serial();
+  private readonly serial: Serial;
   /** Every range; replaced, never changed. */
   private ranges: ReadonlySet<string>;
   /** The same in the order of pages; made when it is asked for. */
   private ordered: readonly string[] | undefined;
 
   constructor(private readonly parts: { store: Store; table: DenyTable; ready: Promise<void> }) {
-    void this.serial.run(() => parts.ready);
+    this.serial = new Serial(parts.ready);
     this.ranges = new Set(parts.store.list(denyParts).flatMap(({ cidrs }) => cidrs));
   }
 

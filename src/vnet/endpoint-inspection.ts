@@ -1,5 +1,6 @@
 /** What an endpoint is like in the kernel, beside what it should be like. */
-import { type ContainerRoute, inspectEndpointDevice } from '../bridge/endpoint-device.js';
+import type { ContainerRoute } from '../bridge/container-side.js';
+import { inspectEndpointDevice } from '../bridge/device-inspection.js';
 import { networkMtu } from '../bridge/network-device.js';
 import type { Datapath } from '../datapath/datapath.js';
 import type { Endpoint } from '../model/endpoint.js';

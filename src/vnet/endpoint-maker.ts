@@ -1,8 +1,7 @@
 /** Makes endpoints and takes them off, in the order that leaves no window. */
+import { type ContainerRoute, configureContainer } from '../bridge/container-side.js';
 import {
   type ContainerEnd,
-  type ContainerRoute,
-  configureContainer,
   configureHostSide,
   createPair,
   interfaceExists,
@@ -24,6 +23,7 @@ import {
   eraseEndpoint,
   type RecordOptions,
   recordEndpoint,
+  requireNewEndpoint,
 } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
@@ -68,6 +68,8 @@ export class EndpointMaker {
   async make(networkName: string, request: EndpointRequest, options: ConnectOptions): Promise<Endpoint> {
     using netns = openContainerNetns(request.netns_path);
     using inside = Rtnl.open(netns);
+    // Who asks twice is to be told so, not that there is some interface.
+    requireNewEndpoint(this.parts.store, requireNetwork(this.parts.store, networkName), request);
     if (inside.link(request.interface_name) !== undefined) throw interfaceExists(request.interface_name);
     const rollback = new Rollback();
     try {

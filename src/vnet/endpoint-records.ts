@@ -1,5 +1,5 @@
 /** The records of an endpoint in the store: written and erased together, whatever the kernel has of it. */
-import type { ContainerRoute } from '../bridge/endpoint-device.js';
+import type { ContainerRoute } from '../bridge/container-side.js';
 import { randomMac } from '../bridge/mac.js';
 import { type Endpoint, type EndpointRequest, hostInterface } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
@@ -34,6 +34,21 @@ export interface RecordOptions {
   takesFrames?: boolean;
 }
 
+/** Throws ENDPOINT_EXISTS; `but`: number of an endpoint that may be it. */
+export function requireNewEndpoint(
+  reader: Reader,
+  network: Pick<Network, 'id' | 'name'>,
+  { container_id, interface_name }: Pick<Endpoint, 'container_id' | 'interface_name'>,
+  but?: number,
+): void {
+  const holder = reader.get(endpointKeys, [network.id, container_id, interface_name]);
+  if (holder === undefined || holder.endpoint_id === but) return;
+  throw new AppError(
+    'ENDPOINT_EXISTS',
+    `container ${container_id} has the interface ${interface_name} on network ${network.name} already`,
+  );
+}
+
 /** Records an endpoint that is about to be made: numbers, addresses, identity. All or nothing, as transactions are. */
 export function recordEndpoint(
   transaction: Transaction,
@@ -43,13 +58,8 @@ export function recordEndpoint(
 ): { endpoint: Endpoint; network: Network } {
   const { origin, routes, staged } = options;
   const network = requireNetwork(transaction, networkName);
+  requireNewEndpoint(transaction, network, request);
   const { container_id, interface_name, namespace, labels } = request;
-  if (transaction.get(endpointKeys, [network.id, container_id, interface_name]) !== undefined) {
-    throw new AppError(
-      'ENDPOINT_EXISTS',
-      `container ${container_id} has the interface ${interface_name} on network ${network.name} already`,
-    );
-  }
   const now = new Date().toISOString();
   const id = nextNumber(transaction, 'endpoint');
   const identity = claimIdentity(
@@ -144,13 +154,7 @@ export function renameEndpoint(
 ): Endpoint {
   const renamed: Endpoint = { ...endpoint, ...change };
   const { network_id, container_id, interface_name } = renamed;
-  const holder = transaction.get(endpointKeys, [network_id, container_id, interface_name]);
-  if (holder !== undefined && holder.endpoint_id !== endpoint.id) {
-    throw new AppError(
-      'ENDPOINT_EXISTS',
-      `container ${container_id} has the interface ${interface_name} on network ${endpoint.network} already`,
-    );
-  }
+  requireNewEndpoint(transaction, { id: network_id, name: endpoint.network }, renamed, endpoint.id);
   transaction.delete(endpointKeys, [network_id, endpoint.container_id, endpoint.interface_name]);
   transaction.put(endpointKeys, [network_id, container_id, interface_name], {
     network_id,

@@ -75,7 +75,7 @@ export function capacityError(error: unknown): unknown {
     `the node has no room for another endpoint: ${error.message}`,
     {
       cause: error,
-      hint: 'raise endpoints_max or port_names_max',
+      hint: 'raise endpoints_max or port_names_max, and restart the node',
     },
   );
 }

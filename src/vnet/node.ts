@@ -16,6 +16,7 @@ import { DenyListKeeper } from './deny-list.js';
 import { Endpoints } from './endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
+import { Gate } from './gate.js';
 import { HostPrefixes, type IsOwn, ownAddresses } from './host-prefixes.js';
 import { IdentityUse } from './identities.js';
 import { isolatedBy } from './isolating.js';
@@ -69,7 +70,8 @@ export class LocalNode implements Node, AsyncDisposable {
   readonly observation: NodeObservation;
   readonly explanations: Explanations;
   readonly denyList: DenyListKeeper;
-  private readonly serial = new Serial();
+  private readonly gate = new Gate();
+  private readonly serial = new Serial(this.gate.opened);
   private readonly identityUse: IdentityUse;
   private readonly policy: PolicySync;
   private readonly prefixes: HostPrefixes;
@@ -79,8 +81,6 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly nodeConnect: NodeConnect;
   private timer: NodeJS.Timeout | undefined;
   private isStarted = false;
-  /** Opens when start() has ended; changes that are asked for before wait in line behind it. */
-  private openGate: () => void = () => undefined;
 
   private constructor(
     private readonly options: NodeOptions,
@@ -93,11 +93,7 @@ export class LocalNode implements Node, AsyncDisposable {
       maxSize: datapath.policyMax,
       node: { labels: nodeLabels(node_labels, hostname()), hostAccess: host_access },
     });
-    const gate = new Promise<void>((resolve) => {
-      this.openGate = resolve;
-    });
-    void this.serial.run(() => gate);
-    this.denyList = new DenyListKeeper({ store, table: datapath.deny, ready: gate });
+    this.denyList = new DenyListKeeper({ store, table: datapath.deny, ready: this.gate.opened });
     this.identityUse = new IdentityUse(store);
     loadEngine(engine, store, this.identityUse);
     const onError = (what: string) => (error: unknown) => log.error({ err: error }, what);
@@ -201,7 +197,10 @@ export class LocalNode implements Node, AsyncDisposable {
     }
   }
 
-  /** Brings the kernel to what the store wants, then follows events. Changes asked for before it ends wait for it. */
+  /**
+   * Brings the kernel to what the store wants, then follows events. Changes asked for before it ends wait for it, and are
+   * refused when it fails: what they would be made on is not known.
+   */
   async start(): Promise<ReconcileReport> {
     this.isStarted = true;
     try {
@@ -240,15 +239,17 @@ export class LocalNode implements Node, AsyncDisposable {
       );
       this.timer = setInterval(() => void this.upkeep(), UPKEEP_INTERVAL_MS).unref();
       this.observation.fulfil('sync');
+      this.gate.open();
       return report;
-    } finally {
-      this.openGate();
+    } catch (error) {
+      this.gate.refuse(error);
+      throw error;
     }
   }
 
   /** Finishes what is under way and lets go. Containers keep their network, programs and policy. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.openGate();
+    this.gate.refuse();
     await this.serial.idle();
     await this.endpoints.idle();
     await this.denyList.idle();

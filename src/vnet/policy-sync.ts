@@ -130,9 +130,12 @@ export class PolicySync {
     try {
       await this.table.commit(change);
     } catch (error) {
-      if (!(error instanceof AppError && error.code === 'INSUFFICIENT_CAPACITY')) throw error;
+      if (!isFull(error)) throw error;
       await this.table.commit(withdrawal(change));
-      await this.table.commit(difference(wanted, await this.table.load()));
+      const rest = difference(wanted, await this.table.load());
+      await this.table.commit(rest).catch((error: unknown) => {
+        throw isFull(error) ? withdrawn(error) : error;
+      });
     }
   }
 
@@ -198,6 +201,18 @@ export class PolicySync {
       );
     }, 'soon');
   }
+}
+
+function isFull(error: unknown): error is AppError {
+  return error instanceof AppError && error.code === 'INSUFFICIENT_CAPACITY';
+}
+
+/** Not what is said of a refused change: something has changed. */
+function withdrawn(cause: AppError): AppError {
+  return new AppError(cause.code, 'the recorded policies do not fit into the kernel', {
+    cause,
+    hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node; containers whose policy did not fit reach nobody meanwhile, and nobody reaches them',
+  });
 }
 
 /** What endpoints call their ports. */

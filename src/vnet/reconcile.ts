@@ -4,13 +4,9 @@
  * Nothing is removed before everything that is wanted is known.
  */
 import { ownerOf } from '../bridge/aliases.js';
-import {
-  type ContainerRoute,
-  configuredRoutes,
-  inspectEndpointDevice,
-  isOwn,
-  restoreHostSide,
-} from '../bridge/endpoint-device.js';
+import { type ContainerRoute, configuredRoutes } from '../bridge/container-side.js';
+import { inspectEndpointDevice } from '../bridge/device-inspection.js';
+import { isOwn, restoreHostSide } from '../bridge/endpoint-device.js';
 import { HostPaths } from '../bridge/host-paths.js';
 import { ensureNetworkDevice, sweepRanges } from '../bridge/network-device.js';
 import type { Datapath } from '../datapath/datapath.js';

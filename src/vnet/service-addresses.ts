@@ -78,7 +78,7 @@ export class ServiceAddresses {
   /** Why no service can have the address. */
   private problemOf(reader: Reader, address: Address): string | undefined {
     const use = specialUse(address);
-    if (use !== undefined) return `is a ${use} address`;
+    if (use !== undefined) return `is one of the ${use} addresses`;
     for (const network of reader.list(networks)) {
       if (networkRanges(network).some(({ cidr }) => cidrContains(cidr, address)))
         return `is inside the network ${network.name}`;

@@ -68,6 +68,8 @@ describe('§5 Error 4: environment', () => {
   it.each([
     ['CNI_CONTAINERID', 'c'.repeat(129)],
     ['CNI_IFNAME', 'lo'],
+    ['CNI_IFNAME', 'eth%d'],
+    ['CNI_IFNAME', 'all'],
     ['CNI_NETNS', 'relative/path'],
     ['CNI_ARGS', 'rubbish'],
     ['CNI_ARGS', 'QUANTUM_NAMESPACE=Not A Label'],

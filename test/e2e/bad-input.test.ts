@@ -141,6 +141,9 @@ describe('POST /networks/{name}/containers', () => {
     ],
     ['an interface name with a slash', () => ({ interface_name: 'a/b' }), invalid('interface_name')],
     ['the name of the loopback interface', () => ({ interface_name: 'lo' }), invalid('interface_name')],
+    ['an interface name with a pattern', () => ({ interface_name: 'eth%d' }), invalid('interface_name')],
+    ['the name of a folder of sysctls', () => ({ interface_name: 'all' }), invalid('interface_name')],
+    ['the name of the other one', () => ({ interface_name: 'default' }), invalid('interface_name')],
     ['an address outside of the range', () => ({ ip_address: '10.70.0.9' }), invalid('ip_address')],
     ['the address of the gateway', () => ({ ip_address: '10.60.1.1' }), invalid('ip_address')],
     ['the broadcast address', () => ({ ip_address: '10.60.1.255' }), invalid('ip_address')],
@@ -182,6 +185,11 @@ describe('POST /networks/{name}/containers', () => {
     [
       'a container that is connected',
       () => ({ container_id: 'connected' }),
+      { status: 409, code: 'ENDPOINT_EXISTS' },
+    ],
+    [
+      'a container that is connected, once more',
+      () => ({ container_id: 'connected', netns_path: connected.netns.path }),
       { status: 409, code: 'ENDPOINT_EXISTS' },
     ],
     [
@@ -316,6 +324,26 @@ describe('bodies and paths', () => {
     const expected = { status: 415, code: 'UNSUPPORTED_MEDIA_TYPE' };
     const headers = { 'content-type': 'text/plain' };
     expect(await refused('POST', '/networks', '{}', headers)).toMatchObject(expected);
+  });
+
+  it('a part of the path that is longer than any name', async () => {
+    const path = `/networks/${'a'.repeat(5000)}`;
+    expect(await refused('GET', path)).toMatchObject({ status: 400, code: 'INVALID_REQUEST' });
+  });
+
+  it('an id that only Number() takes for one', async () => {
+    const request = { network: 'blue', container_id: 'connected', container_port: 80 };
+    const { id } = await site().rest.expect<{ id: number }>('POST', '/nat/port-mappings', request);
+    before = await site().state();
+    for (const text of [`${id}e0`, `0x${id.toString(16)}`, `0${id}`, `%20${id}`, `+${id}`, `${id}.0`, '']) {
+      expect([text, await refused('DELETE', `/nat/port-mappings/${text}`)]).toEqual([text, invalid('id')]);
+    }
+    for (const text of ['0x10', '1e2', '%201', '']) {
+      expect(await refused('GET', `/nat/connections?limit=${text}`)).toEqual(invalid('limit'));
+      expect(await refused('GET', `/nat/connections?port=${text}`)).toEqual(invalid('port'));
+      expect(await refused('GET', `/flows?limit=${text}`)).toEqual(invalid('limit'));
+      expect(await refused('GET', `/firewall/deny-list?limit=${text}`)).toEqual(invalid('limit'));
+    }
   });
 
   it('what is not there', async () => {

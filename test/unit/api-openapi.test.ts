@@ -97,6 +97,18 @@ describe('GET /openapi.json', () => {
     expect(Object.keys(flows?.content ?? {})).toEqual(['application/x-ndjson']);
   });
 
+  it.each([
+    ['NetworkRequest', 'labels', {}],
+    ['NetworkRequest', 'isolation_mode', 'full'],
+    ['NetworkRequest', 'peers', []],
+    ['EndpointRequest', 'labels', {}],
+    ['NamespaceRequest', 'labels', {}],
+    ['NetworkPolicySpecInput', 'podSelector', {}],
+    ['NamespacedPodInput', 'namespaceSelector', {}],
+  ])('tells what %s takes where %s is not said', (schema, field, value) => {
+    expect(document.components.schemas[schema]).toHaveProperty(['properties', field, 'default'], value);
+  });
+
   it('is what docs/openapi.json says (vitest -u writes it)', async () => {
     const file = join(import.meta.dirname, '../../docs/openapi.json');
     expect(existsSync(file)).toBe(true);

@@ -138,6 +138,18 @@ describe('container', () => {
     expect(api.node.endpoints.get('front', 'web1').labels).toEqual({ app: 'web', env: 'test' });
   });
 
+  it.each([
+    ['connect', '--label', 'app=web', '--label', 'app=db'],
+    ['connect', '--port', 'container_port=80,container_port=81'],
+    ['label', 'app=web', 'app=db'],
+    ['label', 'app=web', 'app-'],
+  ])('%s with %s twice asks for nothing', async (command, ...words) => {
+    const required = command === 'connect' ? ['--netns-path', '/proc/7/ns/net'] : [];
+    const { exit, err } = await ctl('container', command, 'front', 'web1', ...required, ...words);
+    expect([exit, err]).toEqual([2, expect.stringContaining('is given twice')]);
+    expect(api.node.endpoints.list()).toEqual([]);
+  });
+
   it('label --replace leaves nothing else, and --namespace alone leaves the labels', async () => {
     await connect('--label', 'app=web');
     await ctl('container', 'label', 'front', 'web1', '--namespace', 'shop');

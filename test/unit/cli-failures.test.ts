@@ -75,6 +75,11 @@ describe('a failure', () => {
     expect(fields.map((field) => field.split(':')[0])).toEqual(['  cidr', '  gateway']);
   });
 
+  it('with one bad field is one line', async () => {
+    const { err } = await ctl('network', 'create', 'x', '--cidr', '10.0.0.0/99');
+    expect(err).toMatch(/^error: INVALID_REQUEST: invalid request: cidr: [^\n]*\n$/);
+  });
+
   it('of the daemon itself has another exit code than a refusal', async () => {
     api.node.failure = new AppError('INSUFFICIENT_CAPACITY');
     expect((await makeNetwork()).exit).toBe(4);

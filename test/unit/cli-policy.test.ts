@@ -84,7 +84,7 @@ spec:
     const { exit, out, err } = await ctl('policy', 'apply', '-f', file(text));
     expect(out).toBe('');
     expect(err).toContain('error: INVALID_POLICY: ');
-    expect(err).toContain('  [1].spec.podSelektor: unknown field\n');
+    expect(err).toContain('[1].spec.podSelektor: unknown field\n');
     expect(exit).toBe(1);
     expect(api.node.policies.list()).toEqual([]);
   });

@@ -7,7 +7,7 @@ import {
   endpointRequest,
   hostInterface,
 } from '../../src/model/endpoint.js';
-import { AppError, dottedPath, ERRORS, errorBody, parseWith } from '../../src/model/errors.js';
+import { AppError, dottedPath, ERRORS, errorBody, errorDetails, parseWith } from '../../src/model/errors.js';
 import { health, readiness } from '../../src/model/health.js';
 import { identityKey, identityList } from '../../src/model/identity.js';
 import {
@@ -20,6 +20,7 @@ import {
   labels,
   labelValue,
   macAddress,
+  port,
   portName,
 } from '../../src/model/names.js';
 import { namespaceLabels, namespaceList, namespaceRequest } from '../../src/model/namespace.js';
@@ -149,6 +150,30 @@ describe('errors', () => {
   it('of a union are those of the alternative that fits best', () => {
     const schema = z.union([z.strictObject({ a: z.strictObject({ b: z.number() }) }), z.string()]);
     expect(pathsOf(schema, { a: { b: 'x' } })).toEqual(['a.b']);
+  });
+
+  it.each([
+    ['what is not there', z.string(), undefined, 'is missing'],
+    ['a choice that is not there', z.enum(['a', 'b']), undefined, 'is missing'],
+    ['another kind of value', z.string(), 1, 'must be a text'],
+    ['half a number', port, 80.5, 'must be a whole number'],
+    ['no choice', z.enum(['a', 'b']), 'c', 'must be one of a, b'],
+    ['too little', port, 0, 'must be at least 1'],
+    ['too much', port, 65536, 'must be at most 65535'],
+    ['a text that is too short', z.string().min(1), '', 'must have at least 1 character'],
+    ['a list that is too long', z.array(z.int()).max(2), [1, 2, 3], 'must have at most 2 entries'],
+    [
+      'what neither alternative is',
+      z.union([port, z.literal('auto')]),
+      'x',
+      'must be a number, or must be auto',
+    ],
+    ['the right kind for one of two', z.union([z.literal('-'), dnsLabel]), 'A_b', 'must be a DNS label'],
+    ['nothing, where there are two', z.union([port, z.literal('auto')]), undefined, 'is missing'],
+  ])('say of %s what it must be, as an operator would', (_, schema, value, message) => {
+    const [detail, ...others] = errorDetails(schema.safeParse(value).error ?? new z.ZodError([]));
+    expect(detail?.message).toContain(message);
+    expect(others).toEqual([]);
   });
 
   it('have one body, with the hint in the message', () => {

@@ -53,7 +53,7 @@ test('null means missing, except as the value of a label', () => {
     policyTypes: ['Ingress'],
   });
   expect(problems(policyWith({ podSelector: { matchLabels: { app: null } } }))).toEqual([
-    'spec.podSelector.matchLabels.app: Invalid input: expected string, received null',
+    'spec.podSelector.matchLabels.app: must be a text',
   ]);
   expect(problems(policyWith({ ingress: [{ from: [{ podSelector: null }] }] }))).toEqual([
     'spec.ingress[0].from[0]: must have either an ipBlock, or a podSelector, a namespaceSelector or both',

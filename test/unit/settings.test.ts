@@ -162,7 +162,12 @@ describe('settings', () => {
       ['flag --run-dir', '98'],
     ],
     ['a store that is not there yet', { argv: ['--store', 'etcd://a:2379'] }, ['flag --store', 'embedded']],
-    ['an unknown access of the host', { argv: ['--host-access=none'] }, ['flag --host-access', '"policy"']],
+    [
+      'a range of services with host bits',
+      { argv: ['--service-cidr=10.96.0.1/16'] },
+      ['flag --service-cidr', 'beyond its prefix length'],
+    ],
+    ['an unknown access of the host', { argv: ['--host-access=none'] }, ['flag --host-access', 'policy']],
     ['a cgroup by its name', { argv: ['--cgroup-root=system.slice'] }, ['--cgroup-root', 'absolute path']],
     ['a cgroup above', { argv: ['--cgroup-root=/sys/fs/cgroup/..'] }, ['--cgroup-root', 'without ".."']],
     ['labels that are no pairs', { argv: ['--node-labels=a'] }, ['flag --node-labels', 'form key=value']],

@@ -113,12 +113,18 @@ type LabelChanges = readonly (readonly [key: string, value: string | undefined])
 
 /** Reads `key=value` and `key-`. */
 function changesOf(words: readonly string[]): LabelChanges {
-  return words.map((word) => {
-    const end = word.indexOf('=');
-    if (end > 0) return [word.slice(0, end), word.slice(end + 1)];
-    if (end < 0 && word.length > 1 && word.endsWith('-')) return [word.slice(0, -1), undefined];
-    throw new UsageError(`${JSON.stringify(word)} is neither key=value nor key-`);
-  });
+  const changes = words.map(changeOf);
+  const keys = changes.map(([key]) => key);
+  const repeated = keys.find((key, index) => keys.indexOf(key) < index);
+  if (repeated !== undefined) throw new UsageError(`${repeated} is given twice`);
+  return changes;
+}
+
+function changeOf(word: string): LabelChanges[number] {
+  const end = word.indexOf('=');
+  if (end > 0) return [word.slice(0, end), word.slice(end + 1)];
+  if (end < 0 && word.length > 1 && word.endsWith('-')) return [word.slice(0, -1), undefined];
+  throw new UsageError(`${JSON.stringify(word)} is neither key=value nor key-`);
 }
 
 function changed(before: Readonly<Record<string, string>>, changes: LabelChanges): Record<string, string> {

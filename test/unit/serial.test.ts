@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { Gate } from '../../src/vnet/gate.js';
+import { Serial } from '../../src/vnet/serial.js';
+
+describe('changes one after another', () => {
+  it('see what the one before did, also when that failed', async () => {
+    const serial = new Serial();
+    const seen: string[] = [];
+    const first = serial.run(async () => {
+      await Promise.resolve();
+      seen.push('first');
+      throw new Error('no');
+    });
+    const second = serial.run(async () => seen.push('second'));
+    await expect(first).rejects.toThrow('no');
+    await second;
+    expect(seen).toEqual(['first', 'second']);
+  });
+
+  it('wait until the gate opens', async () => {
+    const gate = new Gate();
+    const serial = new Serial(gate.opened);
+    const seen: string[] = [];
+    const change = serial.run(async () => seen.push('change'));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(seen).toEqual([]);
+    gate.open();
+    await change;
+    expect(seen).toEqual(['change']);
+    gate.refuse();
+    await serial.run(async () => seen.push('later'));
+    expect(seen).toEqual(['change', 'later']);
+  });
+
+  it('are refused, before and after, when the gate does not open', async () => {
+    const gate = new Gate();
+    const serial = new Serial(gate.opened);
+    const seen: string[] = [];
+    const before = serial.run(async () => seen.push('before'));
+    gate.refuse(new Error('why'));
+    gate.open();
+    const after = serial.run(async () => seen.push('after'));
+    for (const change of [before, after]) await expect(change).rejects.toMatchObject({ code: 'NOT_READY' });
+    await serial.idle();
+    expect(seen).toEqual([]);
+  });
+});
