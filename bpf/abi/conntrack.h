@@ -66,8 +66,12 @@ struct conntrack_entry {
 	__u32 backend; /* CONNTRACK_NAMED_RESPONDER: index in qn_backends of whom it was opened to */
 	__u32 epoch;   /* control.policy_epoch that the flow was last judged under */
 	__u32 nonce;   /* random, of this record alone; 0: not there yet, or being removed, and nobody's */
+	/* TCP, where one end is no endpoint: the sequence number that comes next from there, as far as it
+	 * comes in order. */
+	__u32 sequence;
+	__u8 pad2[4];
 };
-_Static_assert(sizeof(struct conntrack_entry) == 112, "layout of conntrack_entry");
+_Static_assert(sizeof(struct conntrack_entry) == 120, "layout of conntrack_entry");
 
 enum fragment_table_shape {
 	FRAGMENT_SET_BITS = 4,

@@ -96,9 +96,10 @@ typedef __u64 __attribute__((may_alias)) conntrack_stamp;
  *
  * What is written afterwards may still meet another flow's record. So a write is either one that does no harm
  * there, or one that the place takes only while it holds what was copied:
- *  - Flags of progress are added or taken off, and the time of expiry is moved (conntrack_refresh()). A
- *    stranger's record gets marks of progress, and a lifetime that its own next packet sets right. Neither
- *    says who may talk, and the sweep removes what no policy allows whatever its time.
+ *  - Flags of progress are added or taken off, and the time of expiry and the sequence number are moved
+ *    (conntrack_refresh()). A stranger's record gets marks of progress, a lifetime that its own next packet
+ *    sets right, and a number by which a RST does not count until its own packets have set it right. None of
+ *    them says who may talk, and the sweep removes what no policy allows whatever its time.
  *  - Epoch and nonce say that the policy allows the flow and who removes its record. They change together,
  *    and only from what was copied (conntrack_exchange()); a stranger has another nonce. Otherwise a flow
  *    could be taken for judged by rules that never saw it, and an account be credited twice.
@@ -143,10 +144,39 @@ static __always_inline struct conntrack_entry *conntrack_find(struct passage *pa
 }
 
 /*
- * What a segment says of a connection that has seen a RST. Nobody here knows the sequence numbers by which a
- * receiver tells one that counts, so a stranger who guesses the ports can send one. After one that counts the
- * end that got it falls silent, and the other has at most RSTs for what is still under way to it. So when
- * both ends have sent anything else since, the connection goes on as if there had been none.
+ * The sequence number that comes next from an end that is no container of ours, after this segment: what that
+ * end sends in order moves it on, and what the container acknowledges. Anybody outside can put that end's
+ * address on a segment, but must know this number to move it.
+ */
+static __always_inline __u32 conntrack_sequence(const struct conntrack_entry *record,
+						const struct packet *packet, enum flow_end sender)
+{
+	__u32 next = record->sequence, acknowledged = packet->tcp_acknowledgement;
+
+	if (!conntrack_endpoint(record, sender))
+		return packet->tcp_sequence == next ? next + packet->tcp_length : next;
+	if (conntrack_endpoint(record, other_end(sender)) || !(packet->tcp_flags & TCP_ACK))
+		return next;
+	if (!(record->flags & CONNTRACK_ESTABLISHED) || (__s32)(acknowledged - next) > 0)
+		return acknowledged;
+	return next;
+}
+
+/*
+ * Does a RST count? A container's own does: nobody else can send it. One from outside has to have the very
+ * number that its receiver expects (RFC 5961 §3.2); else whoever guesses the ports could end what is idle.
+ */
+static __always_inline bool conntrack_reset_counts(const struct conntrack_entry *record,
+						   const struct packet *packet, enum flow_end sender)
+{
+	return conntrack_endpoint(record, sender) || !(record->flags & CONNTRACK_ESTABLISHED) ||
+	       packet->tcp_sequence == record->sequence;
+}
+
+/*
+ * What a segment says of a connection that has seen a RST. After one that its receiver took, that end falls
+ * silent, and the other has at most RSTs for what is still under way to it. So when both ends have sent
+ * anything else since, the connection goes on as if there had been none.
  */
 static __always_inline __u32 conntrack_reset_flags(__u32 flags, const struct packet *packet,
 						   enum flow_end sender)
@@ -168,12 +198,18 @@ static __always_inline void conntrack_refresh(struct conntrack_entry *place, con
 	const struct conntrack_entry *record = &passage->record;
 	const struct packet *packet = &passage->packet;
 	const __u32 known = record->flags;
-	__u32 flags = known;
+	__u32 flags = known, sequence;
 	__u64 expires;
 
 	if (sender == FLOW_RESPONDER)
 		flags |= CONNTRACK_REPLIED;
 	if (packet->protocol == IPPROTO_TCP && packet->fragment != FRAGMENT_LATER) {
+		/* It passes, for its receiver to judge, and is no sign of life. */
+		if ((packet->tcp_flags & TCP_RST) && !conntrack_reset_counts(record, packet, sender))
+			return;
+		sequence = conntrack_sequence(record, packet, sender);
+		if (sequence != record->sequence)
+			place->sequence = sequence;
 		flags = conntrack_reset_flags(flags, packet, sender);
 		if (packet->tcp_flags & TCP_FIN)
 			flags |= sender == FLOW_OPENER ? CONNTRACK_FIN_OPENER : CONNTRACK_FIN_RESPONDER;

@@ -80,6 +80,7 @@ static __always_inline bool fast_transport(void *data, void *end, struct packet 
 		packet->tcp_flags = flags;
 		packet->source_port = tcp->source;
 		packet->destination_port = tcp->dest;
+		tcp_numbers(tcp, frame->l4_length, packet);
 		frame->checksum = tcp->check;
 		return (flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK;
 	}

@@ -52,8 +52,11 @@ struct packet {
 	__u32 fragment_offset; /* bytes into the fragmentable part (FRAGMENT_LATER) */
 	__u32 length;	       /* of the IP packet, headers included */
 	__be32 fragment_id;
-	__u16 ethertype; /* host byte order */
-	__u8 family;	 /* 4, 6, 0: not IP */
+	__u32 tcp_sequence; /* host byte order, as the next two */
+	__u32 tcp_acknowledgement;
+	__u32 tcp_length; /* that the segment takes of the sequence numbers */
+	__u16 ethertype;  /* host byte order */
+	__u8 family;	  /* 4, 6, 0: not IP */
 	__u8 protocol;
 	__u8 fragment_protocol; /* see struct fragment_slot */
 	__u8 fragment;		/* enum fragment_part */

@@ -8,6 +8,16 @@
 
 #include "parse_ip.h"
 
+/* length: of header and data, as far as they are here. */
+static __always_inline void tcp_numbers(const struct tcphdr *tcp, __u32 length, struct packet *packet)
+{
+	__u32 header = tcp->doff * 4U;
+
+	packet->tcp_sequence = bpf_ntohl(tcp->seq);
+	packet->tcp_acknowledgement = bpf_ntohl(tcp->ack_seq);
+	packet->tcp_length = (length > header ? length - header : 0) + tcp->syn + tcp->fin;
+}
+
 static __always_inline enum drop_reason parse_tcp(struct __sk_buff *skb, struct packet *packet, __u32 room)
 {
 	struct tcphdr tcp;
@@ -24,6 +34,7 @@ static __always_inline enum drop_reason parse_tcp(struct __sk_buff *skb, struct 
 	packet->tcp_flags = flags;
 	packet->source_port = tcp.source;
 	packet->destination_port = tcp.dest;
+	tcp_numbers(&tcp, room, packet);
 	return DROP_NONE;
 }
 

@@ -55,6 +55,16 @@ static __attribute__((noinline)) int service_resolve(struct passage *passage, bo
 }
 
 /*
+ * Is the record that was found what the backend itself has sent to the client, who has never answered? That
+ * is what becomes of datagrams when their flow has gone while the backend served no longer. It gives way to
+ * the client's own flow, if the policy lets that open, and what the backend sends belongs to that then.
+ */
+static __always_inline bool service_replaces(const struct passage *passage, enum flow_end sender)
+{
+	return sender == FLOW_RESPONDER && !(passage->record.flags & CONNTRACK_REPLIED);
+}
+
+/*
  * Looks for the flow between the client and the backend that service_resolve() chose, in which self must
  * stand at the end that self_sends says. As connection_find(); what another connection stands in the way of
  * is dropped.
@@ -67,10 +77,13 @@ static __always_inline int service_find(struct passage *passage, bool self_sends
 	if (!config_explain)
 		name_release_dead(passage, false);
 	found = connection_find(passage, self_sends, sender, place);
-	if (found == CONNECTION_KNOWN &&
-	    (*sender != FLOW_OPENER || !record_is_named(&passage->record, &passage->naming)))
-		return DROP_NAT_CONFLICT;
-	return found;
+	if (found != CONNECTION_KNOWN)
+		return found;
+	if (service_replaces(passage, *sender))
+		return CONNECTION_NEW;
+	return *sender == FLOW_OPENER && record_is_named(&passage->record, &passage->naming)
+		   ? CONNECTION_KNOWN
+		   : DROP_NAT_CONFLICT;
 }
 
 /* Opens the flow that service_find() did not find, and keeps its client where it is served. */

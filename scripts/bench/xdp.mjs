@@ -297,6 +297,7 @@ function openFlow(cleanup, loaded, pins, ifindex, family) {
     backend: 0,
     epoch: loaded.maps.control.get(0)?.policyEpoch ?? 0,
     nonce,
+    sequence: 0,
   });
   const map = BpfMap.fromPin(join(pins.maps, 'qn_nat'));
   cleanup.add(() => map.close());

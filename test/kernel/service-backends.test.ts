@@ -2,17 +2,23 @@
 import { describe, expect, it } from 'vitest';
 import { mappedAddress, packet } from '../support/packet.js';
 import {
+  type AddressAndPort,
   CLIENT_PORT,
   type End,
   EVERY,
   expectWhole,
+  handedTo,
+  isOutside,
   KINDS,
+  ownAddress,
   PORT,
+  pass,
   protocolOf,
   type Segment,
   sentBy,
   serve,
   TARGET,
+  TTL,
 } from '../support/port-connections.js';
 import { ACTION } from '../support/programs.js';
 import { addressOf, FAMILIES, GATEWAY, NODE, type Scenario, SERVICE, WORLD } from '../support/scenario.js';
@@ -166,6 +172,62 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       // The slots are the other way round: what was kept would be seen.
       s.frontend({ ...service, backends: [...backends].reverse(), affinityS: 60 });
       expect(new Set(ports.map(chosen)).size).toBe(1);
+    });
+  });
+
+  describe.each(['udp', 'sctp'] as const)('%s', (kind) => {
+    /** What a container goes on to send to a client after it served no longer, and what that client says. */
+    const streaming = (client: End) => {
+      const asked = isOutside(client) ? NODE[family] : SERVICE[family];
+      serve(s, s.b, family, kind, isOutside(client) ? EVERY[family] : asked);
+      const own: AddressAndPort = [ownAddress(client, family), CLIENT_PORT];
+      const back: AddressAndPort = [addressOf(s.b, family), TARGET];
+      return {
+        stream: sentBy(s.b, { kind, source: back, destination: own }),
+        request: sentBy(client, { kind, source: own, destination: [asked, PORT] }),
+        direct: sentBy(client, { kind, source: own, destination: back }),
+        delivered: { kind, source: own, destination: back },
+        heard: { kind, source: [asked, PORT] as AddressAndPort, destination: own },
+      };
+    };
+
+    it.each([
+      ['a container', () => s.a],
+      ['outside', () => 'outside' as const],
+    ])('a client %s is served at once, whatever the container has sent it in its own name', (_name, who) => {
+      const client = who();
+      const { stream, request, delivered, heard } = streaming(client);
+      const hop = isOutside(client) ? TTL - 1 : TTL;
+      expect(s.send(s.b, stream).reason).toBe('NONE');
+
+      const there = pass(s, client, request);
+      expect(there).toMatchObject({ reason: 'NONE', verdict: ACTION.REDIRECT });
+      expect(there.frame).toEqual(handedTo(s.b, delivered, hop).bytes());
+      const back = s.send(s.b, stream);
+      expect(back.frame).toEqual(
+        (isOutside(client) ? sentBy(s.b, heard, hop) : handedTo(client, heard)).bytes(),
+      );
+      expectWhole(s, 1);
+      expect(s.programs.flowCounts.get(s.b.id)).toMatchObject({ flows: 0 });
+    });
+
+    it('what the client has answered stays, and so does what no policy lets it replace', () => {
+      const { stream, request, direct } = streaming(s.a);
+      s.send(s.b, stream);
+      s.newEpoch((slot) => {
+        s.rule({ subject: s.b, direction: 'egress' }, slot);
+        s.rule({ subject: s.a, direction: 'ingress' }, slot);
+      });
+      s.send(s.b, stream);
+      const before = s.programs.conntrack.entries();
+      expect(s.send(s.a, request).reason).toBe('POLICY_EGRESS');
+      expect(s.programs.conntrack.entries()).toEqual(before);
+
+      expect(s.send(s.a, direct).reason).toBe('NONE');
+      s.newEpoch((slot) => s.allowAll(slot));
+      expect(s.send(s.a, request).reason).toBe('NAT_CONFLICT');
+      expect(s.send(s.b, stream).reason).toBe('NONE');
+      expect(s.programs.conntrack.entries()[0]?.value.endpointId).toEqual([s.b.id, s.a.id]);
     });
   });
 

@@ -19,7 +19,7 @@ const record = (more: Partial<ConntrackEntry> = {}): ConntrackEntry => ({
     ...{ portA: 40000, portB: 80, scope: 0, protocol: 6 },
   },
   ...{ flags: 0, expiresNs: FAR, endpointId: [7, 0], ifindex: [3, 0], rule: [0, 0] },
-  ...{ natAddress: new Uint8Array(16), natPort: 0, backend: 0, epoch: 1, nonce: 9 },
+  ...{ natAddress: new Uint8Array(16), natPort: 0, backend: 0, epoch: 1, nonce: 9, sequence: 0 },
   ...more,
 });
 const translated = record({ natAddress: mappedAddress('198.18.0.1'), natPort: 61000 });

@@ -690,7 +690,7 @@ export const ConntrackKey: Codec<ConntrackKey> = codec(
   }),
 );
 
-/** struct conntrack_entry, 112 bytes. */
+/** struct conntrack_entry, 120 bytes. */
 export interface ConntrackEntry {
   key: ConntrackKey; // struct conntrack_key
   flags: number; // __u32
@@ -703,9 +703,10 @@ export interface ConntrackEntry {
   backend: number; // __u32
   epoch: number; // __u32
   nonce: number; // __u32
+  sequence: number; // __u32
 }
 export const ConntrackEntry: Codec<ConntrackEntry> = codec(
-  112,
+  120,
   (view, at, value) => {
     ConntrackKey.write(view, at, value.key);
     u32.write(view, at + 44, value.flags);
@@ -718,6 +719,7 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
     u32.write(view, at + 100, value.backend);
     u32.write(view, at + 104, value.epoch);
     u32.write(view, at + 108, value.nonce);
+    u32.write(view, at + 112, value.sequence);
   },
   (view, at) => ({
     key: ConntrackKey.read(view, at),
@@ -731,6 +733,7 @@ export const ConntrackEntry: Codec<ConntrackEntry> = codec(
     backend: u32.read(view, at + 100),
     epoch: u32.read(view, at + 104),
     nonce: u32.read(view, at + 108),
+    sequence: u32.read(view, at + 112),
   }),
 );
 
@@ -1488,7 +1491,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 44,
-    valueSize: 112,
+    valueSize: 120,
     maxEntries: 262144,
     flags: 1,
     key: ConntrackKey,
