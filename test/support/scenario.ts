@@ -11,6 +11,7 @@ import {
   EndpointFlags,
   InboundFlags,
   PrefixKind,
+  UplinkFlags,
   UplinkLimit,
 } from '../../src/datapath/abi/generated.js';
 import { SERVICE, type TestFrontend, writeFrontend } from './frontends.js';
@@ -65,7 +66,6 @@ export interface TestUplink {
   ifindex?: number;
   ip4?: string;
   ip6?: string;
-  gateway4?: string;
   gateway6?: string;
 }
 
@@ -164,16 +164,17 @@ export class Scenario {
   /** The node's ways out and its addresses there; all leaves by the first, unless there is a router. */
   uplinks(uplinks: readonly TestUplink[], router = 0): void {
     const bytes = (address?: string) => (address === undefined ? NO_ADDRESS : mappedAddress(address));
-    for (let slot = 0; slot < UplinkLimit.UPLINKS_MAX; slot++) {
-      const { ifindex = 0, ip4, ip6, gateway4, gateway6 } = uplinks[slot] ?? {};
+    for (let slot = 0; slot < UplinkLimit.SLOTS; slot++) {
+      const { ifindex = 0, ip4, ip6, gateway6 } = uplinks[slot] ?? {};
       this.programs.uplinks.set(slot, {
         version: 1,
         ifindex,
         router: slot === 0 ? router : 0,
+        flags: slot === 0 && uplinks.length === 1 ? UplinkFlags.ONLY : 0,
         ip4: bytes(ip4),
         ip6: bytes(ip6),
-        gateway4: bytes(gateway4),
         gateway6: bytes(gateway6),
+        ip6PrefixLength: PREFIX_LENGTH[6],
         versionEnd: 1,
       });
     }
