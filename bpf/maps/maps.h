@@ -134,8 +134,8 @@ struct {
 } qn_nat SEC(".maps");
 
 /*
- * The node's uplinks and their addresses. Written by the daemon; the first is read once per translated packet,
- * the others where the node's routes choose.
+ * The node's uplinks and their addresses. Written by the daemon; the first is read once per translated
+ * packet, the others where the node's routes choose.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
