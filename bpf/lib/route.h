@@ -99,7 +99,7 @@ static __attribute__((noinline, unused)) int route_open(struct __sk_buff *skb, s
 		reason = route_refusal(answer);
 		if (reason || is_fixed)
 			return reason;
-		uplink = uplink_of(fib->ifindex);
+		uplink = uplink_of(fib->ifindex, packet);
 		if (!uplink)
 			return DROP_NO_UPLINK;
 	}
@@ -111,7 +111,7 @@ static __attribute__((noinline, unused)) int route_open(struct __sk_buff *skb, s
 		address_from_ip4(&source, fib->ipv4_src);
 	else
 		__builtin_memcpy(&source, fib->ipv6_src, sizeof(source));
-	if (!uplink_find(first, UPLINK_HAS, &source))
+	if (!uplink_has(first, &source))
 		return reason;
 	*address = source;
 	return DROP_NONE;
@@ -151,7 +151,7 @@ static __always_inline enum drop_reason route_by(struct __sk_buff *skb, struct p
 	if (passage->packet.family == 4)
 		return DROP_NONE;
 	next_hop->nh_family = FAMILY_IP6;
-	if (address_is_zero(&uplink->gateway6) || uplink_find(ifindex, UPLINK_REACHES6, destination))
+	if (address_is_zero(&uplink->gateway6) || uplink_reaches6(ifindex, destination))
 		__builtin_memcpy(next_hop->ipv6_nh, destination, sizeof(*destination));
 	else
 		__builtin_memcpy(next_hop->ipv6_nh, &uplink->gateway6, sizeof(uplink->gateway6));
@@ -182,7 +182,7 @@ static __attribute__((noinline, unused)) int route_out(struct __sk_buff *skb, st
 		return DROP_NO_UPLINK;
 	router = *(const volatile __u32 *)&first->router;
 	if (router && !is_led && kept) {
-		by = uplink_of(kept);
+		by = uplink_of(kept, &passage->packet);
 		source = &record->nat_address;
 	}
 	if (!by && (first->flags & UPLINK_ONLY))
@@ -191,12 +191,11 @@ static __attribute__((noinline, unused)) int route_out(struct __sk_buff *skb, st
 		reason = route_by(skb, passage, source, by, router);
 	} else if (router) {
 		reason = route_refusal(route_ask(skb, passage, source, router, 0));
-		if (!reason && !uplink_of(fib->ifindex))
+		if (!reason && !uplink_of(fib->ifindex, &passage->packet))
 			reason = DROP_NO_UPLINK;
 		next_hop_of_route(passage);
 	}
-	if (reason || !kept || kept == fib->ifindex ||
-	    uplink_find(fib->ifindex, UPLINK_HAS, &record->nat_address))
+	if (reason || !kept || kept == fib->ifindex || uplink_has(fib->ifindex, &record->nat_address))
 		return reason;
 	return is_led ? DROP_ROUTE_CHANGED : DROP_NO_UPLINK;
 }
