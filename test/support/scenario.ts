@@ -2,6 +2,7 @@
  * Who exists when the programs run: two networks with endpoints, the node's own addresses, and rules. A test says
  * only what differs.
  */
+import { writeFileSync } from 'node:fs';
 import {
   type BandwidthKey,
   BandwidthScale,
@@ -14,6 +15,7 @@ import {
   UplinkFlags,
   UplinkLimit,
 } from '../../src/datapath/abi/generated.js';
+import { Rtnl } from '../../src/native/net.js';
 import { SERVICE, type TestFrontend, writeFrontend } from './frontends.js';
 import type { Outcome } from './outcome.js';
 import { addressBytes, macBytes, mappedAddress, type Packet, packet } from './packet.js';
@@ -178,6 +180,18 @@ export class Scenario {
         versionEnd: 1,
       });
     }
+  }
+
+  /** Its routes choose among them: there are none. */
+  routed(uplinks: readonly TestUplink[]): void {
+    this.programs.inside(() => {
+      using rtnl = Rtnl.open();
+      const router = rtnl.links().find(({ index }) => index === this.spare.at(-1));
+      if (router === undefined) throw new Error('there is no device to spare');
+      for (const family of ['ipv4', 'ipv6'])
+        writeFileSync(`/proc/sys/net/${family}/conf/${router.name}/forwarding`, '1');
+      this.uplinks(uplinks, router.index);
+    });
   }
 
   /** Its one way out; without an interface there is none. */
