@@ -20,7 +20,17 @@ import { basename, dirname, join } from 'node:path';
 const HOME = 'quantum';
 
 /** Kernel features that distributions build as modules. Those that a kernel has built in are left out. */
-const MODULES = ['veth', 'bridge', 'dummy', 'sch_ingress', 'cls_bpf', 'inet_diag', 'tcp_diag', 'sctp'];
+const MODULES = [
+  'veth',
+  'bridge',
+  'dummy',
+  'sch_ingress',
+  'sch_tbf',
+  'cls_bpf',
+  'inet_diag',
+  'tcp_diag',
+  'sctp',
+];
 
 const APPLETS = [
   'sh',

@@ -46,6 +46,11 @@ export class Container {
     return this.#ask({ operation: 'echo', text, timeoutMs });
   }
 
+  /** Sends so many datagrams by one socket; how many it took in that time. */
+  spray(address, port, count, timeoutMs) {
+    return this.#ask({ operation: 'spray', address, port, count, timeoutMs });
+  }
+
   #ask(request) {
     const call = this.#calls++;
     return new Promise((resolve) => {

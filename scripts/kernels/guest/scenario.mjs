@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { Container } from './container.mjs';
-import { Daemon, request } from './daemon.mjs';
+import { Daemon, request, requestText } from './daemon.mjs';
 
 const OPEN = 8080;
 const CLOSED = 8081;
@@ -12,7 +12,12 @@ const PATIENCE_MS = 30_000;
 /** ... and what is still silent after this has been dropped. */
 const SILENCE_MS = 3_000;
 
+/** Datagrams: more than the buffer of a socket holds, and than waits for a slow receiver. */
+const MANY = 500;
+const SLOW = { ingress_rate: 1_000 };
+
 const NETWORK = { name: 'lab', cidr: '10.77.0.0/16', cidr6: 'fd77::/64' };
+const PORTS = ['TCP', 'UDP'].map((protocol) => ({ protocol, port: OPEN }));
 const POLICY = {
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
@@ -20,8 +25,8 @@ const POLICY = {
   spec: {
     podSelector: {},
     policyTypes: ['Ingress', 'Egress'],
-    ingress: [{ from: [{ podSelector: {} }], ports: [{ protocol: 'TCP', port: OPEN }] }],
-    egress: [{ to: [{ podSelector: {} }], ports: [{ protocol: 'TCP', port: OPEN }] }],
+    ingress: [{ from: [{ podSelector: {} }], ports: PORTS }],
+    egress: [{ to: [{ podSelector: {} }], ports: PORTS }],
   },
 };
 
@@ -49,6 +54,10 @@ async function expectAlive(text) {
     await client.echo(text, PATIENCE_MS),
     addresses.map(() => text),
   );
+}
+
+async function limitServer(bandwidth) {
+  await request('PATCH', `/networks/${NETWORK.name}/containers/server`, { options: { bandwidth } });
 }
 
 export const steps = [
@@ -80,6 +89,18 @@ export const steps = [
       await request('POST', '/policies', POLICY);
       await expectPort(OPEN, 'open');
       await expectPort(CLOSED, 'closed');
+    },
+  ],
+  [
+    'what a slow receiver is sent is cut to its limit, and the socket goes on',
+    async () => {
+      await limitServer(SLOW);
+      for (const address of addresses)
+        assert.equal(await client.spray(address, OPEN, MANY, PATIENCE_MS), MANY, address);
+      const dropped = /reason="BANDWIDTH_INGRESS".*} ([0-9]+)$/m.exec(await requestText('/metrics'));
+      assert.ok(Number(dropped?.[1]) > MANY, dropped?.[0]);
+      await limitServer({});
+      await expectPort(OPEN, 'open');
     },
   ],
   [
