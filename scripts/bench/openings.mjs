@@ -16,7 +16,7 @@ import { PORTS } from './sites.mjs';
 import { median } from './statistics.mjs';
 
 const SOURCE = fileURLToPath(new URL('openings.bpf.c', import.meta.url));
-/** In a turn: what all turns leave in the tables has room there. */
+/** In a turn, as in openings.c: what all turns leave in the tables has room there. */
 const CONNECTIONS = 500;
 /** Segments of each that one end and the other one get. */
 const SEGMENTS = { opener: 3, responder: 4 };
@@ -114,7 +114,7 @@ async function sender(cleanup, tool, part, { container, outside, address, gatewa
   await lines.next();
   return async (first) => {
     const before = [received(opener), received(responder)];
-    child.stdin.write(`${CONNECTIONS} ${first}\n`);
+    child.stdin.write(`${first}\n`);
     const ns = Number((await lines.next()).value);
     const [opened, answered] = [received(opener) - before[0], received(responder) - before[1]];
     if (opened < CONNECTIONS * SEGMENTS.opener * 0.99 || answered < CONNECTIONS * SEGMENTS.responder * 0.99)
