@@ -85,7 +85,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 		return deliver_flood(skb, self);
 	}
 
-	passage->now = bpf_ktime_get_ns();
+	passage->now = bpf_ktime_get_coarse_ns();
 	passage->epoch = policy_epoch();
 	passage->scope = endpoint_network_contains(self, &packet->destination) ? self->network_id : 0;
 	reason = flow_prepare(passage, &is_error);
