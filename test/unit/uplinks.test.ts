@@ -6,9 +6,10 @@ import {
   type UplinkHost,
 } from '../../src/bridge/find-uplinks.js';
 import { UplinkLimit } from '../../src/datapath/abi/generated.js';
+import type { UplinkState } from '../../src/model/health.js';
 import { UPLINKS_MAX } from '../../src/model/settings.js';
-import type { AddressInfo, LinkInfo, RouteInfo } from '../../src/native/net.js';
-import { xdpUnwanted } from '../../src/vnet/uplinks.js';
+import type { AddressInfo, LinkInfo, RouteInfo, Rtnl } from '../../src/native/net.js';
+import { Uplinks, xdpUnwanted } from '../../src/vnet/uplinks.js';
 
 const MAC = '02:00:00:00:00:01';
 
@@ -162,6 +163,89 @@ describe('the uplink', () => {
     expect(isLed('10.0.0.2', 'fd01::2/64', 'fd01:0:0:1::2/64')).toBe(true);
     // One that comes and goes between nodes, and one of DHCPv6, are of a subnet that is there.
     expect(isLed('10.0.0.2', '10.0.0.100/32', 'fd01::7/128', 'fd01::2/64')).toBe(false);
+  });
+});
+
+describe('what follows the uplinks', () => {
+  const TWO = {
+    links: [ETH0, ETH1],
+    addresses: [address(2, '10.0.0.2'), address(3, '10.0.1.2')],
+    routes: [{ family: 4, index: 2 }] as Partial<RouteInfo>[],
+  };
+
+  /** What is told to whom, in order. */
+  function follow(setting: string, node: Node, failing: { attach?: number; router?: boolean } = {}) {
+    const calls: string[] = [];
+    const states: UplinkState[][] = [];
+    const errors: unknown[] = [];
+    const uplinks = new Uplinks({
+      setting,
+      xdpSetting: 'auto',
+      host: host(node) as Rtnl,
+      hook: {
+        attach(ifindex) {
+          calls.push(`attach ${ifindex}`);
+          if (ifindex === failing.attach) throw new Error('it has gone');
+        },
+        use: (used, router) =>
+          calls.push(
+            `use ${used.map(({ ifindex }) => ifindex)}${router === undefined ? '' : ` by ${router}`}`,
+          ),
+      },
+      xdp: {
+        leaveOthers: (wanted, all) => calls.push(`xdp leaves all but ${wanted} of ${all}`),
+        use(wanted, all) {
+          calls.push(`xdp ${wanted} of ${all}`);
+          return new Map();
+        },
+      },
+      router: {
+        ensure() {
+          calls.push('make router');
+          if (failing.router) throw new Error('its name is taken');
+          return 77;
+        },
+        remove: () => calls.push('remove router'),
+      },
+      onChange: (changed) => states.push(changed),
+      onError: (error) => errors.push(error),
+    });
+    uplinks.sync();
+    return { calls, states, errors };
+  }
+
+  it('has the program on each before flows are led there, and XDP away before others come', () => {
+    expect(follow('eth0,eth1', TWO).calls).toEqual([
+      'xdp leaves all but 2,3 of 2,3',
+      'attach 2',
+      'attach 3',
+      'make router',
+      'use 2,3 by 77',
+      'xdp 2,3 of 2,3',
+    ]);
+    expect(follow('none', TWO).calls).toEqual([
+      'xdp leaves all but  of ',
+      'use ',
+      'remove router',
+      'xdp  of ',
+    ]);
+  });
+
+  it('goes on without one that cannot be put to use, and says so', () => {
+    const { calls, states, errors } = follow('eth0,eth1', TWO, { attach: 2 });
+    expect(calls.slice(-3)).toEqual(['make router', 'use 3 by 77', 'xdp 3 of 3']);
+    expect(states.flat()).toMatchObject([
+      { interface: 'eth1' },
+      { message: 'eth0 could not be put to use; the log says why' },
+    ]);
+    expect(errors).toHaveLength(1);
+  });
+
+  it('leads all by the first where the routes cannot be asked, and says so', () => {
+    const { calls, states, errors } = follow('eth0,eth1', TWO, { router: true });
+    expect(calls.slice(-3)).toEqual(['make router', 'use 2,3', 'xdp 2,3 of 2,3']);
+    expect(states.flat().at(-1)?.message).toMatch(/^the node's routes cannot be asked/);
+    expect(errors).toHaveLength(1);
   });
 });
 
