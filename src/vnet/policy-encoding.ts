@@ -16,6 +16,7 @@ import {
   type PolicySubject,
   policyCidrText,
 } from '../datapath/policy-table.js';
+import { mapping, type Steps, stepping } from '../firewall/steps.js';
 import {
   type CidrKey,
   DIRECTIONS,
@@ -55,26 +56,43 @@ const VERDICT_CODES: Readonly<Record<RuleVerdict, Verdict>> = {
   pass: Verdict.PASS,
 };
 
-export function namesOfPorts(delta: PolicyDelta): string[] {
-  return [...delta.set, ...delta.delete].flatMap(({ name }) => name ?? []);
+/** Each once, as the others below. */
+export function* rulesOf({ set }: PolicyDelta): Steps<Set<RuleRef>> {
+  const rules = new Set<RuleRef>();
+  yield* stepping(set, ({ rule }) => rules.add(rule));
+  return rules;
+}
+
+export function* namesOfPorts({ set, delete: gone }: PolicyDelta): Steps<Set<string>> {
+  const names = new Set<string>();
+  for (const keys of [set, gone]) yield* stepping(keys, ({ name }) => name !== undefined && names.add(name));
+  return names;
 }
 
 /** The ranges that are named, as entries of their own or as peers. */
-export function rangesOf({ set, delete: gone, cidrs }: PolicyDelta): string[] {
-  return [
-    ...[...set, ...gone].flatMap(({ peer }) => (peer.kind === 'cidr' ? peer.cidr : [])),
-    ...[...cidrs.set, ...cidrs.delete].map(({ cidr }) => cidr),
-  ];
+export function* rangesOf({ set, delete: gone, cidrs }: PolicyDelta): Steps<Set<string>> {
+  const ranges = new Set<string>();
+  for (const keys of [set, gone]) {
+    yield* stepping(keys, ({ peer }) => peer.kind === 'cidr' && ranges.add(peer.cidr));
+  }
+  for (const keys of [cidrs.set, cidrs.delete]) yield* stepping(keys, ({ cidr }) => ranges.add(cidr));
+  return ranges;
 }
 
-export function encodeDelta(delta: PolicyDelta, numbers: PolicyNumbers): PolicyChange {
+export function* encodeDelta(delta: PolicyDelta, numbers: PolicyNumbers): Steps<PolicyChange> {
   return {
-    set: delta.set.map((entry) => encodeEntry(entry, numbers)),
-    delete: delta.delete.map((key) => encodeKey(key, numbers)),
-    subjects: { set: delta.subjects.set.map(encodeSubject), delete: [...delta.subjects.delete] },
+    set: yield* mapping(delta.set, (entry) => encodeEntry(entry, numbers)),
+    delete: yield* mapping(delta.delete, (key) => encodeKey(key, numbers)),
+    subjects: {
+      set: yield* mapping(delta.subjects.set, encodeSubject),
+      delete: [...delta.subjects.delete],
+    },
     cidrs: {
-      set: delta.cidrs.set.map((key) => ({ ...encodeCidr(key), cidrClass: known(numbers.cidrs, key.cidr) })),
-      delete: delta.cidrs.delete.map(encodeCidr),
+      set: yield* mapping(delta.cidrs.set, (key) => ({
+        ...encodeCidr(key),
+        cidrClass: known(numbers.cidrs, key.cidr),
+      })),
+      delete: yield* mapping(delta.cidrs.delete, encodeCidr),
     },
   };
 }

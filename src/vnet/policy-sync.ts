@@ -5,17 +5,30 @@
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
+import { finish, type Steps } from '../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
 import { AppError } from '../model/errors.js';
 import type { Reader, Store } from '../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
-import { difference, encodeDelta, isEmpty, namesOfPorts, rangesOf, withdrawal } from './policy-encoding.js';
+import {
+  difference,
+  encodeDelta,
+  isEmpty,
+  namesOfPorts,
+  rangesOf,
+  rulesOf,
+  withdrawal,
+} from './policy-encoding.js';
 import { RuleNumbers } from './rule-numbers.js';
 import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
+import { inTurns } from './turns.js';
 
 /** Subjects whose rules are taken out of the engine at once, and how many rules; both are a few milliseconds of work. */
 const PREVIEW_SUBJECTS_MAX = 1000;
 const PREVIEW_ENTRIES_MAX = 20_000;
+
+/** A change of the engine, in steps. */
+export type EngineChange = (engine: PolicyEngine) => Steps;
 
 /** Rules of the subjects that a change touches, by identity. */
 export interface AffectedRules {
@@ -41,27 +54,28 @@ export class PolicySync {
    * Throws what change() would throw because it does not fit, and changes nothing. Asked before a change is recorded:
    * a record that does not fit would keep the next daemon from starting.
    */
-  rehearse(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): void {
+  rehearse(apply: EngineChange, undo: EngineChange): void {
+    const { engine } = this;
     try {
-      apply(this.engine);
+      finish(apply(engine));
     } finally {
-      undo(this.engine);
-      this.engine.takeDelta();
+      finish(undo(engine));
+      engine.takeDelta();
     }
   }
 
   /** The same, and tells the rules of those whom the change would touch, before it and after it. */
-  preview(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): AffectedRules {
+  async preview(apply: EngineChange, undo: EngineChange): Promise<AffectedRules> {
     const { engine } = this;
     const after = new Map<number, CompiledPolicy>();
     let touched: number[] = [];
     try {
-      apply(engine);
-      touched = subjectsOf(engine.takeDelta());
+      await inTurns(apply(engine));
+      touched = subjectsOf(await inTurns(engine.takingDelta()));
       takeRules(engine, touched, after);
     } finally {
-      undo(engine);
-      engine.takeDelta();
+      await inTurns(undo(engine));
+      await inTurns(engine.takingDelta());
     }
     const before = new Map<number, CompiledPolicy>();
     takeRules(engine, [...after.keys()], before);
@@ -79,8 +93,8 @@ export class PolicySync {
    * recorded is for the caller to take back when the change fails after all.
    */
   async change(
-    apply: (engine: PolicyEngine) => void,
-    undo: (engine: PolicyEngine) => void,
+    apply: EngineChange,
+    undo: EngineChange,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<void> {
     const changed = await this.put(apply, undo, (change) => this.table.commit(change), record);
@@ -88,10 +102,7 @@ export class PolicySync {
   }
 
   /** The same for rules that no packet can ask for yet or any more: those of an identity that no endpoint has. */
-  async changeUnobserved(
-    apply: (engine: PolicyEngine) => void,
-    undo: (engine: PolicyEngine) => void,
-  ): Promise<void> {
+  async changeUnobserved(apply: EngineChange, undo: EngineChange): Promise<void> {
     await this.put(apply, undo, (change) => this.table.applyUnobserved(change));
   }
 
@@ -144,42 +155,44 @@ export class PolicySync {
   }
 
   private async put(
-    apply: (engine: PolicyEngine) => void,
-    undo: (engine: PolicyEngine) => void,
+    apply: EngineChange,
+    undo: EngineChange,
     write: (change: PolicyChange) => Promise<void>,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
     await this.forgetUnnamed();
     try {
-      apply(this.engine);
-      const delta = this.engine.takeDelta();
+      await inTurns(apply(this.engine));
+      const delta = await inTurns(this.engine.takingDelta());
       await record();
       const change = await this.encode(delta);
       if (isEmpty(change)) return false;
       await write(change);
       return true;
     } catch (error) {
-      undo(this.engine);
-      this.engine.takeDelta();
+      await inTurns(undo(this.engine));
+      await inTurns(this.engine.takingDelta());
       throw error;
     }
   }
 
   private async encode(delta: PolicyDelta): Promise<PolicyChange> {
     const { store } = this;
-    return encodeDelta(delta, {
-      rules: await this.numbers.of(delta.set.map(({ rule }) => rule)),
-      names: await claimNumbers(store, portNames, namesOfPorts(delta)),
-      cidrs: await claimNumbers(store, cidrNumbers, rangesOf(delta)),
-    });
+    const numbers = {
+      rules: await this.numbers.of(await inTurns(rulesOf(delta))),
+      names: await claimNumbers(store, portNames, await inTurns(namesOfPorts(delta))),
+      cidrs: await claimNumbers(store, cidrNumbers, await inTurns(rangesOf(delta))),
+    };
+    return inTurns(encodeDelta(delta, numbers));
   }
 
   /** Keeps the numbers of what is in force alone. */
   private async forgetNumbers(inForce: PolicyDelta): Promise<void> {
     this.engine.takeUnnamed();
-    await this.numbers.retain(inForce.set.map(({ rule }) => rule));
-    await retainNumbers(this.store, portNames, [...namesOfPorts(inForce), ...declaredNames(this.store)]);
-    await retainNumbers(this.store, cidrNumbers, rangesOf(inForce));
+    const names = await inTurns(namesOfPorts(inForce));
+    await this.numbers.retain(await inTurns(rulesOf(inForce)));
+    await retainNumbers(this.store, portNames, [...names, ...declaredNames(this.store)]);
+    await retainNumbers(this.store, cidrNumbers, await inTurns(rangesOf(inForce)));
   }
 
   /**
