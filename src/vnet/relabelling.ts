@@ -1,5 +1,5 @@
 /** Changes who running containers are, and their options: their interfaces stay. */
-import type { Endpoint, EndpointPatch } from '../model/endpoint.js';
+import { type Endpoint, type EndpointPatch, patchedLabels } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import { endpoints } from '../store/tables.js';
 import { relabelEndpoint } from './endpoint-records.js';
@@ -60,7 +60,7 @@ export class Relabelling {
     const link = host.link(before.host_interface);
     const after = await store.transaction((transaction) => {
       const changed = relabelEndpoint(transaction, before, {
-        labels: change.labels ?? before.labels,
+        labels: patchedLabels(before.labels, change),
         namespace: change.namespace ?? before.namespace,
       });
       this.enlistment.requireRoom(transaction, changed);
