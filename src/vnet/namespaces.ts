@@ -5,6 +5,7 @@ import { type Namespace, type NamespaceRequest, namespaceLabels } from '../model
 import type { Reader, Store } from '../store/store.js';
 import { endpoints, namespaces, policies, services } from '../store/tables.js';
 import type { EngineChange, PolicySync } from './policy-sync.js';
+import { takeBack } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { NamespaceService } from './services.js';
 
@@ -82,7 +83,7 @@ export class Namespaces implements NamespaceService {
         isRecorded = true;
       });
     } catch (error) {
-      if (isRecorded) await record(before);
+      if (isRecorded) await takeBack(() => record(before));
       throw error;
     }
   }

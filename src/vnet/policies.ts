@@ -5,6 +5,7 @@ import { type Policy, parsePolicy, policyRef } from '../model/policy.js';
 import type { Reader, Store } from '../store/store.js';
 import { type PolicyRecord, policies } from '../store/tables.js';
 import type { EngineChange, PolicySync } from './policy-sync.js';
+import { takeBack } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { AppliedPolicy, PolicyPreview, PolicyService } from './services.js';
 
@@ -80,7 +81,7 @@ export class Policies implements PolicyService {
         isRecorded = true;
       });
     } catch (error) {
-      if (isRecorded) await write('before');
+      if (isRecorded) await takeBack(() => write('before'));
       throw error;
     }
   }

@@ -9,7 +9,7 @@ import { type LimitingParts, limitEndpoint } from './limiting.js';
 import { requireNetwork } from './networks.js';
 import type { PolicySync } from './policy-sync.js';
 import type { Publishing } from './publishing.js';
-import { Rollback } from './rollback.js';
+import { Rollback, takeBack } from './rollback.js';
 
 export interface RelabellingParts extends LimitingParts {
   policy: PolicySync;
@@ -72,11 +72,14 @@ export class Relabelling {
       await publishing.relabel(before, after);
       await this.enlistment.enlist(after);
     } catch (error) {
-      await publishing.relabel(after, before);
-      await store.transaction((transaction) => {
-        transaction.put(endpoints, [before.id], before);
-        this.enlistment.drop(transaction, after.identity);
-      });
+      await takeBack(
+        () => publishing.relabel(after, before),
+        () =>
+          store.transaction((transaction) => {
+            transaction.put(endpoints, [before.id], before);
+            this.enlistment.drop(transaction, after.identity);
+          }),
+      );
       throw capacityError(error);
     }
     if (link !== undefined) datapath.endpoints.put(endpointState(store, after, network, link.index));
