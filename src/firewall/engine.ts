@@ -76,6 +76,14 @@ export class PolicyEngine {
     });
   }
 
+  /**
+   * From now on `max` bounds it; where there is more already, that does: what is taken away can be put back. Asked for
+   * when what is recorded is loaded, which may be more than the bound that it was made under.
+   */
+  bound(max: number): void {
+    this.#ledger.bound(Math.max(max, this.size));
+  }
+
   /** Port matches and ranges applied: at least the number of entries; more where several rules give the same key. */
   get size(): number {
     return this.#ledger.size;

@@ -53,6 +53,10 @@ export class RuleLedger {
     return this.#size;
   }
 
+  bound(limit: number): void {
+    this.#limit = limit;
+  }
+
   addSubject(subject: Subject): void {
     this.#subjects.set(subject.id, subject);
     // When it was removed since the last delta, what is remembered of that one stays.

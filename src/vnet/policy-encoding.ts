@@ -117,21 +117,53 @@ export function difference(wanted: PolicyChange, present: PolicyContents): Polic
   };
 }
 
+/** Whose rules or ranges a change concerns. */
+export function concernedBy({ set, delete: gone, subjects, cidrs }: PolicyChange): Set<number> {
+  return new Set([
+    ...[...set.map(({ key }) => key), ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
+    ...subjects.set.map(({ identity }) => identity),
+    ...subjects.delete,
+  ]);
+}
+
 /**
  * The part of a change that makes room: what goes, and with it the presence of every subject that the change concerns, to
  * which nobody talks then.
  */
-export function withdrawal({ set, delete: gone, subjects, cidrs }: PolicyChange): PolicyChange {
-  const concerned = [
-    ...[...set.map(({ key }) => key), ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
-    ...subjects.set.map(({ identity }) => identity),
-    ...subjects.delete,
-  ];
+export function withdrawal(change: PolicyChange): PolicyChange {
   return {
     set: [],
-    delete: gone,
-    subjects: { set: [], delete: [...new Set(concerned)] },
-    cidrs: { set: [], delete: cidrs.delete },
+    delete: change.delete,
+    subjects: { set: [], delete: [...concernedBy(change)] },
+    cidrs: { set: [], delete: change.cidrs.delete },
+  };
+}
+
+/** The part of a change that is about some subjects. */
+export function partOf(change: PolicyChange, subjects: ReadonlySet<number>): PolicyChange {
+  const isTheirs = ({ subject }: { subject: number }) => subjects.has(subject);
+  return {
+    set: change.set.filter(({ key }) => isTheirs(key)),
+    delete: change.delete.filter(isTheirs),
+    subjects: {
+      set: change.subjects.set.filter(({ identity }) => subjects.has(identity)),
+      delete: change.subjects.delete.filter((identity) => subjects.has(identity)),
+    },
+    cidrs: { set: change.cidrs.set.filter(isTheirs), delete: change.cidrs.delete.filter(isTheirs) },
+  };
+}
+
+/** A change but for what it would give some subjects, who have nothing; what goes is gone already or goes. */
+export function givingNothingTo(delta: PolicyDelta, subjects: ReadonlySet<number>): PolicyDelta {
+  if (subjects.size === 0) return delta;
+  return {
+    ...delta,
+    set: delta.set.filter(({ subject }) => !subjects.has(subject)),
+    subjects: {
+      ...delta.subjects,
+      set: delta.subjects.set.filter(({ identity }) => !subjects.has(identity)),
+    },
+    cidrs: { ...delta.cidrs, set: delta.cidrs.set.filter(({ subject }) => !subjects.has(subject)) },
   };
 }
 

@@ -5,20 +5,24 @@
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
-import { finish, type Steps } from '../firewall/steps.js';
+import { finish, type Steps, stepping } from '../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
 import { AppError } from '../model/errors.js';
+import type { PolicyState } from '../model/health.js';
 import type { Reader, Store } from '../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
 import {
   difference,
   encodeDelta,
+  givingNothingTo,
   isEmpty,
   namesOfPorts,
+  partOf,
   rangesOf,
   rulesOf,
   withdrawal,
 } from './policy-encoding.js';
+import { takeBack } from './rollback.js';
 import { RuleNumbers } from './rule-numbers.js';
 import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
 import { inTurns } from './turns.js';
@@ -39,13 +43,15 @@ export interface AffectedRules {
 
 export class PolicySync {
   private readonly numbers: RuleNumbers;
+  /** Subjects for whose rules there is no room: the kernel lacks them, and lets nothing of theirs pass. */
+  private cutOff: ReadonlySet<number> = new Set();
 
   constructor(
     private readonly engine: PolicyEngine,
     private readonly table: PolicyTable,
     private readonly store: Store,
     private readonly sweeper: ConntrackSweeper,
-    private readonly onSweepError: (error: unknown) => void,
+    private readonly onError: (error: unknown, what: string) => void,
   ) {
     this.numbers = new RuleNumbers(store);
   }
@@ -112,8 +118,17 @@ export class PolicySync {
     this.cutIdle();
   }
 
-  /** Makes the kernel's tables equal to the whole of the engine's policy, once at the start. */
-  async resync(): Promise<{ changed: boolean }> {
+  /** Undefined: all policies are in force. */
+  get state(): PolicyState | undefined {
+    const { size } = this.cutOff;
+    return size === 0 ? undefined : { identities_cut_off: size, message: `${UNFIT.message}: ${UNFIT.hint}` };
+  }
+
+  /**
+   * Makes the kernel's tables equal to the whole of the engine's policy, once at the start. `unfit`: not all of it fits;
+   * who lacks rules talks to nobody, until what is taken away makes room.
+   */
+  async resync(): Promise<{ changed: boolean; unfit?: AppError }> {
     this.engine.takeDelta();
     const compiled = this.engine.snapshot();
     const everything: PolicyDelta = {
@@ -126,32 +141,54 @@ export class PolicySync {
     const change = difference(wanted, await this.table.load());
     const changed = !isEmpty(change);
     if (changed) {
-      await this.adjust(wanted, change);
+      this.cutOff = await this.adjust(wanted, change);
       this.cutIdle();
     }
     await this.forgetNumbers(everything);
-    return { changed };
+    return this.cutOff.size === 0 ? { changed } : { changed, unfit: withdrawn(this.cutOff.size) };
   }
 
   /**
-   * What was recorded last may not be in force: the daemon has ended in between. There may be no room for it beside what
-   * is; that goes first then, and nobody talks to those concerned until theirs is there.
+   * What was recorded last may not be in force: the daemon has ended in between, or the tables are smaller than they were.
+   * There may be no room for it beside what is; that goes first then, and nobody talks to those concerned until theirs is
+   * there. Returns whose is not: they stay cut off.
    */
-  private async adjust(wanted: PolicyChange, change: PolicyChange): Promise<void> {
+  private async adjust(wanted: PolicyChange, change: PolicyChange): Promise<ReadonlySet<number>> {
+    if (await this.fits(change)) return new Set();
+    await this.table.commit(withdrawal(change));
+    const rest = difference(wanted, await this.table.load());
+    const subjects = [...(await inTurns(sizesOf(rest)))].sort(([, left], [, right]) => left - right);
+    return this.giveInParts(
+      rest,
+      subjects.map(([identity]) => identity),
+    );
+  }
+
+  /** Gives as many subjects theirs as there is room for, those who need least first. Returns the others. */
+  private async giveInParts(rest: PolicyChange, subjects: readonly number[]): Promise<Set<number>> {
+    if (subjects.length === 0 || (await this.fits(partOf(rest, new Set(subjects))))) return new Set();
+    if (subjects.length === 1) return new Set(subjects);
+    const middle = subjects.length >>> 1;
+    const first = await this.giveInParts(rest, subjects.slice(0, middle));
+    // Where one of those did not fit, none of these does, who need as much or more.
+    const others = subjects.slice(middle);
+    return new Set([...first, ...(first.size > 0 ? others : await this.giveInParts(rest, others))]);
+  }
+
+  private async fits(change: PolicyChange): Promise<boolean> {
     try {
       await this.table.commit(change);
+      return true;
     } catch (error) {
       if (!isFull(error)) throw error;
-      await this.table.commit(withdrawal(change));
-      const rest = difference(wanted, await this.table.load());
-      await this.table.commit(rest).catch((error: unknown) => {
-        throw isFull(error) ? withdrawn(error) : error;
-      });
+      return false;
     }
   }
 
   private cutIdle(): void {
-    this.sweeper.sweep().catch(this.onSweepError);
+    this.sweeper
+      .sweep()
+      .catch((error: unknown) => this.onError(error, 'could not sweep the connection table'));
   }
 
   private async put(
@@ -165,15 +202,29 @@ export class PolicySync {
       await inTurns(apply(this.engine));
       const delta = await inTurns(this.engine.takingDelta());
       await record();
-      const change = await this.encode(delta);
-      if (isEmpty(change)) return false;
-      await write(change);
-      return true;
+      const change = await this.encode(givingNothingTo(delta, this.cutOff));
+      if (!isEmpty(change)) await write(change);
+      await this.letInAgain(delta);
+      return !isEmpty(change);
     } catch (error) {
-      await inTurns(undo(this.engine));
-      await inTurns(this.engine.takingDelta());
+      const failures = await takeBack(
+        () => inTurns(undo(this.engine)),
+        () => inTurns(this.engine.takingDelta()),
+      );
+      for (const failure of failures) this.onError(failure, 'could not take back a change of policies');
       throw error;
     }
+  }
+
+  /** Whoever is cut off gets what is theirs, if a change has made room for it. */
+  private async letInAgain({ delete: gone, subjects, cidrs }: PolicyDelta): Promise<void> {
+    if (this.cutOff.size === 0) return;
+    this.cutOff = new Set([...this.cutOff].filter((identity) => !subjects.delete.includes(identity)));
+    if (gone.length + subjects.delete.length + cidrs.delete.length === 0) return;
+    // The change is made, whatever becomes of this.
+    await this.resync().catch((error: unknown) =>
+      this.onError(error, 'could not let in again who is cut off'),
+    );
   }
 
   private async encode(delta: PolicyDelta): Promise<PolicyChange> {
@@ -221,11 +272,24 @@ function isFull(error: unknown): error is AppError {
 }
 
 /** Not what is said of a refused change: something has changed. */
-function withdrawn(cause: AppError): AppError {
-  return new AppError(cause.code, 'the recorded policies do not fit into the kernel', {
-    cause,
-    hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node; containers whose policy did not fit reach nobody meanwhile, and nobody reaches them',
-  });
+const UNFIT = {
+  message: 'the recorded policies do not fit into the kernel',
+  hint: 'remove policies, or raise policy_max, policy_cidrs_max or subjects_max and restart the node; containers whose policy does not fit reach nobody meanwhile, and nobody reaches them',
+};
+
+function withdrawn(identities: number): AppError {
+  const message = `${UNFIT.message}: ${identities} identities are cut off`;
+  return new AppError('INSUFFICIENT_CAPACITY', message, { hint: UNFIT.hint });
+}
+
+/** How much a change is about each subject. */
+function* sizesOf({ set, cidrs, subjects }: PolicyChange): Steps<Map<number, number>> {
+  const sizes = new Map<number, number>();
+  const count = (subject: number) => sizes.set(subject, (sizes.get(subject) ?? 0) + 1);
+  yield* stepping(set, ({ key }) => count(key.subject));
+  yield* stepping(cidrs.set, ({ subject }) => count(subject));
+  yield* stepping(subjects.set, ({ identity }) => count(identity));
+  return sizes;
 }
 
 /** What endpoints call their ports. */
