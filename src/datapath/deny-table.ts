@@ -1,8 +1,12 @@
 /** The ranges from which nothing is taken, as the programs on the uplink look them up. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Cidr, parseCidr, toBytes16 } from '../model/address.js';
 import { DenyKey, DenyKeyBits } from './abi/generated.js';
 import type { InboundControl } from './inbound.js';
 import type { DatapathMaps } from './maps.js';
+
+/** Ranges that are encoded before the event loop gets a turn. */
+const RANGES_PER_TURN = 2048;
 
 /** An IPv4 range in the mapped form starts at this bit. */
 const MAPPED_BITS = 96;
@@ -18,7 +22,7 @@ export class DenyTable {
    * each moment. `total` is how many there are then. When it throws, what it added is gone again.
    */
   async change(added: readonly string[], removed: readonly string[], total: number): Promise<void> {
-    const keys = encode(added);
+    const keys = await encode(added);
     if (added.length > 0) {
       this.control.denies = true;
       try {
@@ -28,7 +32,7 @@ export class DenyTable {
         throw error;
       }
     }
-    if (removed.length > 0) await this.map.raw.deleteBatch(encode(removed));
+    if (removed.length > 0) await this.map.raw.deleteBatch(await encode(removed));
     this.control.denies = total > 0;
   }
 
@@ -39,19 +43,21 @@ export class DenyTable {
       Buffer.from(keys.buffer, keys.byteOffset + at * DenyKey.size, DenyKey.size).toString('latin1');
     const there = new Set<string>();
     for (let at = 0; at * DenyKey.size < present.length; at++) there.add(text(present, at));
-    const keys = encode(wanted);
+    const keys = await encode(wanted);
     const missing = wanted.filter((_, at) => !there.delete(text(keys, at)));
     const surplus = Buffer.from([...there].join(''), 'latin1');
-    if (missing.length > 0) await this.map.raw.setBatch(encode(missing), ones(missing.length));
+    if (missing.length > 0) await this.map.raw.setBatch(await encode(missing), ones(missing.length));
     if (surplus.length > 0) await this.map.raw.deleteBatch(surplus);
     this.control.denies = wanted.length > 0;
   }
 }
 
-function encode(cidrs: readonly string[]): Uint8Array {
+async function encode(cidrs: readonly string[]): Promise<Uint8Array> {
   const bytes = new Uint8Array(cidrs.length * DenyKey.size);
-  for (const [at, text] of cidrs.entries())
+  for (const [at, text] of cidrs.entries()) {
+    if (at > 0 && at % RANGES_PER_TURN === 0) await nextTurn();
     bytes.set(DenyKey.encode(keyOf(parseCidr(text))), at * DenyKey.size);
+  }
   return bytes;
 }
 

@@ -93,7 +93,7 @@ export class PolicyTable {
   async commit(change: PolicyChange): Promise<void> {
     await this.settle();
     const next: SlotIndex = this.current === 0 ? 1 : 0;
-    const cells = this.cells(change);
+    const cells = await this.cells(change);
     try {
       await this.attempt(
         cells,
@@ -114,7 +114,7 @@ export class PolicyTable {
    */
   async applyUnobserved(change: PolicyChange): Promise<void> {
     await this.attempt(
-      this.cells(change),
+      await this.cells(change),
       (cell) => cell.replace(),
       (cell) => cell.restore(),
     );
@@ -188,20 +188,22 @@ export class PolicyTable {
       });
     } catch (error) {
       await this.waitForPrograms(); // as in settle()
-      for (const cell of cells.slice(0, done).reverse()) undo(cell);
+      await inTurns(cells.slice(0, done).reverse(), undo);
       throw error instanceof KernelError && FULL.has(error.code) ? noRoom(error) : error;
     }
   }
 
-  private cells(change: PolicyChange): Cell[] {
-    return [
-      ...change.set.map(({ key, decision }) => this.policy.cell(key, decision)),
-      ...change.delete.map((key) => this.policy.cell(key)),
-      ...change.subjects.set.map(({ identity, slot }) => this.subjects.cell({ identity }, slot)),
-      ...change.subjects.delete.map((identity) => this.subjects.cell({ identity })),
-      ...change.cidrs.set.map(({ cidrClass, ...range }) => this.cidrs.cell(cidrKey(range), cidrClass)),
-      ...change.cidrs.delete.map((range) => this.cidrs.cell(cidrKey(range))),
-    ];
+  private async cells({ set, delete: gone, subjects, cidrs }: PolicyChange): Promise<Cell[]> {
+    const cells: Cell[] = [];
+    const add = <T>(things: readonly T[], cellOf: (thing: T) => Cell) =>
+      inTurns(things, (thing) => cells.push(cellOf(thing)));
+    await add(set, ({ key, decision }) => this.policy.cell(key, decision));
+    await add(gone, (key) => this.policy.cell(key));
+    await add(subjects.set, ({ identity, slot }) => this.subjects.cell({ identity }, slot));
+    await add(subjects.delete, (identity) => this.subjects.cell({ identity }));
+    await add(cidrs.set, ({ cidrClass, ...range }) => this.cidrs.cell(cidrKey(range), cidrClass));
+    await add(cidrs.delete, (range) => this.cidrs.cell(cidrKey(range)));
+    return cells;
   }
 }
 
@@ -213,10 +215,10 @@ function noRoom(cause: Error): AppError {
 }
 
 /** One after the other; a change of many entries does not keep others waiting. */
-async function inTurns(cells: readonly Cell[], step: (cell: Cell) => void): Promise<void> {
-  for (const [index, cell] of cells.entries()) {
+async function inTurns<T>(things: readonly T[], step: (thing: T) => void): Promise<void> {
+  for (const [index, thing] of things.entries()) {
     if (index > 0 && index % ENTRIES_PER_TURN === 0) await nextTurn();
-    step(cell);
+    step(thing);
   }
 }
 

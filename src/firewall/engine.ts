@@ -20,6 +20,7 @@ import { IdentityRecord, PolicyRecord } from './records.js';
 import { compareText } from './rule-ref.js';
 import type { PolicyRules } from './rules.js';
 import { type LabelMap, labelMap } from './selector.js';
+import { finish, type Steps } from './steps.js';
 import type {
   CompiledPolicy,
   Direction,
@@ -46,6 +47,9 @@ export interface PolicyEngineOptions {
  * Pure state, no I/O. Every change either happens as a whole or throws and changes nothing:
  * INSUFFICIENT_CAPACITY at the bound; RangeError for what callers must never ask (an identity of a network
  * that is not there, a network removed before its identities, two networks of one name).
+ *
+ * Each is there in steps as well (`upsertingPolicy()` and the like): between two of them nothing else may change, and
+ * what is asked is answered of what is half done. They must be run to their end.
  */
 export class PolicyEngine {
   readonly #nodeLabels: LabelMap;
@@ -72,39 +76,67 @@ export class PolicyEngine {
     });
   }
 
+  /**
+   * From now on `max` bounds it; where there is more already, that does: what is taken away can be put back. Asked for
+   * when what is recorded is loaded, which may be more than the bound that it was made under.
+   */
+  bound(max: number): void {
+    this.#ledger.bound(Math.max(max, this.size));
+  }
+
   /** Port matches and ranges applied: at least the number of entries; more where several rules give the same key. */
   get size(): number {
     return this.#ledger.size;
   }
 
   upsertNetwork(network: PolicyNetwork): void {
+    finish(this.upsertingNetwork(network));
+  }
+
+  *upsertingNetwork(network: PolicyNetwork): Steps {
     const isNew = this.#networks.get(network.id) === undefined;
     const { key } = this.#networks.upsert(network);
     if (!isNew) return;
-    this.#orUndo(
+    yield* this.#orUndo(
       () => this.#matching.addNetwork(key),
-      () => this.removeNetwork(network.id),
+      () => this.removingNetwork(network.id),
     );
   }
 
   /** What is not there is no error, here and in the other removals. */
   removeNetwork(id: number): void {
+    finish(this.removingNetwork(id));
+  }
+
+  *removingNetwork(id: number): Steps {
     const key = this.#networks.get(id)?.key;
     this.#networks.remove(id);
-    if (key !== undefined) this.#matching.removeNetwork(key);
+    if (key !== undefined) yield* this.#matching.removeNetwork(key);
   }
 
   /** Sets the labels of a namespace. One that is not set exists all the same, with its implied label. */
-  setNamespace({ name, labels }: PolicyNamespace): void {
-    this.#relabel(name, labels);
+  setNamespace(namespace: PolicyNamespace): void {
+    finish(this.settingNamespace(namespace));
+  }
+
+  *settingNamespace({ name, labels }: PolicyNamespace): Steps {
+    yield* this.#relabel(name, labels);
   }
 
   /** Its labels are forgotten; its identities and policies stay. */
   removeNamespace(name: string): void {
-    this.#relabel(name, undefined);
+    finish(this.removingNamespace(name));
+  }
+
+  *removingNamespace(name: string): Steps {
+    yield* this.#relabel(name, undefined);
   }
 
   upsertIdentity(identity: PolicyIdentity): void {
+    finish(this.upsertingIdentity(identity));
+  }
+
+  *upsertingIdentity(identity: PolicyIdentity): Steps {
     if (!Number.isInteger(identity.id) || identity.id <= 0) throw new RangeError(`identity ${identity.id}`);
     if (this.#networks.get(identity.network_id) === undefined) {
       throw new RangeError(
@@ -112,55 +144,61 @@ export class PolicyEngine {
       );
     }
     const before = this.#identities.get(identity.id)?.of;
-    this.removeIdentity(identity.id);
-    this.#orUndo(
+    yield* this.removingIdentity(identity.id);
+    yield* this.#orUndo(
       () => this.#addIdentity(identity),
-      () => {
-        this.removeIdentity(identity.id);
-        if (before !== undefined) this.#addIdentity(before);
-      },
+      () => this.#replaceIdentity(identity.id, before),
     );
   }
 
   removeIdentity(id: number): void {
+    finish(this.removingIdentity(id));
+  }
+
+  *removingIdentity(id: number): Steps {
     const identity = this.#identities.get(id);
     if (identity === undefined) return;
     this.#identities.delete(id);
-    this.#ledger.removeSubject(identity);
+    yield* this.#ledger.removeSubject(identity);
     this.#networks.part(identity);
-    this.#matching.removeIdentity(identity);
+    yield* this.#matching.removeIdentity(identity);
     identity.namespace.identities.remove(identity);
     this.#namespaces.leave(identity.namespace);
   }
 
   /** Rules that stay as they are, in their place in a policy that stays otherwise as it is, cost nothing. */
-  upsertPolicy(source: Policy): void {
+  upsertPolicy(policy: Policy): void {
+    finish(this.upsertingPolicy(policy));
+  }
+
+  *upsertingPolicy(source: Policy): Steps {
     const after = this.#read(source);
     const { ref, text } = after.head;
     const policy = this.#policies.get(policyKey(ref));
     const before = policy?.source;
     if (policy !== undefined && before?.head.text === text) {
-      this.#orUndo(
+      yield* this.#orUndo(
         () => this.#matching.changeRules(policy, after.rules),
         () => this.#matching.changeRules(policy, before.rules),
       );
       return;
     }
-    this.removePolicy(ref);
-    this.#orUndo(
+    yield* this.removingPolicy(ref);
+    yield* this.#orUndo(
       () => this.#addPolicy(after),
-      () => {
-        this.removePolicy(ref);
-        if (before !== undefined) this.#addPolicy(before);
-      },
+      () => this.#replacePolicy(ref, before),
     );
   }
 
   removePolicy(ref: PolicyRef): void {
+    finish(this.removingPolicy(ref));
+  }
+
+  *removingPolicy(ref: PolicyRef): Steps {
     const policy = this.#policies.get(policyKey(ref));
     if (policy === undefined) return;
     this.#policies.delete(policyKey(ref));
-    this.#matching.removePolicy(policy);
+    yield* this.#matching.removePolicy(policy);
   }
 
   /**
@@ -189,6 +227,10 @@ export class PolicyEngine {
 
   /** What changed since the last call; the first tells everything. */
   takeDelta(): PolicyDelta {
+    return finish(this.takingDelta());
+  }
+
+  takingDelta(): Steps<PolicyDelta> {
     return this.#ledger.takeDelta();
   }
 
@@ -208,37 +250,47 @@ export class PolicyEngine {
       : clusterNetworkPolicyRules(policy, this.#nodeLabels);
   }
 
-  #addIdentity(of: PolicyIdentity): void {
+  *#addIdentity(of: PolicyIdentity): Steps {
     const identity = new IdentityRecord(of, this.#namespaces.enter(of.namespace));
     this.#identities.set(of.id, identity);
     identity.namespace.identities.add(identity);
     this.#ledger.addSubject(identity);
     this.#networks.join(identity);
     if (this.#hostAccess === 'full') this.#ledger.apply(identity, HOST_ACCESS_RULE, HOST);
-    this.#matching.addIdentity(identity);
+    yield* this.#matching.addIdentity(identity);
   }
 
-  #addPolicy({ head, rules }: PolicyRules): void {
+  *#replaceIdentity(id: number, by: PolicyIdentity | undefined): Steps {
+    yield* this.removingIdentity(id);
+    if (by !== undefined) yield* this.#addIdentity(by);
+  }
+
+  *#addPolicy({ head, rules }: PolicyRules): Steps {
     const policy = new PolicyRecord(head);
     this.#policies.set(policyKey(head.ref), policy);
-    this.#matching.addPolicy(policy, rules);
+    yield* this.#matching.addPolicy(policy, rules);
   }
 
-  #relabel(name: string, labels: Labels | undefined): void {
+  *#replacePolicy(ref: PolicyRef, by: PolicyRules | undefined): Steps {
+    yield* this.removingPolicy(ref);
+    if (by !== undefined) yield* this.#addPolicy(by);
+  }
+
+  *#relabel(name: string, labels: Labels | undefined): Steps {
     const namespace = this.#namespaces.enter(name);
     const before = namespace.given ? Object.fromEntries(namespace.labels) : undefined;
-    this.#orUndo(
+    yield* this.#orUndo(
       () => this.#matching.relabel(namespace, labels),
       () => this.#matching.relabel(namespace, before),
     );
     this.#namespaces.leave(namespace);
   }
 
-  #orUndo(change: () => void, undo: () => void): void {
+  *#orUndo(change: () => Steps, undo: () => Steps): Steps {
     try {
-      change();
+      yield* change();
     } catch (error) {
-      this.#ledger.unlimited(undo);
+      yield* this.#ledger.unlimited(undo);
       throw error;
     }
   }

@@ -27,6 +27,7 @@ export function insertRule(cell: Cell, rule: RuleTerms): void {
 
 /** Where the rule is; -1: it is not there. */
 export function positionOf(cell: Cell, rule: RuleTerms): number {
+  if (cell.at(-1) === rule) return cell.length - 1;
   for (let index = firstNotBefore(cell, rule); ; index += 1) {
     const found = cell[index];
     if (found === rule) return index;

@@ -12,6 +12,7 @@ import { ANY, type PeerKey } from './peer-key.js';
 import { ANY_PORT } from './ports.js';
 import { ISOLATION } from './precedence.js';
 import { AppliedRule, type IdentityRecord, NetworkRecord } from './records.js';
+import { finish } from './steps.js';
 import type { RuleTerms } from './subject.js';
 import { DIRECTIONS, type Direction, type PolicyNetwork } from './types.js';
 import type { Vocabulary } from './vocabulary.js';
@@ -72,7 +73,7 @@ export class NetworkDirectory {
   join(identity: IdentityRecord): void {
     const { identities, rules } = this.#memberOf(identity);
     identities.add(identity);
-    for (const direction of DIRECTIONS) rules[direction].applyTo(identity);
+    for (const direction of DIRECTIONS) finish(rules[direction].applyTo(identity));
   }
 
   /** An identity that is gone from the ledger. */
@@ -119,7 +120,7 @@ export class NetworkDirectory {
   #replaceRules(member: Member): void {
     for (const direction of DIRECTIONS) {
       const old = member.rules[direction];
-      for (const peer of [...old.peers]) old.removePeer(peer);
+      for (const peer of [...old.peers]) finish(old.removePeer(peer));
       this.#vocabulary.remove(old.rule);
       member.rules[direction] = this.#rule(member.record, direction, member.identities);
     }
@@ -130,8 +131,8 @@ export class NetworkDirectory {
     const wanted = this.#peersOf(record);
     for (const direction of DIRECTIONS) {
       const rule = rules[direction];
-      for (const peer of [...rule.peers]) if (!wanted.has(peer)) rule.removePeer(peer);
-      for (const peer of wanted) rule.addPeer(peer);
+      for (const peer of [...rule.peers]) if (!wanted.has(peer)) finish(rule.removePeer(peer));
+      for (const peer of wanted) finish(rule.addPeer(peer));
     }
   }
 

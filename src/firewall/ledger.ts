@@ -10,6 +10,7 @@ import { appendCell, diffCell, insertRule, placeAt, positionOf } from './entries
 import { LANES, type Lane } from './lanes.js';
 import type { PeerKey } from './peer-key.js';
 import { type Range, RangeTable } from './ranges.js';
+import { type Steps, stepping } from './steps.js';
 import {
   type Cell,
   isSameState,
@@ -33,6 +34,9 @@ type Before =
     }
   | undefined;
 
+/** Rules of cells that are compared in one step of a delta. */
+const RULES_PER_STEP = 64;
+
 export class RuleLedger {
   #limit: number;
   readonly #subjects = new Map<number, Subject>();
@@ -49,6 +53,10 @@ export class RuleLedger {
     return this.#size;
   }
 
+  bound(limit: number): void {
+    this.#limit = limit;
+  }
+
   addSubject(subject: Subject): void {
     this.#subjects.set(subject.id, subject);
     // When it was removed since the last delta, what is remembered of that one stays.
@@ -56,12 +64,12 @@ export class RuleLedger {
   }
 
   /** Removes the subject with all of its cells and ranges. */
-  removeSubject(subject: Subject): void {
+  *removeSubject(subject: Subject): Steps {
     for (const [lane, { cells }] of lanesOf(subject)) {
-      for (const [peer, cell] of cells) {
+      yield* stepping(cells, ([peer, cell]) => {
         this.#rememberCell(subject, lane, peer, cell);
         for (const rule of cell) this.#size -= rule.ports.length;
-      }
+      });
     }
     for (const direction of DIRECTIONS) {
       for (const { range } of subject.ranges[direction] ?? [])
@@ -110,50 +118,51 @@ export class RuleLedger {
    * Makes a rule apply to the ranges that it speaks of; when it does already, that is no error. Throws
    * INSUFFICIENT_CAPACITY at the limit, with nothing changed.
    */
-  applyRanges(subject: Subject, rule: RuleTerms): void {
+  *applyRanges(subject: Subject, rule: RuleTerms): Steps {
     if (rule.ranges.length === 0) return;
     const { direction } = rule.lane;
     this.#remember(subject);
     const table = subject.ranges[direction] ?? new RangeTable<RuleTerms>();
-    subject.ranges[direction] = table;
-    const change = table.add(rule);
+    const change = yield* table.add(rule, (count) => this.#require(count));
     if (change === undefined) return;
+    subject.ranges[direction] = table;
     for (const range of change.ranges) this.#countRange(subject, direction, range, 1);
     try {
       this.#require(0);
-      for (const { rule: one, range } of change.rules) this.apply(subject, one, range.text);
+      yield* stepping(change.rules, ({ rule: one, range }) => this.apply(subject, one, range.text));
     } catch (error) {
-      this.revokeRanges(subject, rule);
+      yield* this.revokeRanges(subject, rule);
       throw error;
     }
   }
 
   /** The reverse of `applyRanges`. */
-  revokeRanges(subject: Subject, rule: RuleTerms): void {
+  *revokeRanges(subject: Subject, rule: RuleTerms): Steps {
     if (rule.ranges.length === 0) return;
     const { direction } = rule.lane;
     this.#remember(subject);
     const table = subject.ranges[direction];
-    const change = table?.remove(rule);
-    if (table === undefined || change === undefined) return;
-    for (const { rule: one, range } of change.rules) this.revoke(subject, one, range.text);
+    if (table === undefined) return;
+    const change = yield* table.remove(rule);
+    if (change === undefined) return;
+    yield* stepping(change.rules, ({ rule: one, range }) => this.revoke(subject, one, range.text));
     for (const range of change.ranges) this.#countRange(subject, direction, range, -1);
     if (table.size === 0) delete subject.ranges[direction];
   }
 
   /** Runs the undo of a change that passed the limit: what was there before is put back, whatever the limit. */
-  unlimited(undo: () => void): void {
+  *unlimited(undo: () => Steps): Steps {
     const limit = this.#limit;
     this.#limit = Number.POSITIVE_INFINITY;
     try {
-      undo();
+      yield* undo();
     } finally {
       this.#limit = limit;
     }
   }
 
-  /** What changed since the last call. */
-  takeDelta(): PolicyDelta {
+  /** What changed since the last call; nothing may change until it is told. */
+  *takeDelta(): Steps<PolicyDelta> {
     const delta: PolicyDelta = {
       set: [],
       delete: [],
@@ -162,9 +171,10 @@ export class RuleLedger {
     };
     for (const [id, before] of this.#before) {
       const subject = this.#subjects.get(id);
-      if (before !== undefined) appendDifference(id, before, subject, delta);
+      if (before !== undefined) yield* appendDifference(id, before, subject, delta);
       else if (subject !== undefined) {
         append(subject, { entries: delta.set, subjects: delta.subjects.set, cidrs: delta.cidrs.set });
+        yield;
       }
     }
     this.#before.clear();
@@ -230,16 +240,21 @@ function append(subject: Subject, to: CompiledPolicy): void {
   }
 }
 
-function appendDifference(
+function* appendDifference(
   id: number,
   before: NonNullable<Before>,
   subject: Subject | undefined,
   delta: PolicyDelta,
-): void {
+): Steps {
   for (const lane of LANES) {
+    let rules = 0;
     for (const [peer, cell] of before.cells[lane.index] ?? []) {
       const now = subject?.lanes[lane.index]?.cells.get(peer) ?? [];
       diffCell(placeAt(id, lane, peer), cell, now, delta);
+      rules += cell.length + now.length;
+      if (rules < RULES_PER_STEP) continue;
+      yield;
+      rules = 0;
     }
   }
   for (const direction of DIRECTIONS) {

@@ -1,10 +1,17 @@
 /** Compiled rules as a table, and the decision that the programs take with it. */
-import { type Address, cidrContains, fromBytes16, parseAddress } from '../model/address.js';
+import {
+  type Address,
+  addressBits,
+  cidrOf,
+  formatCidr,
+  fromBytes16,
+  parseAddress,
+} from '../model/address.js';
 import { LANES, laneIndex } from './lanes.js';
 import { ANY, networkKey, type PeerKey, peerKey } from './peer-key.js';
 import { ANY_PORT, portKey, portPrefix } from './ports.js';
 import { STRENGTH } from './precedence.js';
-import { compareRanges, type Range, rangeOf } from './ranges.js';
+import { type Range, rangeOf } from './ranges.js';
 import {
   type CidrKey,
   type CompiledPolicy,
@@ -64,6 +71,9 @@ export interface DecideOptions {
 /** The entries of one subject, lane and peer, by portKey. */
 type Cell = Map<number | string, RuleEntry>;
 
+/** Addresses of which a table remembers the range: each is asked about again for every port. */
+const AROUND_MAX = 4096;
+
 /** What the policy maps hold. */
 export class RuleTable {
   /** By subject, then Lane.index, then peer. */
@@ -71,6 +81,8 @@ export class RuleTable {
   readonly #subjects = new Map<number, SubjectEntry>();
   /** By subject and direction, then by text. */
   readonly #ranges = new Map<string, Map<string, Range>>();
+  /** What rangeAround() has found, by subject, direction and address, until something changes. */
+  readonly #around = new Map<string, Range | undefined>();
 
   static from({ entries, subjects, cidrs }: CompiledPolicy): RuleTable {
     const table = new RuleTable();
@@ -84,6 +96,7 @@ export class RuleTable {
   }
 
   apply(delta: PolicyDelta): void {
+    this.#around.clear();
     for (const key of delta.delete) this.#delete(key);
     for (const entry of delta.set) this.#set(entry);
     for (const identity of delta.subjects.delete) this.#subjects.delete(identity);
@@ -116,14 +129,28 @@ export class RuleTable {
 
   /** The narrowest range of a subject that an address is in; of those whose length the subject's entry tells. */
   rangeAround(subject: number, direction: Direction, text: PacketPeer['address']): Range | undefined {
+    if (typeof text !== 'string') return this.#findAround(subject, direction, text);
+    const asked = `${sideOf(subject, direction)} ${text}`;
+    const known = this.#around.get(asked);
+    if (known !== undefined || this.#around.has(asked)) return known;
+    if (this.#around.size >= AROUND_MAX) this.#around.clear();
+    const found = this.#findAround(subject, direction, text);
+    this.#around.set(asked, found);
+    return found;
+  }
+
+  #findAround(subject: number, direction: Direction, text: PacketPeer['address']): Range | undefined {
     const ranges = this.#ranges.get(sideOf(subject, direction));
     const lengths = this.#subjects.get(subject)?.cidrs[direction];
     if (ranges === undefined || lengths === undefined) return undefined;
     const address = addressOf(text);
-    const isLookedFor = ({ family, prefixLength }: Range) =>
-      (lengths[family] & (1n << BigInt(prefixLength))) !== 0n;
-    const around = [...ranges.values()].filter((range) => isLookedFor(range) && cidrContains(range, address));
-    return around.sort(compareRanges).at(-1);
+    // The longest first; as the programs do, which know by the lengths what to ask for.
+    for (let length: number = addressBits(address.family); length >= 0; length -= 1) {
+      if ((lengths[address.family] & (1n << BigInt(length))) === 0n) continue;
+      const found = ranges.get(formatCidr(cidrOf(address, length)));
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   get entries(): RuleEntry[] {

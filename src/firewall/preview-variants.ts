@@ -8,7 +8,7 @@ import {
   parseCidr,
 } from '../model/address.js';
 import type { PacketPeer } from './lookup.js';
-import { addressOutside } from './preview-side.js';
+import { addressOutside, type PreviewSide } from './preview-side.js';
 import type { Party, PreviewEndpoint, PreviewIdentity, PreviewInput, Side } from './preview-types.js';
 import { compareRanges } from './ranges.js';
 
@@ -32,6 +32,10 @@ export class Variants {
   readonly #host: readonly string[];
   /** In the order of their bases. */
   readonly #inside: readonly Cidr[];
+  readonly #outsideOf: Readonly<Record<Family, WeakMap<PreviewSide, Variant[]>>> = {
+    4: new WeakMap(),
+    6: new WeakMap(),
+  };
   /** Something was left out. */
   isIncomplete = false;
 
@@ -58,8 +62,18 @@ export class Variants {
     return [...variants.values()];
   }
 
+  /** The same each time that a side is asked. */
   #outside(family: Family, judge: Side): Variant[] {
-    const named = (judge?.ranges ?? []).filter((range) => range.family === family);
+    if (judge === undefined) return this.#findOutside(family, []);
+    const known = this.#outsideOf[family].get(judge) ?? this.#findOutside(family, judge.ranges);
+    this.#outsideOf[family].set(judge, known);
+    return known;
+  }
+
+  #findOutside(family: Family, all: readonly Cidr[]): Variant[] {
+    const named = all.filter((range) => range.family === family);
+    const sorted = [...named].sort(compareRanges);
+    const places = new Map(sorted.map((range, place) => [range, place]));
     if (named.length > RANGES_MAX) this.isIncomplete = true;
     const everywhere = EVERYWHERE[family];
     const ranges = [
@@ -67,7 +81,7 @@ export class Variants {
       ...named.slice(0, RANGES_MAX),
     ];
     return ranges.flatMap((range) => {
-      const narrower = widest(named.filter((other) => isNarrower(other, range)));
+      const narrower = widestInside(range, sorted, (places.get(range) ?? -1) + 1);
       const address = addressOutside(range, [...narrower, ...this.#inside].sort(compareRanges));
       if (address === undefined) return [];
       const except = narrower.slice(0, ADDRESSES_TOLD).map(formatCidr);
@@ -90,16 +104,17 @@ function familyOf(address: string): Family {
   return address.includes(':') ? 6 : 4;
 }
 
-/** Without those that are inside of others; in the order of their bases. */
-function widest(ranges: readonly Cidr[]): Cidr[] {
+/**
+ * The ranges inside of one, without those that are inside of others of them. In `sorted`, in the order of compareRanges(),
+ * they stand in a row from `first` on.
+ */
+function widestInside(outer: Cidr, sorted: readonly Cidr[], first: number): Cidr[] {
   const found: Cidr[] = [];
-  for (const range of [...ranges].sort(compareRanges)) {
+  for (let place = first; place < sorted.length; place += 1) {
+    const range = sorted[place];
+    if (range === undefined || !cidrWithin(range, outer)) break;
     const last = found.at(-1);
     if (last === undefined || !cidrWithin(range, last)) found.push(range);
   }
   return found;
-}
-
-function isNarrower(inner: Cidr, outer: Cidr): boolean {
-  return inner.prefixLength > outer.prefixLength && cidrWithin(inner, outer);
 }

@@ -12,6 +12,7 @@ import {
   lastAddress,
   parseCidr,
 } from '../model/address.js';
+import { type Steps, stepping } from './steps.js';
 import type { PrefixLengths } from './types.js';
 
 export interface Range extends Cidr {
@@ -153,13 +154,16 @@ interface RangeNode<Rule> {
   readonly rules: Rule[];
 }
 
+/** Of so many ranges that come or go at once, each is put in its place alone; of more, all places are made anew. */
+const MOVED_ALONE = 8;
+
 /**
  * The ranges of one subject and direction. A rule that comes or goes costs the ranges inside its own blocks: what
  * other rules say about a range that it names first is what they say about the narrowest range around it.
  */
 export class RangeTable<Rule extends Ranged> {
   /** In the order of `compareRanges`. */
-  readonly #nodes: RangeNode<Rule>[] = [];
+  #nodes: RangeNode<Rule>[] = [];
   readonly #rules = new Set<Rule>();
   readonly #lengths = new LengthCounts();
 
@@ -177,56 +181,87 @@ export class RangeTable<Rule extends Ranged> {
     return this.#nodes.values();
   }
 
-  /** Undefined: it is there already. */
-  add(rule: Rule): RangeChange<Rule> | undefined {
+  /**
+   * Undefined: it is there already. `require` is asked whether there is room for so many ranges, and rules that apply to
+   * them, as will have come by then; it throws where there is none, and nothing has changed.
+   */
+  *add(rule: Rule, require: (count: number) => void = () => undefined): Steps<RangeChange<Rule> | undefined> {
     if (this.#rules.has(rule)) return undefined;
-    this.#rules.add(rule);
     const change: RangeChange<Rule> = { ranges: [], rules: [] };
-    for (const { range } of rule.ranges) this.#use(range, change);
-    for (const { range, rules } of this.#covered(rule)) {
+    const fresh: RangeNode<Rule>[] = [];
+    for (const { range } of rule.ranges) {
+      const index = this.#firstFrom(range);
+      if (this.#nodes[index]?.range.text === range.text) continue;
+      const around = this.#narrowestAround(range, index - 1)?.rules ?? [];
+      require(change.ranges.length + change.rules.length + around.length + 1);
+      fresh.push({ range, uses: 0, rules: [...around] });
+      change.ranges.push(range);
+      yield* stepping(around, (other) => change.rules.push({ rule: other, range }));
+    }
+    this.#insert(fresh);
+    this.#rules.add(rule);
+    for (const { range } of rule.ranges) this.#nodeOf(range).uses += 1;
+    yield;
+    yield* stepping(this.#covered(rule), ({ range, rules }) => {
       rules.push(rule);
       change.rules.push({ rule, range });
-    }
+    });
     return change;
   }
 
   /** The reverse of `add`. Undefined: it is not there. */
-  remove(rule: Rule): RangeChange<Rule> | undefined {
+  *remove(rule: Rule): Steps<RangeChange<Rule> | undefined> {
     if (!this.#rules.delete(rule)) return undefined;
     const change: RangeChange<Rule> = { ranges: [], rules: [] };
-    for (const { range, rules } of this.#covered(rule)) {
+    yield* stepping(this.#covered(rule), ({ range, rules }) => {
       // Those that came last usually go first.
       rules.splice(rules.lastIndexOf(rule), 1);
       change.rules.push({ rule, range });
+    });
+    const gone = new Set<RangeNode<Rule>>();
+    for (const { range } of rule.ranges) {
+      const node = this.#nodeOf(range);
+      node.uses -= 1;
+      if (node.uses > 0) continue;
+      gone.add(node);
+      change.ranges.push(range);
+      yield* stepping(node.rules, (other) => change.rules.push({ rule: other, range }));
     }
-    for (const { range } of rule.ranges) this.#release(range, change);
+    this.#delete(gone);
     return change;
   }
 
-  #use(range: Range, change: RangeChange<Rule>): void {
-    const index = this.#firstFrom(range);
-    const found = this.#nodes[index];
-    if (found?.range.text === range.text) {
-      found.uses += 1;
+  /** `fresh` is in order. */
+  #insert(fresh: readonly RangeNode<Rule>[]): void {
+    for (const { range } of fresh) this.#lengths.count(range, 1);
+    if (fresh.length <= MOVED_ALONE) {
+      for (const node of fresh) this.#nodes.splice(this.#firstFrom(node.range), 0, node);
       return;
     }
-    const rules = [...(this.#narrowestAround(range, index - 1)?.rules ?? [])];
-    this.#nodes.splice(index, 0, { range, uses: 1, rules });
-    this.#lengths.count(range, 1);
-    change.ranges.push(range);
-    for (const rule of rules) change.rules.push({ rule, range });
+    const merged: RangeNode<Rule>[] = [];
+    let next = 0;
+    for (const node of fresh) {
+      for (let old = this.#nodes[next]; old !== undefined; old = this.#nodes[next]) {
+        if (compareRanges(old.range, node.range) > 0) break;
+        merged.push(old);
+        next += 1;
+      }
+      merged.push(node);
+    }
+    this.#nodes = merged.concat(this.#nodes.slice(next));
   }
 
-  #release(range: Range, change: RangeChange<Rule>): void {
-    const index = this.#firstFrom(range);
-    const node = this.#nodes[index];
-    if (node?.range.text !== range.text) return;
-    node.uses -= 1;
-    if (node.uses > 0) return;
-    this.#nodes.splice(index, 1);
-    this.#lengths.count(range, -1);
-    change.ranges.push(range);
-    for (const rule of node.rules) change.rules.push({ rule, range });
+  #delete(gone: ReadonlySet<RangeNode<Rule>>): void {
+    for (const { range } of gone) this.#lengths.count(range, -1);
+    if (gone.size > MOVED_ALONE) this.#nodes = this.#nodes.filter((node) => !gone.has(node));
+    else for (const { range } of gone) this.#nodes.splice(this.#firstFrom(range), 1);
+  }
+
+  /** Of a range that is there. */
+  #nodeOf(range: Range): RangeNode<Rule> {
+    const node = this.#nodes[this.#firstFrom(range)];
+    if (node?.range.text !== range.text) throw new RangeError(`no rule names ${range.text}`);
+    return node;
   }
 
   /** The nodes that a rule, whose ranges are all there, applies to: it counts what it says about the narrowest around. */

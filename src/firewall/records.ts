@@ -5,6 +5,7 @@ import { networkKey, type PeerKey } from './peer-key.js';
 import type { Labelled, PolicyHead, PolicyRule, PolicyRules, Term } from './rules.js';
 import { type LabelMap, labelMap, type Selector } from './selector.js';
 import { LabelIndex } from './selector-index.js';
+import { type Steps, stepping } from './steps.js';
 import { type RuleTerms, Subject } from './subject.js';
 import type { PolicyIdentity, PolicyNetwork } from './types.js';
 
@@ -20,26 +21,26 @@ export class AppliedRule<Rule extends RuleTerms = RuleTerms> {
   ) {}
 
   /** A peer that is there already is no error. Throws INSUFFICIENT_CAPACITY; `removePeer` undoes what was done. */
-  addPeer(peer: PeerKey): void {
+  *addPeer(peer: PeerKey): Steps {
     if (this.peers.has(peer)) return;
     this.peers.add(peer);
-    for (const subject of this.subjects) this.ledger.apply(subject, this.rule, peer);
+    yield* stepping(this.subjects, (subject) => this.ledger.apply(subject, this.rule, peer));
   }
 
-  removePeer(peer: PeerKey): void {
+  *removePeer(peer: PeerKey): Steps {
     if (!this.peers.delete(peer)) return;
-    for (const subject of this.subjects) this.ledger.revoke(subject, this.rule, peer);
+    yield* stepping(this.subjects, (subject) => this.ledger.revoke(subject, this.rule, peer));
   }
 
   /** With its peers and its ranges. Throws INSUFFICIENT_CAPACITY; `revokeFrom` undoes what was done. */
-  applyTo(subject: Subject): void {
-    for (const peer of this.peers) this.ledger.apply(subject, this.rule, peer);
-    this.ledger.applyRanges(subject, this.rule);
+  *applyTo(subject: Subject): Steps {
+    yield* stepping(this.peers, (peer) => this.ledger.apply(subject, this.rule, peer));
+    yield* this.ledger.applyRanges(subject, this.rule);
   }
 
-  revokeFrom(subject: Subject): void {
-    for (const peer of this.peers) this.ledger.revoke(subject, this.rule, peer);
-    this.ledger.revokeRanges(subject, this.rule);
+  *revokeFrom(subject: Subject): Steps {
+    yield* stepping(this.peers, (peer) => this.ledger.revoke(subject, this.rule, peer));
+    yield* this.ledger.revokeRanges(subject, this.rule);
   }
 }
 

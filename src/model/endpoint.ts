@@ -2,12 +2,16 @@
 import { z } from 'zod';
 import { ipAddress, ipv4Address, ipv6Address } from './address.js';
 import { bandwidth } from './bandwidth.js';
+import { AppError } from './errors.js';
 import { identityId } from './identity.js';
 import {
   containerId,
   DEFAULT_NAMESPACE,
   dnsLabel,
   interfaceName,
+  LABELS_MAX,
+  type Labels,
+  labelChanges,
   labels,
   macAddress,
   port,
@@ -101,16 +105,36 @@ export type EndpointRequestInput = z.input<typeof endpointRequest>;
 export const endpointPatch = z
   .strictObject({
     labels: labels.optional(),
+    label_changes: labelChanges.optional(),
     namespace: dnsLabel.optional().describe('Namespace'),
     options: endpointOptions.optional(),
   })
   .refine(
-    ({ labels, namespace, options }) =>
-      labels !== undefined || namespace !== undefined || options !== undefined,
-    'needs `labels`, `namespace` or `options`',
+    (patch) => Object.values(patch).some((value) => value !== undefined),
+    'needs `labels`, `label_changes`, `namespace` or `options`',
   )
+  .refine(({ labels, label_changes }) => labels === undefined || label_changes === undefined, {
+    path: ['label_changes'],
+    error: 'must not be given with `labels`',
+  })
   .meta({ id: 'EndpointPatch', description: 'New labels, namespace or options of a connected container' });
 export type EndpointPatch = z.output<typeof endpointPatch>;
+
+/** The labels that an endpoint has after a patch. INVALID_REQUEST: they would be too many. */
+export function patchedLabels(
+  before: Labels,
+  { labels: replaced = before, label_changes: changes }: Pick<EndpointPatch, 'labels' | 'label_changes'>,
+): Labels {
+  if (changes === undefined) return replaced;
+  const after = new Map(Object.entries(before));
+  for (const [key, value] of Object.entries(changes)) {
+    if (value === null) after.delete(key);
+    else after.set(key, value);
+  }
+  if (after.size <= LABELS_MAX) return Object.fromEntries(after);
+  const message = `at most ${LABELS_MAX} labels; there would be ${after.size}`;
+  throw new AppError('INVALID_REQUEST', message, { details: [{ path: 'label_changes', message }] });
+}
 
 export const endpointId = z
   .int()

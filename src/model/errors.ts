@@ -52,7 +52,7 @@ export const ERRORS = {
   POOL_EXHAUSTED: kind(409, 113, 'The network has no free address left.'),
   NAMESPACE_IN_USE: kind(409, 114, 'Endpoints, policies or services are in the namespace.'),
   NODE_PORT_IN_USE: kind(409, 129, 'The port of the node belongs to something else.'),
-  NODE_PORTS_EXHAUSTED: kind(409, 130, 'No port of the range for port mappings is free.'),
+  NODE_PORTS_EXHAUSTED: kind(409, 133, 'No port of the range for port mappings is free.'),
   SERVICE_PORT_IN_USE: kind(409, 131, 'The port of the address belongs to another service.'),
   SERVICE_ADDRESS_INVALID: kind(409, 132, 'No service can have the address.'),
   PAYLOAD_TOO_LARGE: kind(413, 115, 'The body is larger than the limit.'),

@@ -36,6 +36,16 @@ export const nodeConnectState = z.strictObject({
 });
 export type NodeConnectState = z.infer<typeof nodeConnectState>;
 
+/** There while the recorded policies do not fit into the kernel. */
+export const policyState = z.strictObject({
+  identities_cut_off: z
+    .int()
+    .min(1)
+    .describe('Identities whose containers reach nobody, and nobody reaches them'),
+  message: z.string().max(1024).describe('Why, and what to do'),
+});
+export type PolicyState = z.infer<typeof policyState>;
+
 export const readiness = z
   .strictObject({
     ready: z.boolean().describe('Whether every condition holds'),
@@ -59,6 +69,9 @@ export const readiness = z
     node_connect: nodeConnectState
       .optional()
       .describe("How the node's own processes reach port mappings and services; no condition of readiness"),
+    policies: policyState
+      .optional()
+      .describe('There while recorded policies do not fit into the kernel; no condition of readiness'),
   })
   .meta({ id: 'Readiness' });
 export type Readiness = z.infer<typeof readiness>;

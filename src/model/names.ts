@@ -95,8 +95,8 @@ const UNWRITABLE_KEY = '__proto__';
  * selector would have lost a label, and match more than its author meant. So it is refused before. A default is to be given
  * by prefault(): of one given by default() JSON Schema tells nothing, as it would be that of what comes out.
  */
-export function byLabelKey<Value extends z.ZodType<string, string>>(value: Value) {
-  const refuseUnwritable = (given: Record<string, string>, { issues }: z.core.ParsePayload) => {
+export function byLabelKey<Text extends string | null>(value: z.ZodType<Text, Text>) {
+  const refuseUnwritable = (given: Record<string, Text>, { issues }: z.core.ParsePayload) => {
     if (typeof given === 'object' && given !== null && Object.hasOwn(given, UNWRITABLE_KEY)) {
       issues.push({ code: 'custom', path: [UNWRITABLE_KEY], message: NOT_A_LABEL_KEY, input: given });
     }
@@ -110,6 +110,15 @@ export const labels = byLabelKey(labelValue)
   .refine((record) => Object.keys(record).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`)
   .describe(`Labels, at most ${LABELS_MAX}`);
 export type Labels = z.infer<typeof labels>;
+
+/** Changes of some labels: null takes one away, as in a JSON merge patch (RFC 7396). */
+export const labelChanges = byLabelKey(labelValue.nullable())
+  .refine(
+    (record) => Object.keys(record).length <= 2 * LABELS_MAX,
+    `at most ${2 * LABELS_MAX} labels that change`,
+  )
+  .describe('New values of some labels, the others stay; null removes a label');
+export type LabelChanges = z.infer<typeof labelChanges>;
 
 /** Value of a label, or undefined when the record does not carry it itself. */
 export function labelOf(record: Labels, key: string): string | undefined {

@@ -6,7 +6,7 @@
  * the whole process (V8 runs out of stack inside its regular expressions, which nothing can catch). So the
  * syntax tree, which is built without recursion, is measured before anything is composed from it.
  */
-import { Composer, type CST, type Document, Lexer, LineCounter, Parser } from 'yaml';
+import { Composer, CST, type Document, Lexer, LineCounter, Parser } from 'yaml';
 import { AppError } from './errors.js';
 
 /** Deepest nesting of collections. */
@@ -17,6 +17,8 @@ export const YAML_KEYS_MAX = 512;
 export const YAML_ITEMS_MAX = 16_384;
 /** Most lexemes of a text: to parse and compose each takes microseconds. An ordinary MiB has 350,000. */
 export const YAML_LEXEMES_MAX = 400_000;
+/** Most directives (`%YAML`, `%TAG`) of a text: each document may have some, and each costs far more than it is long. */
+export const YAML_DIRECTIVES_MAX = 1024;
 
 /** The one document of a text; null: it is empty. Throws INVALID_JSON, whose message tells the line. */
 export function parseYaml(text: string): unknown {
@@ -41,11 +43,7 @@ function refusing<Result>(read: () => Result): Result {
 }
 
 function compose(text: string, max: number): unknown[] {
-  let lexemes = 0;
-  for (const _ of new Lexer().lex(text)) {
-    lexemes += 1;
-    if (lexemes > YAML_LEXEMES_MAX) throw new Error(`more than ${YAML_LEXEMES_MAX} words and signs`);
-  }
+  refuseExcess(text, max);
   const lines = new LineCounter();
   const tokens = withoutEmptyDocuments(new Parser(lines.addNewLine).parse(text));
   const problem = tokens.find((token) => token.type === 'error');
@@ -69,6 +67,49 @@ function compose(text: string, max: number): unknown[] {
   return [...composer.compose(tokens, true, text.length)]
     .map((document) => contentOf(document, lines))
     .filter((value) => value !== null);
+}
+
+/** Signs of a document without content. */
+const BLANK: ReadonlySet<CST.TokenType | null> = new Set([
+  'byte-order-mark',
+  'doc-mode',
+  'doc-start',
+  'doc-end',
+  'space',
+  'comment',
+  'newline',
+]);
+
+/** Throws for what would cost far more to be parsed than to be refused. `documents`: how many there may be. */
+function refuseExcess(text: string, documents: number): void {
+  const max = { lexemes: YAML_LEXEMES_MAX, directives: YAML_DIRECTIVES_MAX, documents: 2 * documents };
+  const found = { lexemes: 0, directives: 0, documents: 0 };
+  let [brackets, inRow] = [0, 0];
+  let isBlank = true;
+  let isContent = false;
+  for (const lexeme of new Lexer().lex(text)) {
+    // What a scalar says looks like anything, and stands behind a sign that there is one.
+    const type: CST.TokenType | null = isContent ? null : CST.tokenType(lexeme);
+    isContent = type === 'scalar';
+    found.lexemes += 1;
+    if (type === 'directive-line') found.directives += 1;
+    if (type === 'doc-start' || type === 'doc-end') isBlank = true;
+    if (isBlank && !BLANK.has(type)) {
+      isBlank = false;
+      found.documents += 1;
+    }
+    if (type === 'flow-map-start' || type === 'flow-seq-start') brackets += 1;
+    if (type === 'flow-map-end' || type === 'flow-seq-end') brackets -= 1;
+    // Of signs in a row each is inside of the one before.
+    if (type === 'seq-item-ind' || type === 'explicit-key-ind') inRow += 1;
+    else if (type !== 'space') inRow = 0;
+    if (found.lexemes > max.lexemes) throw new Error(`more than ${max.lexemes} words and signs`);
+    if (found.directives > max.directives) throw new Error(`more than ${max.directives} directives`);
+    // Those that are a few too many are refused when it is known where.
+    if (found.documents > max.documents) throw new Error(`more than ${documents} documents`);
+    if (Math.max(brackets, inRow) > YAML_DEPTH_MAX)
+      throw new Error(`more than ${YAML_DEPTH_MAX} levels of nesting`);
+  }
 }
 
 function contentOf(document: Document.Parsed, lines: LineCounter): unknown {

@@ -17,6 +17,7 @@ import { requireNetwork } from './networks.js';
 import type { NodePorts } from './node-ports.js';
 import { addressesOf, claimPlaces, forgetPlaces, placesOfService, takenPorts } from './published.js';
 import type { Publishing } from './publishing.js';
+import { takeBack } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { ServiceAddresses } from './service-addresses.js';
 import type { AppliedService, ServiceService } from './services.js';
@@ -51,9 +52,12 @@ export class Services implements ServiceService {
         // Known as addresses of a service only now: until then nobody could have been served there.
         for (const address of addressesOf(after)) prefixes.addService(address);
       } catch (error) {
-        await store.transaction((transaction) => restore(transaction, after, before));
-        await (before === undefined ? publishing.removeService(after) : publishing.putService(before, after));
-        this.giveUp(after, before);
+        await takeBack(
+          () => store.transaction((transaction) => restore(transaction, after, before)),
+          () =>
+            before === undefined ? publishing.removeService(after) : publishing.putService(before, after),
+          () => this.giveUp(after, before),
+        );
         throw capacityError(error);
       }
       this.giveUp(before, after);

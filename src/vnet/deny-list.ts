@@ -7,6 +7,7 @@ import { DENY_LIST_MAX, type DenyList, type DenyListChange, type DenyListQuery }
 import { AppError } from '../model/errors.js';
 import type { Store } from '../store/store.js';
 import { denyParts } from '../store/tables.js';
+import { takeBack } from './rollback.js';
 import { Serial } from './serial.js';
 import type { DenyListService } from './services.js';
 
@@ -79,7 +80,7 @@ export class DenyListKeeper implements DenyListService {
     try {
       await this.parts.table.change(added, removed, after.size);
     } catch (error) {
-      await this.record(before, changed);
+      await takeBack(() => this.record(before, changed));
       throw error;
     }
     this.ranges = after;

@@ -21,8 +21,8 @@ export class Enlistment {
     const identity = identityUse.count(id) > 0 ? undefined : reader.get(identities, [id]);
     if (identity === undefined) return;
     policy.rehearse(
-      (engine) => engine.upsertIdentity(identity),
-      (engine) => engine.removeIdentity(id),
+      (engine) => engine.upsertingIdentity(identity),
+      (engine) => engine.removingIdentity(id),
     );
   }
 
@@ -34,8 +34,8 @@ export class Enlistment {
     try {
       if (identity === undefined) throw new AppError('INTERNAL', `identity ${id} has no record`);
       await policy.changeUnobserved(
-        (engine) => engine.upsertIdentity(identity),
-        (engine) => engine.removeIdentity(id),
+        (engine) => engine.upsertingIdentity(identity),
+        (engine) => engine.removingIdentity(id),
       );
     } catch (error) {
       identityUse.remove(id, endpointId);
@@ -49,8 +49,10 @@ export class Enlistment {
     if (!identityUse.remove(id, endpointId)) return;
     const identity = store.get(identities, [id]);
     await policy.changeUnobserved(
-      (engine) => engine.removeIdentity(id),
-      (engine) => identity && engine.upsertIdentity(identity),
+      (engine) => engine.removingIdentity(id),
+      function* (engine) {
+        if (identity !== undefined) yield* engine.upsertingIdentity(identity);
+      },
     );
   }
 

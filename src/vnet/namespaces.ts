@@ -1,11 +1,11 @@
 /** Namespaces and their labels. One exists as soon as something is in it; only labels need a record. */
-import type { PolicyEngine } from '../firewall/engine.js';
 import { AppError } from '../model/errors.js';
 import { DEFAULT_NAMESPACE } from '../model/names.js';
 import { type Namespace, type NamespaceRequest, namespaceLabels } from '../model/namespace.js';
 import type { Reader, Store } from '../store/store.js';
 import { endpoints, namespaces, policies, services } from '../store/tables.js';
-import type { PolicySync } from './policy-sync.js';
+import type { EngineChange, PolicySync } from './policy-sync.js';
+import { takeBack } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { NamespaceService } from './services.js';
 
@@ -72,8 +72,10 @@ export class Namespaces implements NamespaceService {
         if (namespace === undefined) transaction.delete(namespaces, [name]);
         else transaction.put(namespaces, [name], namespace);
       });
-    const apply = (namespace: Namespace | undefined) => (engine: PolicyEngine) =>
-      namespace === undefined ? engine.removeNamespace(name) : engine.setNamespace(namespace);
+    const apply =
+      (namespace: Namespace | undefined): EngineChange =>
+      (engine) =>
+        namespace === undefined ? engine.removingNamespace(name) : engine.settingNamespace(namespace);
     let isRecorded = false;
     try {
       await policy.change(apply(after), apply(before), async () => {
@@ -81,7 +83,7 @@ export class Namespaces implements NamespaceService {
         isRecorded = true;
       });
     } catch (error) {
-      if (isRecorded) await record(before);
+      if (isRecorded) await takeBack(() => record(before));
       throw error;
     }
   }

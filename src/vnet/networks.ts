@@ -79,8 +79,8 @@ export class Networks implements NetworkService {
         const network = await store.transaction((transaction) => {
           const made = this.record(transaction, request);
           policy.rehearse(
-            (engine) => engine.upsertNetwork(made),
-            (engine) => engine.removeNetwork(made.id),
+            (engine) => engine.upsertingNetwork(made),
+            (engine) => engine.removingNetwork(made.id),
           );
           return made;
         });
@@ -97,8 +97,8 @@ export class Networks implements NetworkService {
         rollback.add(() => removeNetworkDevice(host, network));
         ensureNetworkDevice(host, network);
         await policy.change(
-          (engine) => engine.upsertNetwork(network),
-          (engine) => engine.removeNetwork(network.id),
+          (engine) => engine.upsertingNetwork(network),
+          (engine) => engine.removingNetwork(network.id),
         );
         return network;
       } catch (error) {
@@ -128,8 +128,8 @@ export class Networks implements NetworkService {
       });
       // From here on a daemon that starts anew would finish the rest: the bridge is nobody's.
       await policy.change(
-        (engine) => engine.removeNetwork(network.id),
-        (engine) => engine.upsertNetwork(network),
+        (engine) => engine.removingNetwork(network.id),
+        (engine) => engine.upsertingNetwork(network),
       );
       removeNetworkDevice(host, network);
       prefixes.removeNetwork(network);

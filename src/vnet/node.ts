@@ -90,19 +90,15 @@ export class LocalNode implements Node, AsyncDisposable {
     const { store, files, log } = options;
     const { node_labels, host_access } = options.settings;
     const engine = new PolicyEngine({
-      maxSize: datapath.policyMax,
       node: { labels: nodeLabels(node_labels, hostname()), hostAccess: host_access },
     });
     this.denyList = new DenyListKeeper({ store, table: datapath.deny, ready: this.gate.opened });
     this.identityUse = new IdentityUse(store);
     loadEngine(engine, store, this.identityUse);
+    engine.bound(datapath.policyMax);
     const onError = (what: string) => (error: unknown) => log.error({ err: error }, what);
-    this.policy = new PolicySync(
-      engine,
-      datapath.policy,
-      store,
-      datapath.sweeper,
-      onError('could not sweep the connection table'),
+    this.policy = new PolicySync(engine, datapath.policy, store, datapath.sweeper, (error, what) =>
+      log.error({ err: error }, what),
     );
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
     this.uplinks = new Uplinks({
@@ -126,7 +122,15 @@ export class LocalNode implements Node, AsyncDisposable {
     const isolating = isolatedBy(engine);
     this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes, uplinks, nodeConnect, flows, publishing } = this;
-    this.observation = new NodeObservation({ store, datapath, identityUse, flows, uplinks, nodeConnect });
+    this.observation = new NodeObservation({
+      store,
+      datapath,
+      identityUse,
+      flows,
+      uplinks,
+      nodeConnect,
+      policy,
+    });
     this.networks = new Networks({
       store,
       serial,
@@ -214,7 +218,8 @@ export class LocalNode implements Node, AsyncDisposable {
       const { host, datapath, endpoints, identityUse } = this;
       const parts = { store, host, datapath, endpoints, identityUse };
       const found = survey(parts);
-      await this.policy.resync();
+      const { unfit } = await this.policy.resync();
+      if (unfit !== undefined) log.error({ err: unfit }, 'containers are cut off');
       await this.prefixes.sync();
       this.prefixes.start(
         // Who is at the other end of a flow may be the node now, or no longer.

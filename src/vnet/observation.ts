@@ -10,6 +10,7 @@ import { endpoints, identities } from '../store/tables.js';
 import type { FlowLog } from './flow-log.js';
 import type { IdentityUse } from './identities.js';
 import type { NodeConnect } from './node-connect.js';
+import type { PolicySync } from './policy-sync.js';
 import type { FlowEvent, Observation, TrafficSample } from './services.js';
 import type { Uplinks } from './uplinks.js';
 
@@ -30,6 +31,7 @@ export class NodeObservation implements Observation {
       flows: FlowLog;
       uplinks: Pick<Uplinks, 'states'>;
       nodeConnect: Pick<NodeConnect, 'state'>;
+      policy: Pick<PolicySync, 'state'>;
     },
   ) {}
 
@@ -43,11 +45,13 @@ export class NodeObservation implements Observation {
     const { states: uplinks } = this.parts.uplinks;
     const [uplink] = uplinks;
     const node_connect = this.parts.nodeConnect.state;
+    const { state: policies } = this.parts.policy;
     return {
       ready: checks.every(({ ready }) => ready),
       checks,
       ...(uplink === undefined ? {} : { uplink, uplinks: [...uplinks] }),
       ...(node_connect === undefined ? {} : { node_connect }),
+      ...(policies === undefined ? {} : { policies }),
     };
   }
 

@@ -1,11 +1,11 @@
 /** Policies: stored as they were given, in force as the engine compiles them. */
-import type { PolicyEngine } from '../firewall/engine.js';
 import { compareText } from '../firewall/rule-ref.js';
 import { AppError } from '../model/errors.js';
 import { type Policy, parsePolicy, policyRef } from '../model/policy.js';
 import type { Reader, Store } from '../store/store.js';
 import { type PolicyRecord, policies } from '../store/tables.js';
-import type { PolicySync } from './policy-sync.js';
+import type { EngineChange, PolicySync } from './policy-sync.js';
+import { takeBack } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { AppliedPolicy, PolicyPreview, PolicyService } from './services.js';
 
@@ -18,10 +18,7 @@ interface Change {
 }
 
 /** What a change of the engine would change, while nothing else does; see previewPolicies(). */
-type Preview = (
-  apply: (engine: PolicyEngine) => void,
-  undo: (engine: PolicyEngine) => void,
-) => Promise<PolicyPreview>;
+type Preview = (apply: EngineChange, undo: EngineChange) => Promise<PolicyPreview>;
 
 export class Policies implements PolicyService {
   constructor(
@@ -84,7 +81,7 @@ export class Policies implements PolicyService {
         isRecorded = true;
       });
     } catch (error) {
-      if (isRecorded) await write('before');
+      if (isRecorded) await takeBack(() => write('before'));
       throw error;
     }
   }
@@ -103,14 +100,14 @@ export class Policies implements PolicyService {
  *
  * In the order in which rules of one peer stand, and back: rules come and go at the end of them.
  */
-function applying(changes: readonly Change[], side: 'before' | 'after') {
+function applying(changes: readonly Change[], side: 'before' | 'after'): EngineChange {
   const ordered = [...changes].sort(
     (left, right) => compareText(left.namespace, right.namespace) || compareText(left.name, right.name),
   );
-  return (engine: PolicyEngine) => {
-    for (const { namespace, name } of ordered.toReversed()) engine.removePolicy({ namespace, name });
+  return function* (engine) {
+    for (const { namespace, name } of ordered.toReversed()) yield* engine.removingPolicy({ namespace, name });
     for (const { [side]: record } of ordered) {
-      if (record !== undefined) engine.upsertPolicy(policyOf(record));
+      if (record !== undefined) yield* engine.upsertingPolicy(policyOf(record));
     }
   };
 }

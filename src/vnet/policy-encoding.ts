@@ -16,6 +16,7 @@ import {
   type PolicySubject,
   policyCidrText,
 } from '../datapath/policy-table.js';
+import { mapping, type Steps, stepping } from '../firewall/steps.js';
 import {
   type CidrKey,
   DIRECTIONS,
@@ -55,26 +56,43 @@ const VERDICT_CODES: Readonly<Record<RuleVerdict, Verdict>> = {
   pass: Verdict.PASS,
 };
 
-export function namesOfPorts(delta: PolicyDelta): string[] {
-  return [...delta.set, ...delta.delete].flatMap(({ name }) => name ?? []);
+/** Each once, as the others below. */
+export function* rulesOf({ set }: PolicyDelta): Steps<Set<RuleRef>> {
+  const rules = new Set<RuleRef>();
+  yield* stepping(set, ({ rule }) => rules.add(rule));
+  return rules;
+}
+
+export function* namesOfPorts({ set, delete: gone }: PolicyDelta): Steps<Set<string>> {
+  const names = new Set<string>();
+  for (const keys of [set, gone]) yield* stepping(keys, ({ name }) => name !== undefined && names.add(name));
+  return names;
 }
 
 /** The ranges that are named, as entries of their own or as peers. */
-export function rangesOf({ set, delete: gone, cidrs }: PolicyDelta): string[] {
-  return [
-    ...[...set, ...gone].flatMap(({ peer }) => (peer.kind === 'cidr' ? peer.cidr : [])),
-    ...[...cidrs.set, ...cidrs.delete].map(({ cidr }) => cidr),
-  ];
+export function* rangesOf({ set, delete: gone, cidrs }: PolicyDelta): Steps<Set<string>> {
+  const ranges = new Set<string>();
+  for (const keys of [set, gone]) {
+    yield* stepping(keys, ({ peer }) => peer.kind === 'cidr' && ranges.add(peer.cidr));
+  }
+  for (const keys of [cidrs.set, cidrs.delete]) yield* stepping(keys, ({ cidr }) => ranges.add(cidr));
+  return ranges;
 }
 
-export function encodeDelta(delta: PolicyDelta, numbers: PolicyNumbers): PolicyChange {
+export function* encodeDelta(delta: PolicyDelta, numbers: PolicyNumbers): Steps<PolicyChange> {
   return {
-    set: delta.set.map((entry) => encodeEntry(entry, numbers)),
-    delete: delta.delete.map((key) => encodeKey(key, numbers)),
-    subjects: { set: delta.subjects.set.map(encodeSubject), delete: [...delta.subjects.delete] },
+    set: yield* mapping(delta.set, (entry) => encodeEntry(entry, numbers)),
+    delete: yield* mapping(delta.delete, (key) => encodeKey(key, numbers)),
+    subjects: {
+      set: yield* mapping(delta.subjects.set, encodeSubject),
+      delete: [...delta.subjects.delete],
+    },
     cidrs: {
-      set: delta.cidrs.set.map((key) => ({ ...encodeCidr(key), cidrClass: known(numbers.cidrs, key.cidr) })),
-      delete: delta.cidrs.delete.map(encodeCidr),
+      set: yield* mapping(delta.cidrs.set, (key) => ({
+        ...encodeCidr(key),
+        cidrClass: known(numbers.cidrs, key.cidr),
+      })),
+      delete: yield* mapping(delta.cidrs.delete, encodeCidr),
     },
   };
 }
@@ -99,21 +117,53 @@ export function difference(wanted: PolicyChange, present: PolicyContents): Polic
   };
 }
 
+/** Whose rules or ranges a change concerns. */
+export function concernedBy({ set, delete: gone, subjects, cidrs }: PolicyChange): Set<number> {
+  return new Set([
+    ...[...set.map(({ key }) => key), ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
+    ...subjects.set.map(({ identity }) => identity),
+    ...subjects.delete,
+  ]);
+}
+
 /**
  * The part of a change that makes room: what goes, and with it the presence of every subject that the change concerns, to
  * which nobody talks then.
  */
-export function withdrawal({ set, delete: gone, subjects, cidrs }: PolicyChange): PolicyChange {
-  const concerned = [
-    ...[...set.map(({ key }) => key), ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
-    ...subjects.set.map(({ identity }) => identity),
-    ...subjects.delete,
-  ];
+export function withdrawal(change: PolicyChange): PolicyChange {
   return {
     set: [],
-    delete: gone,
-    subjects: { set: [], delete: [...new Set(concerned)] },
-    cidrs: { set: [], delete: cidrs.delete },
+    delete: change.delete,
+    subjects: { set: [], delete: [...concernedBy(change)] },
+    cidrs: { set: [], delete: change.cidrs.delete },
+  };
+}
+
+/** The part of a change that is about some subjects. */
+export function partOf(change: PolicyChange, subjects: ReadonlySet<number>): PolicyChange {
+  const isTheirs = ({ subject }: { subject: number }) => subjects.has(subject);
+  return {
+    set: change.set.filter(({ key }) => isTheirs(key)),
+    delete: change.delete.filter(isTheirs),
+    subjects: {
+      set: change.subjects.set.filter(({ identity }) => subjects.has(identity)),
+      delete: change.subjects.delete.filter((identity) => subjects.has(identity)),
+    },
+    cidrs: { set: change.cidrs.set.filter(isTheirs), delete: change.cidrs.delete.filter(isTheirs) },
+  };
+}
+
+/** A change but for what it would give some subjects, who have nothing; what goes is gone already or goes. */
+export function givingNothingTo(delta: PolicyDelta, subjects: ReadonlySet<number>): PolicyDelta {
+  if (subjects.size === 0) return delta;
+  return {
+    ...delta,
+    set: delta.set.filter(({ subject }) => !subjects.has(subject)),
+    subjects: {
+      ...delta.subjects,
+      set: delta.subjects.set.filter(({ identity }) => !subjects.has(identity)),
+    },
+    cidrs: { ...delta.cidrs, set: delta.cidrs.set.filter(({ subject }) => !subjects.has(subject)) },
   };
 }
 

@@ -1,5 +1,4 @@
 /** What a change of policies would change between whom, and which of the recorded flows it would have dropped. */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Event, EventKind, Identity as WellKnown } from '../datapath/abi/generated.js';
 import type { PolicyEngine } from '../firewall/engine.js';
 import { type PacketPeer, RuleTable } from '../firewall/lookup.js';
@@ -17,11 +16,10 @@ import { endpoints, identities, networks } from '../store/tables.js';
 import type { FlowLog } from './flow-log.js';
 import { ownRanges } from './host-prefixes.js';
 import { portNames } from './parties.js';
-import type { AffectedRules, PolicySync } from './policy-sync.js';
+import type { AffectedRules, EngineChange, PolicySync } from './policy-sync.js';
 import type { FlowEvent, PolicyPreview } from './services.js';
+import { inTurns } from './turns.js';
 
-/** Longest time that others wait while this goes on, milliseconds. */
-const TURN_MS = 20;
 /** Decisions of one side about one range of ports: a few seconds of work. */
 const DECISIONS_MAX = 200_000;
 const CHANGES_MAX = 1000;
@@ -53,11 +51,11 @@ type Tables = ReadonlyMap<number, { readonly before: RuleTable; readonly after: 
  */
 export async function previewPolicies(
   parts: PreviewParts,
-  apply: (engine: PolicyEngine) => void,
-  undo: (engine: PolicyEngine) => void,
+  apply: EngineChange,
+  undo: EngineChange,
 ): Promise<PolicyPreview> {
   const { engine, policy, store, host, flows } = parts;
-  const rules = policy.preview(apply, undo);
+  const rules = await policy.preview(apply, undo);
   const affected = await tablesOf(rules);
   const known = new Map<number, RuleTable>();
   const tableOf = (identity: number) => {
@@ -96,18 +94,6 @@ export async function previewPolicies(
     flows: broken.slice(0, FLOWS_MAX),
     truncated: rules.truncated || found.truncated || broken.length > FLOWS_MAX,
   };
-}
-
-/** Runs it to its end; others have their turn in between. */
-async function inTurns<T>(steps: Generator<undefined, T>): Promise<T> {
-  let began = performance.now();
-  for (;;) {
-    const step = steps.next();
-    if (step.done) return step.value;
-    if (performance.now() - began < TURN_MS) continue;
-    await nextTurn();
-    began = performance.now();
-  }
 }
 
 function tablesOf({ subjects }: AffectedRules): Promise<Tables> {

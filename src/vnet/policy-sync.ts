@@ -5,17 +5,34 @@
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
+import { finish, type Steps, stepping } from '../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
 import { AppError } from '../model/errors.js';
+import type { PolicyState } from '../model/health.js';
 import type { Reader, Store } from '../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
-import { difference, encodeDelta, isEmpty, namesOfPorts, rangesOf, withdrawal } from './policy-encoding.js';
+import {
+  difference,
+  encodeDelta,
+  givingNothingTo,
+  isEmpty,
+  namesOfPorts,
+  partOf,
+  rangesOf,
+  rulesOf,
+  withdrawal,
+} from './policy-encoding.js';
+import { takeBack } from './rollback.js';
 import { RuleNumbers } from './rule-numbers.js';
 import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
+import { inTurns } from './turns.js';
 
 /** Subjects whose rules are taken out of the engine at once, and how many rules; both are a few milliseconds of work. */
 const PREVIEW_SUBJECTS_MAX = 1000;
 const PREVIEW_ENTRIES_MAX = 20_000;
+
+/** A change of the engine, in steps. */
+export type EngineChange = (engine: PolicyEngine) => Steps;
 
 /** Rules of the subjects that a change touches, by identity. */
 export interface AffectedRules {
@@ -26,13 +43,15 @@ export interface AffectedRules {
 
 export class PolicySync {
   private readonly numbers: RuleNumbers;
+  /** Subjects for whose rules there is no room: the kernel lacks them, and lets nothing of theirs pass. */
+  private cutOff: ReadonlySet<number> = new Set();
 
   constructor(
     private readonly engine: PolicyEngine,
     private readonly table: PolicyTable,
     private readonly store: Store,
     private readonly sweeper: ConntrackSweeper,
-    private readonly onSweepError: (error: unknown) => void,
+    private readonly onError: (error: unknown, what: string) => void,
   ) {
     this.numbers = new RuleNumbers(store);
   }
@@ -41,27 +60,28 @@ export class PolicySync {
    * Throws what change() would throw because it does not fit, and changes nothing. Asked before a change is recorded:
    * a record that does not fit would keep the next daemon from starting.
    */
-  rehearse(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): void {
+  rehearse(apply: EngineChange, undo: EngineChange): void {
+    const { engine } = this;
     try {
-      apply(this.engine);
+      finish(apply(engine));
     } finally {
-      undo(this.engine);
-      this.engine.takeDelta();
+      finish(undo(engine));
+      engine.takeDelta();
     }
   }
 
   /** The same, and tells the rules of those whom the change would touch, before it and after it. */
-  preview(apply: (engine: PolicyEngine) => void, undo: (engine: PolicyEngine) => void): AffectedRules {
+  async preview(apply: EngineChange, undo: EngineChange): Promise<AffectedRules> {
     const { engine } = this;
     const after = new Map<number, CompiledPolicy>();
     let touched: number[] = [];
     try {
-      apply(engine);
-      touched = subjectsOf(engine.takeDelta());
+      await inTurns(apply(engine));
+      touched = subjectsOf(await inTurns(engine.takingDelta()));
       takeRules(engine, touched, after);
     } finally {
-      undo(engine);
-      engine.takeDelta();
+      await inTurns(undo(engine));
+      await inTurns(engine.takingDelta());
     }
     const before = new Map<number, CompiledPolicy>();
     takeRules(engine, [...after.keys()], before);
@@ -79,8 +99,8 @@ export class PolicySync {
    * recorded is for the caller to take back when the change fails after all.
    */
   async change(
-    apply: (engine: PolicyEngine) => void,
-    undo: (engine: PolicyEngine) => void,
+    apply: EngineChange,
+    undo: EngineChange,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<void> {
     const changed = await this.put(apply, undo, (change) => this.table.commit(change), record);
@@ -88,10 +108,7 @@ export class PolicySync {
   }
 
   /** The same for rules that no packet can ask for yet or any more: those of an identity that no endpoint has. */
-  async changeUnobserved(
-    apply: (engine: PolicyEngine) => void,
-    undo: (engine: PolicyEngine) => void,
-  ): Promise<void> {
+  async changeUnobserved(apply: EngineChange, undo: EngineChange): Promise<void> {
     await this.put(apply, undo, (change) => this.table.applyUnobserved(change));
   }
 
@@ -101,8 +118,17 @@ export class PolicySync {
     this.cutIdle();
   }
 
-  /** Makes the kernel's tables equal to the whole of the engine's policy, once at the start. */
-  async resync(): Promise<{ changed: boolean }> {
+  /** Undefined: all policies are in force. */
+  get state(): PolicyState | undefined {
+    const { size } = this.cutOff;
+    return size === 0 ? undefined : { identities_cut_off: size, message: `${UNFIT.message}: ${UNFIT.hint}` };
+  }
+
+  /**
+   * Makes the kernel's tables equal to the whole of the engine's policy, once at the start. `unfit`: not all of it fits;
+   * who lacks rules talks to nobody, until what is taken away makes room.
+   */
+  async resync(): Promise<{ changed: boolean; unfit?: AppError }> {
     this.engine.takeDelta();
     const compiled = this.engine.snapshot();
     const everything: PolicyDelta = {
@@ -115,71 +141,109 @@ export class PolicySync {
     const change = difference(wanted, await this.table.load());
     const changed = !isEmpty(change);
     if (changed) {
-      await this.adjust(wanted, change);
+      this.cutOff = await this.adjust(wanted, change);
       this.cutIdle();
     }
     await this.forgetNumbers(everything);
-    return { changed };
+    return this.cutOff.size === 0 ? { changed } : { changed, unfit: withdrawn(this.cutOff.size) };
   }
 
   /**
-   * What was recorded last may not be in force: the daemon has ended in between. There may be no room for it beside what
-   * is; that goes first then, and nobody talks to those concerned until theirs is there.
+   * What was recorded last may not be in force: the daemon has ended in between, or the tables are smaller than they were.
+   * There may be no room for it beside what is; that goes first then, and nobody talks to those concerned until theirs is
+   * there. Returns whose is not: they stay cut off.
    */
-  private async adjust(wanted: PolicyChange, change: PolicyChange): Promise<void> {
+  private async adjust(wanted: PolicyChange, change: PolicyChange): Promise<ReadonlySet<number>> {
+    if (await this.fits(change)) return new Set();
+    await this.table.commit(withdrawal(change));
+    const rest = difference(wanted, await this.table.load());
+    const subjects = [...(await inTurns(sizesOf(rest)))].sort(([, left], [, right]) => left - right);
+    return this.giveInParts(
+      rest,
+      subjects.map(([identity]) => identity),
+    );
+  }
+
+  /** Gives as many subjects theirs as there is room for, those who need least first. Returns the others. */
+  private async giveInParts(rest: PolicyChange, subjects: readonly number[]): Promise<Set<number>> {
+    if (subjects.length === 0 || (await this.fits(partOf(rest, new Set(subjects))))) return new Set();
+    if (subjects.length === 1) return new Set(subjects);
+    const middle = subjects.length >>> 1;
+    const first = await this.giveInParts(rest, subjects.slice(0, middle));
+    // Where one of those did not fit, none of these does, who need as much or more.
+    const others = subjects.slice(middle);
+    return new Set([...first, ...(first.size > 0 ? others : await this.giveInParts(rest, others))]);
+  }
+
+  private async fits(change: PolicyChange): Promise<boolean> {
     try {
       await this.table.commit(change);
+      return true;
     } catch (error) {
       if (!isFull(error)) throw error;
-      await this.table.commit(withdrawal(change));
-      const rest = difference(wanted, await this.table.load());
-      await this.table.commit(rest).catch((error: unknown) => {
-        throw isFull(error) ? withdrawn(error) : error;
-      });
+      return false;
     }
   }
 
   private cutIdle(): void {
-    this.sweeper.sweep().catch(this.onSweepError);
+    this.sweeper
+      .sweep()
+      .catch((error: unknown) => this.onError(error, 'could not sweep the connection table'));
   }
 
   private async put(
-    apply: (engine: PolicyEngine) => void,
-    undo: (engine: PolicyEngine) => void,
+    apply: EngineChange,
+    undo: EngineChange,
     write: (change: PolicyChange) => Promise<void>,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
     await this.forgetUnnamed();
     try {
-      apply(this.engine);
-      const delta = this.engine.takeDelta();
+      await inTurns(apply(this.engine));
+      const delta = await inTurns(this.engine.takingDelta());
       await record();
-      const change = await this.encode(delta);
-      if (isEmpty(change)) return false;
-      await write(change);
-      return true;
+      const change = await this.encode(givingNothingTo(delta, this.cutOff));
+      if (!isEmpty(change)) await write(change);
+      await this.letInAgain(delta);
+      return !isEmpty(change);
     } catch (error) {
-      undo(this.engine);
-      this.engine.takeDelta();
+      const failures = await takeBack(
+        () => inTurns(undo(this.engine)),
+        () => inTurns(this.engine.takingDelta()),
+      );
+      for (const failure of failures) this.onError(failure, 'could not take back a change of policies');
       throw error;
     }
   }
 
+  /** Whoever is cut off gets what is theirs, if a change has made room for it. */
+  private async letInAgain({ delete: gone, subjects, cidrs }: PolicyDelta): Promise<void> {
+    if (this.cutOff.size === 0) return;
+    this.cutOff = new Set([...this.cutOff].filter((identity) => !subjects.delete.includes(identity)));
+    if (gone.length + subjects.delete.length + cidrs.delete.length === 0) return;
+    // The change is made, whatever becomes of this.
+    await this.resync().catch((error: unknown) =>
+      this.onError(error, 'could not let in again who is cut off'),
+    );
+  }
+
   private async encode(delta: PolicyDelta): Promise<PolicyChange> {
     const { store } = this;
-    return encodeDelta(delta, {
-      rules: await this.numbers.of(delta.set.map(({ rule }) => rule)),
-      names: await claimNumbers(store, portNames, namesOfPorts(delta)),
-      cidrs: await claimNumbers(store, cidrNumbers, rangesOf(delta)),
-    });
+    const numbers = {
+      rules: await this.numbers.of(await inTurns(rulesOf(delta))),
+      names: await claimNumbers(store, portNames, await inTurns(namesOfPorts(delta))),
+      cidrs: await claimNumbers(store, cidrNumbers, await inTurns(rangesOf(delta))),
+    };
+    return inTurns(encodeDelta(delta, numbers));
   }
 
   /** Keeps the numbers of what is in force alone. */
   private async forgetNumbers(inForce: PolicyDelta): Promise<void> {
     this.engine.takeUnnamed();
-    await this.numbers.retain(inForce.set.map(({ rule }) => rule));
-    await retainNumbers(this.store, portNames, [...namesOfPorts(inForce), ...declaredNames(this.store)]);
-    await retainNumbers(this.store, cidrNumbers, rangesOf(inForce));
+    const names = await inTurns(namesOfPorts(inForce));
+    await this.numbers.retain(await inTurns(rulesOf(inForce)));
+    await retainNumbers(this.store, portNames, [...names, ...declaredNames(this.store)]);
+    await retainNumbers(this.store, cidrNumbers, await inTurns(rangesOf(inForce)));
   }
 
   /**
@@ -208,11 +272,24 @@ function isFull(error: unknown): error is AppError {
 }
 
 /** Not what is said of a refused change: something has changed. */
-function withdrawn(cause: AppError): AppError {
-  return new AppError(cause.code, 'the recorded policies do not fit into the kernel', {
-    cause,
-    hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node; containers whose policy did not fit reach nobody meanwhile, and nobody reaches them',
-  });
+const UNFIT = {
+  message: 'the recorded policies do not fit into the kernel',
+  hint: 'remove policies, or raise policy_max, policy_cidrs_max or subjects_max and restart the node; containers whose policy does not fit reach nobody meanwhile, and nobody reaches them',
+};
+
+function withdrawn(identities: number): AppError {
+  const message = `${UNFIT.message}: ${identities} identities are cut off`;
+  return new AppError('INSUFFICIENT_CAPACITY', message, { hint: UNFIT.hint });
+}
+
+/** How much a change is about each subject. */
+function* sizesOf({ set, cidrs, subjects }: PolicyChange): Steps<Map<number, number>> {
+  const sizes = new Map<number, number>();
+  const count = (subject: number) => sizes.set(subject, (sizes.get(subject) ?? 0) + 1);
+  yield* stepping(set, ({ key }) => count(key.subject));
+  yield* stepping(cidrs.set, ({ subject }) => count(subject));
+  yield* stepping(subjects.set, ({ identity }) => count(identity));
+  return sizes;
 }
 
 /** What endpoints call their ports. */

@@ -10,6 +10,7 @@ import type { NodePorts } from './node-ports.js';
 import { claimPlaces, forgetPlaces, placesOfMapping, takenPorts, takenPortsAt } from './published.js';
 import type { Publishing } from './publishing.js';
 import type { IsReachable } from './reachability.js';
+import { takeBack } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { PortMappingService } from './services.js';
 
@@ -45,7 +46,9 @@ export class PortMappings implements PortMappingService {
       try {
         await publishing.putMapping(mapping, endpoint);
       } catch (error) {
-        await store.transaction((transaction) => eraseMapping(transaction, mapping, endpoint));
+        await takeBack(() =>
+          store.transaction((transaction) => eraseMapping(transaction, mapping, endpoint)),
+        );
         throw error;
       }
       return this.described(mapping);

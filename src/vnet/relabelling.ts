@@ -1,5 +1,5 @@
 /** Changes who running containers are, and their options: their interfaces stay. */
-import type { Endpoint, EndpointPatch } from '../model/endpoint.js';
+import { type Endpoint, type EndpointPatch, patchedLabels } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import { endpoints } from '../store/tables.js';
 import { relabelEndpoint } from './endpoint-records.js';
@@ -9,7 +9,7 @@ import { type LimitingParts, limitEndpoint } from './limiting.js';
 import { requireNetwork } from './networks.js';
 import type { PolicySync } from './policy-sync.js';
 import type { Publishing } from './publishing.js';
-import { Rollback } from './rollback.js';
+import { Rollback, takeBack } from './rollback.js';
 
 export interface RelabellingParts extends LimitingParts {
   policy: PolicySync;
@@ -60,7 +60,7 @@ export class Relabelling {
     const link = host.link(before.host_interface);
     const after = await store.transaction((transaction) => {
       const changed = relabelEndpoint(transaction, before, {
-        labels: change.labels ?? before.labels,
+        labels: patchedLabels(before.labels, change),
         namespace: change.namespace ?? before.namespace,
       });
       this.enlistment.requireRoom(transaction, changed);
@@ -72,11 +72,14 @@ export class Relabelling {
       await publishing.relabel(before, after);
       await this.enlistment.enlist(after);
     } catch (error) {
-      await publishing.relabel(after, before);
-      await store.transaction((transaction) => {
-        transaction.put(endpoints, [before.id], before);
-        this.enlistment.drop(transaction, after.identity);
-      });
+      await takeBack(
+        () => publishing.relabel(after, before),
+        () =>
+          store.transaction((transaction) => {
+            transaction.put(endpoints, [before.id], before);
+            this.enlistment.drop(transaction, after.identity);
+          }),
+      );
       throw capacityError(error);
     }
     if (link !== undefined) datapath.endpoints.put(endpointState(store, after, network, link.index));

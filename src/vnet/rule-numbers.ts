@@ -1,7 +1,10 @@
 /** Numbers that stand for rules in the kernel. The store keeps them, so that they mean the same after a restart. */
+import { stepping } from '../firewall/steps.js';
 import type { RuleRef } from '../firewall/types.js';
 import type { Reader, Store, Transaction } from '../store/store.js';
 import { nextNumber, ruleKeys, rules, ruleText } from '../store/tables.js';
+import { partsOf } from './stored-numbers.js';
+import { inTurns } from './turns.js';
 
 export class RuleNumbers {
   constructor(private readonly store: Store) {}
@@ -10,21 +13,24 @@ export class RuleNumbers {
   async of(refs: Iterable<RuleRef>): Promise<Map<RuleRef, number>> {
     const numbers = new Map<RuleRef, number>();
     const missing: RuleRef[] = [];
-    for (const ref of new Set(refs)) {
-      const known = this.store.get(ruleKeys, [ruleText(ref)]);
-      if (known === undefined) missing.push(ref);
-      else numbers.set(ref, known.cookie);
+    await inTurns(
+      stepping(new Set(refs), (ref) => {
+        const known = this.store.get(ruleKeys, [ruleText(ref)]);
+        if (known === undefined) missing.push(ref);
+        else numbers.set(ref, known.cookie);
+      }),
+    );
+    for (const part of partsOf(missing)) {
+      await this.store.transaction((transaction) => {
+        for (const ref of part) {
+          const text = ruleText(ref);
+          const cookie = transaction.get(ruleKeys, [text])?.cookie ?? nextNumber(transaction, 'rule');
+          transaction.put(ruleKeys, [text], { cookie });
+          transaction.put(rules, [cookie], { cookie, ref });
+          numbers.set(ref, cookie);
+        }
+      });
     }
-    if (missing.length === 0) return numbers;
-    await this.store.transaction((transaction) => {
-      for (const ref of missing) {
-        const text = ruleText(ref);
-        const cookie = transaction.get(ruleKeys, [text])?.cookie ?? nextNumber(transaction, 'rule');
-        transaction.put(ruleKeys, [text], { cookie });
-        transaction.put(rules, [cookie], { cookie, ref });
-        numbers.set(ref, cookie);
-      }
-    });
     return numbers;
   }
 

@@ -1,6 +1,8 @@
 /** Numbers that stand for texts in the kernel. The store keeps them, so that they mean the same after a restart. */
+import { stepping } from '../firewall/steps.js';
 import type { Reader, Store, Transaction } from '../store/store.js';
 import { type NumberTable, nextNumber } from '../store/tables.js';
+import { inTurns } from './turns.js';
 
 export function numberOf(reader: Reader, table: NumberTable, text: string): number | undefined {
   return reader.get(table, [text])?.number;
@@ -13,17 +15,28 @@ export async function claimNumbers(
   texts: Iterable<string>,
 ): Promise<Map<string, number>> {
   const numbers = new Map<string, number>();
-  const missing: string[] = [];
-  for (const text of new Set(texts)) {
-    const known = numberOf(store, table, text);
-    if (known === undefined) missing.push(text);
-    else numbers.set(text, known);
+  const missing = new Set<string>();
+  await inTurns(
+    stepping(texts, (text) => {
+      const known = numberOf(store, table, text);
+      if (known === undefined) missing.add(text);
+      else numbers.set(text, known);
+    }),
+  );
+  for (const part of partsOf([...missing])) {
+    await store.transaction((transaction) => {
+      for (const text of part) numbers.set(text, claimNumber(transaction, table, text));
+    });
   }
-  if (missing.length === 0) return numbers;
-  await store.transaction((transaction) => {
-    for (const text of missing) numbers.set(text, claimNumber(transaction, table, text));
-  });
   return numbers;
+}
+
+/** Most numbers that are given in one transaction, which others wait for: a few tens of milliseconds of work. */
+const PART = 1000;
+
+/** Of what needs numbers, as many at a time as are given in one transaction. */
+export function* partsOf<T>(items: readonly T[]): Iterable<readonly T[]> {
+  for (let first = 0; first < items.length; first += PART) yield items.slice(first, first + PART);
 }
 
 export function claimNumber(transaction: Transaction, table: NumberTable, text: string): number {

@@ -207,3 +207,14 @@ it.each(FAMILIES)(
     }
   },
 );
+
+it('of changes of labels at once none undoes another', async () => {
+  await site().network('blue', { isolation_mode: 'peer' });
+  const a = await labelled('a');
+  const path = `/networks/blue/containers/${a.id}`;
+  const patch = (label_changes: object) => site().rest.expect('PATCH', path, { label_changes });
+  await Promise.all([patch({ x: '1' }), patch({ app: null }), patch({ y: '2' }), patch({ z: '3' })]);
+  expect(await site().rest.expect('GET', path)).toMatchObject({ labels: { x: '1', y: '2', z: '3' } });
+  const answer = await site().rest.call('PATCH', path, { labels: {}, label_changes: {} });
+  expect(answer.status).toBe(400);
+});

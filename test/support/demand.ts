@@ -10,6 +10,7 @@ import { Direction } from '../../src/datapath/abi/generated.js';
 import { findCgroupRoot } from '../../src/datapath/cgroup-root.js';
 import { SOCKET_PROGRAMS } from '../../src/datapath/socket-hooks.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
+import { finish } from '../../src/firewall/steps.js';
 import type { PolicyDelta } from '../../src/firewall/types.js';
 import { formatCidr } from '../../src/model/address.js';
 import { type Endpoint, stagedInterface } from '../../src/model/endpoint.js';
@@ -158,11 +159,13 @@ function demandOfPolicies(records: Reader): string[] {
   };
   const numbersIn = (table: NumberTable) =>
     new Map(records.list(table).map(({ text, number }) => [text, number]));
-  const change = encodeDelta(everything, {
-    rules: new Map(entries.map(({ rule }) => [rule, records.get(ruleKeys, [ruleText(rule)])?.cookie ?? 0])),
-    names: numbersIn(portNames),
-    cidrs: numbersIn(cidrNumbers),
-  });
+  const change = finish(
+    encodeDelta(everything, {
+      rules: new Map(entries.map(({ rule }) => [rule, records.get(ruleKeys, [ruleText(rule)])?.cookie ?? 0])),
+      names: numbersIn(portNames),
+      cidrs: numbersIn(cidrNumbers),
+    }),
+  );
   return [
     ...change.set.map(({ key, decision }) => ruleLine(key, decision)),
     ...change.subjects.set.map(({ identity, slot }) => subjectLine(identity, slot)),

@@ -8,7 +8,12 @@ import {
   parseAddress,
   parseCidr,
 } from '../../src/model/address.js';
-import { type Endpoint, type EndpointRequest, hostInterface } from '../../src/model/endpoint.js';
+import {
+  type Endpoint,
+  type EndpointRequest,
+  hostInterface,
+  patchedLabels,
+} from '../../src/model/endpoint.js';
 import { AppError } from '../../src/model/errors.js';
 import { FIRST_IDENTITY, type Identity, identityKey } from '../../src/model/identity.js';
 import { CLUSTER_WIDE, DEFAULT_NAMESPACE } from '../../src/model/names.js';
@@ -168,7 +173,7 @@ export class FakeNode implements Node {
         this.#fail();
         const before = this.#find(name, containerId, interfaceName)[0];
         const namespace = patch.namespace ?? before.namespace;
-        const labels = patch.labels ?? before.labels;
+        const labels = patchedLabels(before.labels, patch);
         const identity = this.#identity(this.#network(name), namespace, labels);
         const options = patch.options ?? before.options;
         const after = { ...before, namespace, labels, identity, ...(options && { options }) };

@@ -1,5 +1,6 @@
 /** Numbers that the kernel knows rules, names of ports and ranges by; never forgotten, so that none is given twice. */
 import { formatRuleRef } from '../../src/firewall/rule-ref.js';
+import { finish } from '../../src/firewall/steps.js';
 import type { PolicyDelta, RuleRef } from '../../src/firewall/types.js';
 import { namesOfPorts, type PolicyNumbers, rangesOf } from '../../src/vnet/policy-encoding.js';
 
@@ -27,8 +28,8 @@ export class KernelNumbers {
   readonly #ranges = new Numbering();
 
   claim(delta: PolicyDelta): PolicyNumbers {
-    for (const name of namesOfPorts(delta)) this.names.of(name);
-    for (const range of rangesOf(delta)) this.#ranges.of(range);
+    for (const name of finish(namesOfPorts(delta))) this.names.of(name);
+    for (const range of finish(rangesOf(delta))) this.#ranges.of(range);
     const rules = new Map<RuleRef, number>();
     for (const { rule } of delta.set) rules.set(rule, this.rules.of(formatRuleRef(rule)));
     return { rules, names: this.names.numbers, cidrs: this.#ranges.numbers };

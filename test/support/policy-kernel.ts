@@ -2,6 +2,7 @@
 import { Direction, DropReason, type Explanation, PrefixKind } from '../../src/datapath/abi/generated.js';
 import { type DatapathMaps, openMaps } from '../../src/datapath/maps.js';
 import { type PolicyContents, PolicyTable } from '../../src/datapath/policy-table.js';
+import { finish } from '../../src/firewall/steps.js';
 import type { CompiledPolicy } from '../../src/firewall/types.js';
 import { difference, encodeDelta } from '../../src/vnet/policy-encoding.js';
 import type { Explainer } from './explainer.js';
@@ -66,7 +67,7 @@ export class PolicyKernel implements Disposable {
       subjects: { set: compiled.subjects, delete: [] },
       cidrs: { set: compiled.cidrs, delete: [] },
     };
-    const wanted = encodeDelta(delta, this.#numbers.claim(delta));
+    const wanted = finish(encodeDelta(delta, this.#numbers.claim(delta)));
     await this.#table.commit(difference(wanted, this.#present));
     // Half of the time the slots of the change before are still there.
     if (this.#table.epoch % 2 === 0) await this.#table.advance();

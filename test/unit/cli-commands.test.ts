@@ -138,6 +138,20 @@ describe('container', () => {
     expect(api.node.endpoints.get('front', 'web1').labels).toEqual({ app: 'web', env: 'test' });
   });
 
+  it('of several that label at once none undoes what another did', async () => {
+    await connect('--label', 'app=web', '--label', 'tier=front');
+    const words = ['a=1', 'b=2', 'c=3', 'tier-', 'd=4'];
+    const done = await Promise.all(words.map((word) => ctl('container', 'label', 'front', 'web1', word)));
+    expect(done.map(({ exit }) => exit)).toEqual(words.map(() => 0));
+    expect(api.node.endpoints.get('front', 'web1').labels).toEqual({
+      app: 'web',
+      a: '1',
+      b: '2',
+      c: '3',
+      d: '4',
+    });
+  });
+
   it.each([
     ['connect', '--label', 'app=web', '--label', 'app=db'],
     ['connect', '--port', 'container_port=80,container_port=81'],

@@ -198,6 +198,28 @@ test('an address counts for its narrowest range only, and a range of one family 
   expect(found(new Uint8Array(16))).toBe('::/0');
 });
 
+test('a range that comes or goes counts for an address that was asked about before', () => {
+  const table = new RuleTable();
+  const change = (set: readonly string[], gone: readonly string[], all: readonly string[]) => {
+    const keys = (cidrs: readonly string[]) =>
+      cidrs.map((cidr): CidrKey => ({ subject: SUBJECT, direction: 'ingress', cidr }));
+    const cidrs = { egress: prefixLengthsOf([]), ingress: prefixLengthsOf(all) };
+    const subject = { identity: SUBJECT, enforced: NOTHING, audited: NOTHING, cidrs };
+    table.apply({
+      set: [],
+      delete: [],
+      subjects: { set: [subject], delete: [] },
+      cidrs: { set: keys(set), delete: keys(gone) },
+    });
+    return table.rangeAround(SUBJECT, 'ingress', '198.18.0.9')?.text;
+  };
+  expect(change(['10.0.0.0/8'], [], ['10.0.0.0/8'])).toBeUndefined();
+  expect(change(['198.18.0.0/16'], [], ['10.0.0.0/8', '198.18.0.0/16'])).toBe('198.18.0.0/16');
+  const three = ['10.0.0.0/8', '198.18.0.0/16', '198.18.0.9/32'];
+  expect(change(['198.18.0.9/32'], [], three)).toBe('198.18.0.9/32');
+  expect(change([], ['198.18.0.9/32'], three.slice(0, 2))).toBe('198.18.0.0/16');
+});
+
 test('a narrower range without rules shadows a wider one that has some', () => {
   const wide = entry({ kind: 'cidr', cidr: '198.18.0.0/15' });
   expect(decideWith([wide], { cidrs: ['198.18.0.0/15'] }).entry).toBe(wide);

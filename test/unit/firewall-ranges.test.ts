@@ -9,6 +9,7 @@ import {
   rangeOf,
   ruleRanges,
 } from '../../src/firewall/ranges.js';
+import { finish } from '../../src/firewall/steps.js';
 import {
   cidrContains,
   cidrOf,
@@ -135,7 +136,7 @@ test('whatever rules come and go, a table holds what evaluating the rest gives, 
         for (const { id, come } of steps) {
           const one = rules[id];
           if (one === undefined) throw new Error(`there is no rule ${id}`);
-          const change = come ? table.add(one) : table.remove(one);
+          const change = finish(come ? table.add(one) : table.remove(one));
           expect(change === undefined).toBe(present.has(id) === come);
           follower.follow(change, come);
           if (come) present.set(id, one);
@@ -162,7 +163,7 @@ test('the narrowest range around an address has exactly the rules whose blocks h
     fc.property(fc.array(blocks, { maxLength: 5 }), fc.array(address), (given, addresses) => {
       const table = new RangeTable<Rule>();
       const rules = given.map((one, id) => rule(id, ...one));
-      for (const one of rules) table.add(one);
+      for (const one of rules) finish(table.add(one));
       for (const one of addresses) {
         const around = [...table].filter(({ range }) => cidrContains(range, one));
         const found = around.at(-1)?.rules.map(({ id }) => id) ?? [];
@@ -179,10 +180,10 @@ test('the narrowest range around an address has exactly the rules whose blocks h
 test('a rule that comes or goes touches the ranges inside its own blocks and no others', () => {
   const table = new RangeTable<Rule>();
   const world = rule(0, { cidr: '0.0.0.0/0', except: ['10.0.0.0/8', '172.16.0.0/12'] });
-  table.add(world);
-  for (let id = 1; id < 200; id += 1) table.add(rule(id, { cidr: `192.168.${id}.0/24` }));
+  finish(table.add(world));
+  for (let id = 1; id < 200; id += 1) finish(table.add(rule(id, { cidr: `192.168.${id}.0/24` })));
   const one = rule(200, { cidr: '192.168.7.0/25', except: ['192.168.7.1/32'] });
-  const change = table.add(one);
+  const change = finish(table.add(one));
   expect(change?.ranges.map(({ text }) => text)).toEqual(['192.168.7.0/25', '192.168.7.1/32']);
   // The rules of the ranges around it, and itself.
   const pairs = change?.rules.map(({ rule: { id }, range }) => `${range.text} ${id}`).sort();
@@ -193,7 +194,7 @@ test('a rule that comes or goes touches the ranges inside its own blocks and no 
     '192.168.7.1/32 0',
     '192.168.7.1/32 7',
   ]);
-  const back = table.remove(one);
+  const back = finish(table.remove(one));
   expect(back?.rules).toHaveLength(5);
   expect(back?.ranges.map(({ text }) => text)).toEqual(['192.168.7.0/25', '192.168.7.1/32']);
 });
@@ -205,11 +206,11 @@ test('a range keeps its rules until the last rule that names it is gone', () => 
     rule(2, { cidr: '10.1.0.0/16' }),
     rule(3, { cidr: '10.0.0.0/8', except: ['10.1.0.0/16'] }),
   ] as const;
-  for (const one of [wide, ...twice]) table.add(one);
+  for (const one of [wide, ...twice]) finish(table.add(one));
   expect(contents(table)).toEqual({ '10.0.0.0/8': [1, 3], '10.1.0.0/16': [1, 2] });
-  table.remove(twice[0]);
+  finish(table.remove(twice[0]));
   expect(contents(table)).toEqual({ '10.0.0.0/8': [1, 3], '10.1.0.0/16': [1] });
-  table.remove(twice[1]);
+  finish(table.remove(twice[1]));
   expect(contents(table)).toEqual({ '10.0.0.0/8': [1] });
 });
 
@@ -225,8 +226,8 @@ test('blocks that are given again, and exceptions inside exceptions, change noth
 
 test('addresses of one family are in no range of the other', () => {
   const table = new RangeTable<Rule>();
-  table.add(rule(1, { cidr: '::/0' }));
-  table.add(rule(2, { cidr: '0.0.0.0/0' }));
+  finish(table.add(rule(1, { cidr: '::/0' })));
+  finish(table.add(rule(2, { cidr: '0.0.0.0/0' })));
   expect(contents(table)).toEqual({ '::/0': [1], '0.0.0.0/0': [2] });
   expect(cidrContains(rangeOf('::/0'), parseAddress('198.18.0.1'))).toBe(false);
 });

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { CNI_CODES } from '../../src/cni/failure.js';
 import {
   containerList,
   endpointList,
   endpointPatch,
   endpointRequest,
   hostInterface,
+  patchedLabels,
 } from '../../src/model/endpoint.js';
 import { AppError, dottedPath, ERRORS, errorBody, errorDetails, parseWith } from '../../src/model/errors.js';
 import { health, readiness } from '../../src/model/health.js';
@@ -15,6 +17,7 @@ import {
   containerId,
   dnsLabel,
   interfaceName,
+  LABELS_MAX,
   labelKey,
   labelOf,
   labels,
@@ -191,9 +194,9 @@ describe('errors', () => {
   });
 
   it('have a status, a CNI code, an exit code and a sentence each, and CNI codes of our own are unique', () => {
-    const own = Object.values(ERRORS)
-      .map(({ cni }) => cni)
-      .filter((code) => code >= 100);
+    const own = [...Object.values(ERRORS).map(({ cni }) => cni), ...Object.values(CNI_CODES)].filter(
+      (code) => code >= 100,
+    );
     expect(new Set(own).size).toBe(own.length);
     for (const { http, cni, exit, text } of Object.values(ERRORS)) {
       expect(http).toBeGreaterThanOrEqual(400);
@@ -367,5 +370,26 @@ describe('an endpoint', () => {
   it('has an interface name that fits, whatever its number', () => {
     expect(hostInterface(255)).toBe('qn000000ff');
     expect(accepts(interfaceName, hostInterface(0xffffffff))).toBe(true);
+  });
+});
+
+describe('changes of labels', () => {
+  const before = { app: 'web', tier: 'front' };
+
+  it('leave the labels that they do not name, and null removes', () => {
+    const label_changes = endpointPatch.parse({ label_changes: { tier: null, env: 'test', gone: null } });
+    expect(patchedLabels(before, label_changes)).toEqual({ app: 'web', env: 'test' });
+    expect(before).toEqual({ app: 'web', tier: 'front' });
+  });
+
+  it('are refused beside labels, of keys that cannot be, and where there would be too many', () => {
+    expect(pathsOf(endpointPatch, { labels: {}, label_changes: {} })).toEqual(['label_changes']);
+    expect(pathsOf(endpointPatch, { label_changes: { 'a b': 'x' } })).toEqual(['label_changes["a b"]']);
+    expect(pathsOf(endpointPatch, { label_changes: JSON.parse('{"__proto__":null}') })).toEqual([
+      'label_changes.__proto__',
+    ]);
+    const many = Object.fromEntries(Array.from({ length: LABELS_MAX }, (_, n) => [`k${n}`, 'v']));
+    expect(() => patchedLabels(before, { label_changes: many })).toThrow(/there would be/);
+    expect(patchedLabels({}, { label_changes: many })).toEqual(many);
   });
 });

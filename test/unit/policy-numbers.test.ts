@@ -62,8 +62,8 @@ const named = (name: string, cidr: string, port: string) =>
     },
   });
 
-const add = (policy: Policy) => (engine: PolicyEngine) => engine.upsertPolicy(policy);
-const remove = (policy: Policy) => (engine: PolicyEngine) => engine.removePolicy(policyRef(policy));
+const add = (policy: Policy) => (engine: PolicyEngine) => engine.upsertingPolicy(policy);
+const remove = (policy: Policy) => (engine: PolicyEngine) => engine.removingPolicy(policyRef(policy));
 const put = (policy: Policy) => sync.change(add(policy), remove(policy));
 const take = (policy: Policy) => sync.change(remove(policy), add(policy));
 const policyNames = () => store.list(rules).flatMap(({ ref }) => (ref.kind === 'policy' ? ref.name : []));

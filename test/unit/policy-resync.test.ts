@@ -7,8 +7,7 @@ import type { ConntrackSweeper } from '../../src/datapath/conntrack-sweeper.js';
 import type { DatapathMaps } from '../../src/datapath/maps.js';
 import { PolicyTable } from '../../src/datapath/policy-table.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
-import { AppError } from '../../src/model/errors.js';
-import { parsePolicy } from '../../src/model/policy.js';
+import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { KernelError } from '../../src/native/errors.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { PolicySync } from '../../src/vnet/policy-sync.js';
@@ -63,6 +62,20 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
+/** Lets everybody to so many ports of a container. */
+function portsOf(name: string, app: string, first: number, ports: number): Policy {
+  return parsePolicy({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name },
+    spec: {
+      podSelector: { matchLabels: { app } },
+      // Odd ones have no range in common.
+      ingress: [{ ports: Array.from({ length: ports }, (_, index) => ({ port: first + 2 * index })) }],
+    },
+  });
+}
+
 /** The next daemon, whose records let everybody to that many ports of the container `web`. */
 function daemonWith(first: number, ports: number): PolicySync {
   const engine = new PolicyEngine();
@@ -70,18 +83,7 @@ function daemonWith(first: number, ports: number): PolicySync {
   for (const [app, id] of Object.entries(SUBJECTS)) {
     engine.upsertIdentity({ id, network_id: 1, namespace: 'default', labels: { app } });
   }
-  engine.upsertPolicy(
-    parsePolicy({
-      apiVersion: 'networking.k8s.io/v1',
-      kind: 'NetworkPolicy',
-      metadata: { name: 'ports' },
-      spec: {
-        podSelector: { matchLabels: { app: 'web' } },
-        // Odd ones have no range in common.
-        ingress: [{ ports: Array.from({ length: ports }, (_, index) => ({ port: first + 2 * index })) }],
-      },
-    }),
-  );
+  engine.upsertPolicy(portsOf('ports', 'web', first, ports));
   const sweeper = { sweep: async () => undefined } as unknown as ConntrackSweeper;
   return new PolicySync(engine, table, store, sweeper, (error) => {
     throw error;
@@ -106,16 +108,17 @@ describe('recorded policies that do not fit beside those in force', () => {
     expect(subjects).toEqual(Object.values(SUBJECTS));
   });
 
-  it('nor in their place: whom they concern is cut off, and the error does not say that nothing has changed', async () => {
+  it('nor in their place: whom they concern is cut off, and everybody else is not', async () => {
     await daemonWith(1001, 10).resync();
-    const failure = await daemonWith(2001, POLICY_MAX + 1)
-      .resync()
-      .catch((error: unknown) => error);
-    if (!(failure instanceof AppError)) throw failure;
-    expect(failure.code).toBe('INSUFFICIENT_CAPACITY');
-    expect(failure.hint).toContain('policy_max');
-    expect(failure.hint).not.toContain('have not changed');
-    expect(failure.hint).toContain('restart the node');
+    const daemon = daemonWith(2001, POLICY_MAX + 1);
+    const { unfit } = await daemon.resync();
+    expect(unfit).toMatchObject({ code: 'INSUFFICIENT_CAPACITY' });
+    expect(unfit?.hint).toContain('policy_max');
+    expect(unfit?.hint).toContain('restart the node');
+    expect(daemon.state).toEqual({
+      identities_cut_off: 1,
+      message: expect.stringMatching(/do not fit.*policy_max/),
+    });
     const { ports, subjects } = await inForce();
     expect(ports).toEqual([]);
     expect(subjects).not.toContain(SUBJECTS.web);
@@ -124,9 +127,52 @@ describe('recorded policies that do not fit beside those in force', () => {
 
   it('are in force as soon as they fit', async () => {
     await daemonWith(1001, 10).resync();
-    await expect(daemonWith(2001, POLICY_MAX + 1).resync()).rejects.toThrow('do not fit');
-    await daemonWith(2001, 10).resync();
+    expect((await daemonWith(2001, POLICY_MAX + 1).resync()).unfit).toBeDefined();
+    const daemon = daemonWith(2001, 10);
+    expect((await daemon.resync()).unfit).toBeUndefined();
+    expect(daemon.state).toBeUndefined();
     expect((await inForce()).ports).toHaveLength(10);
     expect((await inForce()).subjects).toEqual(Object.values(SUBJECTS));
   });
+
+  it('give nothing to who is cut off until something that goes makes room, and to others what is theirs', async () => {
+    const daemon = daemonWith(2001, POLICY_MAX + 1);
+    await daemon.resync();
+    const others = portsOf('others', 'db', 3001, 2);
+    await daemon.change(
+      (engine) => engine.upsertingPolicy(others),
+      (engine) => engine.removingPolicy(policyRef(others)),
+    );
+    const more = portsOf('more', 'web', 4001, 1);
+    await daemon.change(
+      (engine) => engine.upsertingPolicy(more),
+      (engine) => engine.removingPolicy(policyRef(more)),
+    );
+    expect((await inForce()).ports).toEqual([3001, 3003]);
+    expect((await inForce()).subjects).toEqual([SUBJECTS.db]);
+    expect(daemon.state).toMatchObject({ identities_cut_off: 1 });
+
+    const large = portsOf('ports', 'web', 2001, POLICY_MAX + 1);
+    await daemon.change(
+      (engine) => engine.removingPolicy(policyRef(large)),
+      (engine) => engine.upsertingPolicy(large),
+    );
+    expect((await inForce()).ports.sort()).toEqual([3001, 3003, 4001]);
+    expect((await inForce()).subjects).toEqual(Object.values(SUBJECTS));
+    expect(daemon.state).toBeUndefined();
+  });
+});
+
+it('what is recorded may be more than the bound, can be taken away and put back, and does not grow', () => {
+  const engine = new PolicyEngine();
+  engine.upsertNetwork({ id: 1, name: 'n', isolation_mode: 'full', peers: [] });
+  engine.upsertIdentity({ id: SUBJECTS.web, network_id: 1, namespace: 'default', labels: { app: 'web' } });
+  const policy = portsOf('ports', 'web', 2001, 10);
+  engine.upsertPolicy(policy);
+  const before = engine.snapshot();
+  engine.bound(5);
+  expect(() => engine.upsertPolicy(portsOf('more', 'web', 4001, 1))).toThrow('more than');
+  engine.removePolicy(policyRef(policy));
+  engine.upsertPolicy(policy);
+  expect(engine.snapshot()).toEqual(before);
 });

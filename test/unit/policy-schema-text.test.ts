@@ -1,10 +1,12 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { Parser } from 'yaml';
 import type { NetworkPolicy } from '../../src/model/network-policy.js';
 import { parsePolicy } from '../../src/model/policy.js';
 import {
   parseYaml,
   parseYamlDocuments,
   YAML_DEPTH_MAX,
+  YAML_DIRECTIVES_MAX,
   YAML_ITEMS_MAX,
   YAML_KEYS_MAX,
   YAML_LEXEMES_MAX,
@@ -119,6 +121,34 @@ test('a text of very many words is refused before it is parsed', () => {
   expect(errorOf(() => parseYaml('\n'.repeat(10) + '[] '.repeat(YAML_LEXEMES_MAX / 2))).message).toContain(
     `more than ${YAML_LEXEMES_MAX} words`,
   );
+});
+
+test.each([
+  [
+    'directives',
+    '%TAG !a! b\n'.repeat(YAML_DIRECTIVES_MAX + 1),
+    `more than ${YAML_DIRECTIVES_MAX} directives`,
+  ],
+  ['directives that nobody knows', '%X\n'.repeat(50_000), `more than ${YAML_DIRECTIVES_MAX} directives`],
+  ['documents', '%YAML 1.2\n---\n'.repeat(50_000), 'more than 2 documents'],
+  ['brackets', '['.repeat(100_000), `more than ${YAML_DEPTH_MAX} levels`],
+  ['items inside of items', '- '.repeat(100_000), `more than ${YAML_DEPTH_MAX} levels`],
+])('a text of very many %s is refused before it is parsed', (_what, text, message) => {
+  const parser = vi.spyOn(Parser.prototype, 'next');
+  try {
+    expect(errorOf(() => parseYamlDocuments(text, 2)).message).toContain(message);
+    expect(parser).not.toHaveBeenCalled();
+  } finally {
+    parser.mockRestore();
+  }
+});
+
+test('what scalars say is no directive, bracket or document', () => {
+  const lines = (text: string) => `${`  ${text}\n`.repeat(YAML_DIRECTIVES_MAX + 1)}`;
+  for (const text of ['%a', '[', '- a', '---']) {
+    expect(parseYaml(`a: |\n${lines(text)}`)).toEqual({ a: `${text}\n`.repeat(YAML_DIRECTIVES_MAX + 1) });
+  }
+  expect(parseYaml(`a:\n${"- '%a'\n- '['\n".repeat(YAML_DIRECTIVES_MAX + 1)}`)).toMatchObject({});
 });
 
 test.each([

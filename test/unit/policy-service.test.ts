@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { PolicyEngine } from '../../src/firewall/engine.js';
+import { finish, type Steps, stepping } from '../../src/firewall/steps.js';
+import type { PolicyRef } from '../../src/firewall/types.js';
 import { AppError } from '../../src/model/errors.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
@@ -23,38 +25,28 @@ class Recorder {
   failure: Error | undefined;
 
   readonly engine = {
-    upsertPolicy: (policy: Policy) => {
-      const { namespace, name } = policyRef(policy);
-      const before = this.inForce.get(`${namespace}/${name}`);
-      this.inForce.set(`${namespace}/${name}`, policy);
-      this.most = Math.max(this.most, this.#rules());
-      if (this.#rules() <= this.rulesMax) return;
-      this.inForce.delete(`${namespace}/${name}`);
-      if (before !== undefined) this.inForce.set(`${namespace}/${name}`, before);
-      throw new AppError('INSUFFICIENT_CAPACITY');
-    },
-    removePolicy: ({ namespace, name }: { namespace: string; name: string }) => {
-      this.inForce.delete(`${namespace}/${name}`);
-    },
+    upsertingPolicy: (policy: Policy) => stepping([policy], (one) => this.#upsert(one)),
+    removingPolicy: (ref: PolicyRef) =>
+      stepping([ref], ({ namespace, name }) => this.inForce.delete(`${namespace}/${name}`)),
   } as unknown as PolicyEngine;
 
   readonly sync = {
     change: async (
-      apply: (engine: PolicyEngine) => void,
-      undo: (engine: PolicyEngine) => void,
+      apply: (engine: PolicyEngine) => Steps,
+      undo: (engine: PolicyEngine) => Steps,
       record: () => Promise<unknown>,
     ) => {
       try {
-        apply(this.engine);
+        finish(apply(this.engine));
       } catch (error) {
-        undo(this.engine);
+        finish(undo(this.engine));
         throw error;
       }
       await record();
       const { failure } = this;
       this.failure = undefined;
       if (failure !== undefined) {
-        undo(this.engine);
+        finish(undo(this.engine));
         throw failure;
       }
       this.changes.push(this.names());
@@ -63,6 +55,17 @@ class Recorder {
 
   names(): string[] {
     return [...this.inForce.keys()].sort();
+  }
+
+  #upsert(policy: Policy): void {
+    const { namespace, name } = policyRef(policy);
+    const before = this.inForce.get(`${namespace}/${name}`);
+    this.inForce.set(`${namespace}/${name}`, policy);
+    this.most = Math.max(this.most, this.#rules());
+    if (this.#rules() <= this.rulesMax) return;
+    this.inForce.delete(`${namespace}/${name}`);
+    if (before !== undefined) this.inForce.set(`${namespace}/${name}`, before);
+    throw new AppError('INSUFFICIENT_CAPACITY');
   }
 
   #rules(): number {

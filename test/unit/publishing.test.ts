@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FrontendChange } from '../../src/datapath/frontend-table.js';
 import { type Endpoint, type EndpointRequestInput, endpointRequest } from '../../src/model/endpoint.js';
 import { AppError } from '../../src/model/errors.js';
@@ -379,6 +379,21 @@ describe('a service', () => {
     kernel.failure = new AppError('INSUFFICIENT_CAPACITY');
     await expect(serve({ name: 'api' })).rejects.toMatchObject(refusal('INSUFFICIENT_CAPACITY'));
     expect(services.list()).toHaveLength(1);
+  });
+
+  it('that could not be made is told why, and gives up its addresses, also where taking it back fails', async () => {
+    const { connect, serve, services } = await started();
+    await connect('a', web);
+    const add = kernel.prefixes.add.bind(kernel.prefixes);
+    vi.spyOn(kernel.prefixes, 'add')
+      .mockImplementationOnce(add)
+      .mockImplementationOnce(() => {
+        kernel.failure = new Error('nor back');
+        throw new AppError('INSUFFICIENT_CAPACITY', 'no room for the address');
+      });
+    await expect(serve()).rejects.toMatchObject(refusal('INSUFFICIENT_CAPACITY', /no room for the address/));
+    expect([...kernel.prefixes]).toEqual([]);
+    expect(services.list()).toEqual([]);
   });
 
   it.each([

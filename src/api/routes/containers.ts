@@ -70,7 +70,8 @@ export function containerRoutes(app: Api, { endpoints }: Node): void {
         tags,
         operationId: 'updateContainer',
         summary: 'Change labels, namespace or options of a connected container, while it runs',
-        description: 'What is given replaces what was: labels as a whole, and so options.',
+        description:
+          'What is given replaces what was: labels as a whole, and so options. `label_changes` changes the labels that it names, and leaves the others as they are at that moment.',
         params: containerPath,
         querystring: containerQuery,
         body: endpointPatch,

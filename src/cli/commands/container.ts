@@ -66,10 +66,9 @@ export function register(group: Command, contextOf: ContextOf): void {
       if (changes.length === 0 && namespace === undefined && !replace) {
         throw new UsageError('give labels, --namespace or --replace');
       }
-      const isPartial = changes.length > 0 && !replace;
-      const before = isPartial ? ((await context.api.call('GET', path)) as Endpoint).labels : {};
-      const labels = changes.length > 0 || replace ? changed(before, changes) : undefined;
-      await patch(context, path, id, { labels, namespace });
+      const labels = replace ? { labels: labelsOf(changes) } : {};
+      const some = changes.length > 0 && !replace ? { label_changes: Object.fromEntries(changes) } : {};
+      await patch(context, path, id, { ...labels, ...some, namespace });
     });
 
   const limit = group
@@ -108,11 +107,11 @@ function containerPath(network: string, id: string, { interfaceName }: Interface
   return pathOf(['networks', network, 'containers', id], { interface_name: interfaceName });
 }
 
-/** Labels by key; a key without value is to be removed. */
-type LabelChanges = readonly (readonly [key: string, value: string | undefined])[];
+/** Labels by key; null: it is to be removed. */
+type Changes = readonly (readonly [key: string, value: string | null])[];
 
 /** Reads `key=value` and `key-`. */
-function changesOf(words: readonly string[]): LabelChanges {
+function changesOf(words: readonly string[]): Changes {
   const changes = words.map(changeOf);
   const keys = changes.map(([key]) => key);
   const repeated = keys.find((key, index) => keys.indexOf(key) < index);
@@ -120,18 +119,13 @@ function changesOf(words: readonly string[]): LabelChanges {
   return changes;
 }
 
-function changeOf(word: string): LabelChanges[number] {
+function changeOf(word: string): Changes[number] {
   const end = word.indexOf('=');
   if (end > 0) return [word.slice(0, end), word.slice(end + 1)];
-  if (end < 0 && word.length > 1 && word.endsWith('-')) return [word.slice(0, -1), undefined];
+  if (end < 0 && word.length > 1 && word.endsWith('-')) return [word.slice(0, -1), null];
   throw new UsageError(`${JSON.stringify(word)} is neither key=value nor key-`);
 }
 
-function changed(before: Readonly<Record<string, string>>, changes: LabelChanges): Record<string, string> {
-  const labels = new Map(Object.entries(before));
-  for (const [key, value] of changes) {
-    if (value === undefined) labels.delete(key);
-    else labels.set(key, value);
-  }
-  return Object.fromEntries(labels);
+function labelsOf(changes: Changes): Record<string, string> {
+  return Object.fromEntries(changes.flatMap(([key, value]) => (value === null ? [] : [[key, value]])));
 }

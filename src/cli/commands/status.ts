@@ -22,7 +22,10 @@ export function register(command: Command, contextOf: ContextOf): void {
     const ways =
       more.length === 0 ? `uplink ${wayOf(first)}` : `uplinks ${[first, ...more].map(wayOf).join('; ')}`;
     const head = `quantum-api ${version} is ${readiness.ready ? 'ready' : 'not ready'}, ${ways}\n`;
-    return print(head + tableOf(['CHECK', 'READY', 'MESSAGE'], rows));
+    const { policies } = readiness;
+    const cut =
+      policies === undefined ? '' : `${policies.identities_cut_off} identities: ${policies.message}\n`;
+    return print(head + cut + tableOf(['CHECK', 'READY', 'MESSAGE'], rows));
   });
 }
 
