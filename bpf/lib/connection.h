@@ -242,6 +242,9 @@ static __always_inline enum drop_reason connection_open(struct __sk_buff *skb, s
 		reason = (enum drop_reason)route_open(skb, passage);
 		if (reason)
 			return reason;
+		/* A record without a name would let the packet out under the container's own. */
+		if (address_is_zero(&naming->address))
+			return DROP_NO_UPLINK_ADDRESS;
 	}
 	reason = conntrack_create(skb, passage);
 	if (reason)

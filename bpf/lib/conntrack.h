@@ -157,7 +157,9 @@ static __always_inline __u32 conntrack_sequence(const struct conntrack_entry *re
 		return packet->tcp_sequence == next ? next + packet->tcp_length : next;
 	if (conntrack_endpoint(record, other_end(sender)) || !(packet->tcp_flags & TCP_ACK))
 		return next;
-	if (!(record->flags & CONNTRACK_ESTABLISHED) || (__s32)(acknowledged - next) > 0)
+	/* What answers a SYN tells of a new beginning, wherever the one before has left off. */
+	if (!(record->flags & CONNTRACK_ESTABLISHED) || (packet->tcp_flags & TCP_SYN) ||
+	    (__s32)(acknowledged - next) > 0)
 		return acknowledged;
 	return next;
 }
@@ -165,12 +167,16 @@ static __always_inline __u32 conntrack_sequence(const struct conntrack_entry *re
 /*
  * Does a RST count? A container's own does: nobody else can send it. One from outside has to have the very
  * number that its receiver expects (RFC 5961 §3.2); else whoever guesses the ports could end what is idle.
+ * Or, after its FIN, the number of that: some stacks send such a one, and Linux takes it (tcp_reset_check()).
  */
 static __always_inline bool conntrack_reset_counts(const struct conntrack_entry *record,
 						   const struct packet *packet, enum flow_end sender)
 {
+	__u32 fin = sender == FLOW_OPENER ? CONNTRACK_FIN_OPENER : CONNTRACK_FIN_RESPONDER;
+
 	return conntrack_endpoint(record, sender) || !(record->flags & CONNTRACK_ESTABLISHED) ||
-	       packet->tcp_sequence == record->sequence;
+	       packet->tcp_sequence == record->sequence ||
+	       ((record->flags & fin) && packet->tcp_sequence == record->sequence - 1);
 }
 
 /*
@@ -215,6 +221,10 @@ static __always_inline void conntrack_refresh(struct conntrack_entry *place, con
 			flags |= sender == FLOW_OPENER ? CONNTRACK_FIN_OPENER : CONNTRACK_FIN_RESPONDER;
 		if (sender == FLOW_OPENER && (flags & CONNTRACK_REPLIED) && (packet->tcp_flags & TCP_ACK))
 			flags |= CONNTRACK_ESTABLISHED;
+		/* It begins anew, of what its other end has forgotten: by the numbers that come now. */
+		if (conntrack_endpoint(record, sender) && !conntrack_endpoint(record, other_end(sender)) &&
+		    packet_opens(packet))
+			flags &= ~CONNTRACK_ESTABLISHED;
 	}
 	if (flags & ~known)
 		__sync_fetch_and_or(&place->flags, flags & ~known);

@@ -61,6 +61,12 @@ static __always_inline enum drop_reason route_refusal(int answer)
 		   : DROP_NO_UPLINK;
 }
 
+/* Do the routes forbid the way, whichever uplink it were by? */
+static __always_inline bool route_is_closed(int answer)
+{
+	return answer && answer != BPF_FIB_LKUP_RET_NOT_FWDED && answer != BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
 /*
  * The address of the flow that the packet opens, passage->naming, and its uplink, the outcome's
  * destination's. The kernel may name an address of another interface, which whoever is beyond this one would
@@ -85,20 +91,22 @@ static __attribute__((noinline, unused)) int route_open(struct __sk_buff *skb, s
 		   source_address(packet, passage->self.network_id, address);
 	router = *(const volatile __u32 *)&uplink->router;
 	is_only = !router || (uplink->flags & UPLINK_ONLY);
-	if (is_fixed && is_only)
-		return DROP_NONE;
 	if (!router)
-		return uplink_address(uplink, packet, address, ifindex);
+		return is_fixed ? DROP_NONE : uplink_address(uplink, packet, address, ifindex);
 	answer = route_ask(skb, passage, &packet->source, router, is_fixed ? 0 : FIB_LOOKUP_SOURCE);
 	if (answer < 0 || answer == FIB_NO_SOURCE) {
 		answer = route_ask(skb, passage, &packet->source, router, 0);
 		/* It is not to be taken for the node's. */
 		__builtin_memset(fib->ipv6_src, 0, sizeof(fib->ipv6_src));
 	}
-	if (!is_only) {
+	if (!is_only || route_is_closed(answer)) {
 		reason = route_refusal(answer);
-		if (reason || is_fixed)
+		if (reason)
 			return reason;
+	}
+	if (is_fixed)
+		return DROP_NONE;
+	if (!is_only) {
 		uplink = uplink_of(fib->ifindex, packet);
 		if (!uplink)
 			return DROP_NO_UPLINK;
@@ -146,7 +154,7 @@ static __always_inline enum drop_reason route_by(struct __sk_buff *skb, struct p
 		return DROP_NONE;
 	}
 	fib->ifindex = ifindex;
-	if (answer && answer != BPF_FIB_LKUP_RET_NOT_FWDED && answer != BPF_FIB_LKUP_RET_FWD_DISABLED)
+	if (route_is_closed(answer))
 		return route_refusal(answer);
 	if (passage->packet.family == 4)
 		return DROP_NONE;

@@ -57,11 +57,13 @@ static __attribute__((noinline)) int service_resolve(struct passage *passage, bo
 /*
  * Is the record that was found what the backend itself has sent to the client, who has never answered? That
  * is what becomes of datagrams when their flow has gone while the backend served no longer. It gives way to
- * the client's own flow, if the policy lets that open, and what the backend sends belongs to that then.
+ * the client's own flow, if the policy lets that open, and what the backend sends belongs to that then. Of a
+ * client outside anybody may have written the address: nothing gives way to that.
  */
-static __always_inline bool service_replaces(const struct passage *passage, enum flow_end sender)
+static __always_inline bool service_replaces(const struct passage *passage, bool self_sends,
+					     enum flow_end sender)
 {
-	return sender == FLOW_RESPONDER && !(passage->record.flags & CONNTRACK_REPLIED);
+	return self_sends && sender == FLOW_RESPONDER && !(passage->record.flags & CONNTRACK_REPLIED);
 }
 
 /*
@@ -79,7 +81,7 @@ static __always_inline int service_find(struct passage *passage, bool self_sends
 	found = connection_find(passage, self_sends, sender, place);
 	if (found != CONNECTION_KNOWN)
 		return found;
-	if (service_replaces(passage, *sender))
+	if (service_replaces(passage, self_sends, *sender))
 		return CONNECTION_NEW;
 	return *sender == FLOW_OPENER && record_is_named(&passage->record, &passage->naming)
 		   ? CONNECTION_KNOWN

@@ -26,7 +26,8 @@ enum uplink_question {
  */
 __attribute__((noinline)) int uplink_find(__u32 ifindex, __u32 question, const struct ip_address *address)
 {
-	if (!address)
+	/* Of the family that it lacks a slot has zero. */
+	if (!address || (question == UPLINK_HAS && address_is_zero(address)))
 		return -1;
 	for (__u32 slot = 0; slot < UPLINK_SLOTS; slot++) {
 		__u32 key = slot, found;

@@ -10,6 +10,7 @@ import type { Settings } from '../model/settings.js';
 import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { NetnsHandle } from '../native/net.js';
+import { isRealtimeKernel } from '../native/realtime.js';
 import { u64 } from './abi/codec.js';
 import { CONFIG, type MAPS, UplinkFragments } from './abi/generated.js';
 import type { CgroupRoot } from './cgroup-root.js';
@@ -88,6 +89,11 @@ export async function loadPrograms(
   pins: PinDirectories,
   cgroup: CgroupRoot = { problem: 'no hooks of sockets are asked for' },
 ): Promise<Programs> {
+  if (isRealtimeKernel()) {
+    throw new AppError('KERNEL_UNSUPPORTED', 'the kernel is a realtime one (PREEMPT_RT)', {
+      hint: 'start a kernel without PREEMPT_RT: on this one packets of one processor interrupt each other',
+    });
+  }
   const sizes = wantedSizes(settings);
   const deferredSizes: Programs['deferredSizes'] = [];
   for (const [map, wanted] of sizes) {

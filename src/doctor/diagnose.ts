@@ -36,10 +36,16 @@ const CHECKS: Record<string, Check> = {
     return problem(`root without ${missing.join(' and ')}`, 'give the service these capabilities');
   },
 
-  kernel({ kernel, arch, hasTcx, isRoot }) {
+  kernel({ kernel, arch, isRealtime, hasTcx, isRoot }) {
     const [major = 0, minor = 0] = kernel.split('.').map(Number.parseFloat);
     if (major < KERNEL_MIN[0] || (major === KERNEL_MIN[0] && minor < KERNEL_MIN[1])) {
       return problem(`Linux ${kernel}`, `Linux ${KERNEL_MIN.join('.')} or newer is needed`);
+    }
+    if (isRealtime) {
+      return problem(
+        `Linux ${kernel} is a realtime kernel (PREEMPT_RT)`,
+        'start a kernel without PREEMPT_RT',
+      );
     }
     if (arch !== 'x64') return warning(`Linux ${kernel} on ${arch}`, 'only x86-64 is tested');
     if (!isRoot || hasTcx) return ok(`Linux ${kernel}`);

@@ -15,6 +15,7 @@ import { type ListenAddress, listenAddress, type Settings } from '../model/setti
 import { isBpffs, tcxPrograms, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { type LinkInfo, NetnsHandle, Rtnl } from '../native/net.js';
+import { isRealtimeKernel } from '../native/realtime.js';
 
 /** Of `lo`, the first interface of every network namespace (LOOPBACK_IFINDEX of linux/net_namespace.h). */
 const LOOPBACK_INDEX = 1;
@@ -58,6 +59,7 @@ export interface Facts {
   capabilities: bigint;
   kernel: string;
   arch: string;
+  isRealtime: boolean;
   hasTcx: boolean;
   hasBtf: boolean;
   /** Whether the kernel has, or loads, the queue that keeps limits of bandwidth; undefined: it could not be asked. */
@@ -97,6 +99,7 @@ export async function gatherFacts(settings: Settings): Promise<Facts> {
     capabilities: BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? 0}`),
     kernel: release(),
     arch: arch(),
+    isRealtime: isRealtimeKernel(),
     hasTcx: isRoot && tcxSupported(),
     hasTokenBuckets: isRoot ? hasTokenBuckets() : undefined,
     hasBtf: (await text('/sys/kernel/btf/vmlinux', 0)) !== undefined,

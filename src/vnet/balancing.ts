@@ -48,9 +48,9 @@ export class Services implements ServiceService {
       const before = store.get(services, [request.namespace, request.name]);
       const after = await store.transaction((transaction) => this.record(transaction, request, before));
       try {
-        await publishing.putService(after, before);
-        // Known as addresses of a service only now: until then nobody could have been served there.
+        // First: what is no service's address yet is the world's, and clients would be let out there.
         for (const address of addressesOf(after)) prefixes.addService(address);
+        await publishing.putService(after, before);
       } catch (error) {
         await takeBack(
           () => store.transaction((transaction) => restore(transaction, after, before)),

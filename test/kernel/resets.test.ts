@@ -189,7 +189,35 @@ describe.each(FAMILIES)('IPv%i', (family) => {
       connection.outside(reset(2));
       connection[isMapped ? 'outside' : 'inside']({ flags: TCP.SYN, sequence: 5 });
       expect(connection.record.nonce).toBe(nonce);
+      if (isMapped) expect(connection.remembered()).toBe(ESTABLISHED);
+    });
+
+    it("ends by a RST of the number of the FIN before it, as its receiver's kernel takes it", () => {
+      connection.establish();
+      connection.outside({ flags: TCP.FIN | TCP.ACK, sequence: 1, acknowledgement: 1 });
+      connection.outside(reset(0));
       expect(connection.remembered()).toBe(ESTABLISHED);
+      connection.outside(reset(1));
+      expect(connection.remembered()).toBe(CLOSING);
+    });
+
+    it('that begins anew where the one before was never ended goes by its own numbers', () => {
+      connection.establish();
+      const [from, to] = [-5000, -4999];
+      if (isMapped) {
+        connection.outside({ flags: TCP.SYN, sequence: from });
+        connection.inside({ flags: TCP.SYN | TCP.ACK, sequence: 0, acknowledgement: to });
+        connection.outside({ flags: TCP.ACK, sequence: to, acknowledgement: 1 });
+      } else {
+        connection.inside({ flags: TCP.SYN, sequence: 0 });
+        connection.outside({ flags: TCP.SYN | TCP.ACK, sequence: from, acknowledgement: 1 });
+        connection.inside({ flags: TCP.ACK, sequence: 1, acknowledgement: to });
+      }
+      expect(connection.remembered()).toBe(ESTABLISHED);
+      connection.outside(reset(1));
+      expect(connection.remembered()).toBe(ESTABLISHED);
+      connection.outside(reset(to));
+      expect(connection.remembered()).toBe(CLOSING);
     });
   });
 });
