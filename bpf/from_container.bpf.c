@@ -138,6 +138,9 @@ int from_container(struct __sk_buff *skb)
 
 	if (!passage)
 		return ACTION_DROP;
+	/* When the container wants it to leave (SO_TXTIME) holds in the container: no queue of the node's is
+	 * to keep it. */
+	skb->tstamp = 0;
 	reason = handle_frame(skb, passage);
 	account(skb, passage, DIRECTION_EGRESS, reason);
 	return reason && !passage->answered ? ACTION_DROP : passage->action;

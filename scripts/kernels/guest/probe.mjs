@@ -1,10 +1,16 @@
 // Runs inside a container's network namespace; see container.mjs for what it is asked.
 
 import { connect, createServer } from 'node:net';
+import { calm, flood, rate, sink } from './flood.mjs';
 
 const opened = [];
 
 const operations = {
+  sink,
+  rate,
+  flood,
+  calm,
+
   async listen({ port }) {
     const server = createServer((socket) => socket.on('error', () => {}).pipe(socket));
     await new Promise((resolve, reject) => server.on('error', reject).listen(port, '::', resolve));
