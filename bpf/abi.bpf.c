@@ -74,6 +74,7 @@ EXPORT(struct, nat_alias);
 EXPORT(struct, source_addresses);
 EXPORT(struct, uplink);
 EXPORT(enum, uplink_limit);
+EXPORT(enum, uplink_flags);
 
 EXPORT(struct, deny_key);
 EXPORT(struct, inbound);

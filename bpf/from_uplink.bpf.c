@@ -218,7 +218,7 @@ static __always_inline int handle_packet(struct __sk_buff *skb, struct passage *
 	 */
 	if (skb->pkt_type != PACKET_HOST)
 		return NOT_OURS;
-	passage->now = bpf_ktime_get_ns();
+	passage->now = bpf_ktime_get_coarse_ns();
 	if (packet->fragment == FRAGMENT_LATER && !follow_fragment(passage))
 		return NOT_OURS;
 	is_error = packet->fragment != FRAGMENT_LATER && packet_is_icmp(packet) && icmp_is_error(packet);

@@ -127,7 +127,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 		return flood ? handle_copy(passage) : DROP_NOT_FOR_ENDPOINT;
 	}
 
-	passage->now = bpf_ktime_get_ns();
+	passage->now = bpf_ktime_get_coarse_ns();
 	passage->scope = endpoint_network_contains(self, &packet->source) ? self->network_id : 0;
 	reason = flow_prepare(passage, &is_error);
 	if (reason)

@@ -42,6 +42,7 @@ static Napi::Object address_info(Napi::Env env, rtnl_addr *address)
 	info.Set("noDad", Napi::Boolean::New(env, flags & IFA_F_NODAD));
 	info.Set("noPrefixRoute", Napi::Boolean::New(env, flags & IFA_F_NOPREFIXROUTE));
 	info.Set("tentative", Napi::Boolean::New(env, flags & IFA_F_TENTATIVE));
+	info.Set("deprecated", Napi::Boolean::New(env, flags & IFA_F_DEPRECATED));
 	return info;
 }
 

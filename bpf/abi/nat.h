@@ -40,24 +40,31 @@ struct source_addresses {
 _Static_assert(sizeof(struct source_addresses) == 36, "layout of source_addresses");
 
 /*
- * Value of qn_uplinks. The daemon may replace one while a program reads: it is written front to back, so
- * whoever reads version_end first, and finds the same in version afterwards, has read one version.
+ * Value of qn_uplinks, without gaps: each uplink, then each further address of one. The daemon may replace
+ * one while a program reads: it is written front to back, so whoever reads version_end first, and finds the
+ * same in version afterwards, has read one version.
  */
 struct uplink {
 	__u32 version;
 	__u32 ifindex; /* 0: there are no more */
-	/* Of the first: the interface as whose traffic the node's routes are asked for the uplink and the
-	 * address of each flow; 0: all leave by the first, under its address.
+	/* Of the first: the interface as whose traffic the node's routes are asked for the uplink, its
+	 * gateway, and the address of each flow; 0: they are not asked, and all leave by the first.
 	 */
 	__u32 router;
+	__u32 flags;	       /* of the first, enum uplink_flags */
 	struct ip_address ip4; /* mapped form; zero: it has no IPv4 address */
 	struct ip_address ip6;
-	struct ip_address gateway4; /* mapped form; zero: no default route leads there */
-	struct ip_address gateway6;
+	struct ip_address gateway6; /* zero: no default route leads there */
+	__u32 ip6_prefix_length;    /* of the subnet that ip6 is in */
 	__u32 version_end;
 };
-_Static_assert(sizeof(struct uplink) == 80, "layout of uplink");
+_Static_assert(sizeof(struct uplink) == 72, "layout of uplink");
+
+enum uplink_flags {
+	UPLINK_ONLY = 1, /* all leave by it, wherever the routes lead */
+};
 
 enum uplink_limit {
 	UPLINKS_MAX = 8,
+	UPLINK_SLOTS = 32,
 };

@@ -31,12 +31,14 @@ static __always_inline __u32 conntrack_naming_flags(const struct passage *passag
  * May one connection more come in from outside, by the rate that is set? One word says it for all CPUs: when
  * those that were let in would have come at that rate (the virtual scheduling of ITU-T I.371).
  */
-static __always_inline bool inbound_admit(struct flow_count *count, __u64 now)
+static __always_inline bool inbound_admit(struct flow_count *count)
 {
-	__u64 interval, ahead, due, seen;
+	__u64 interval, ahead, due, seen, now;
 
 	if (!config_inbound_new_per_second)
 		return true;
+	/* Not passage->now: more than one may come in within a tick. */
+	now = bpf_ktime_get_ns();
 	interval = NSEC_PER_SEC / config_inbound_new_per_second;
 	ahead = interval * config_inbound_new_burst;
 	for (int i = 0; i < ADMISSION_TRIES; i++) {
@@ -99,7 +101,7 @@ static __always_inline enum drop_reason conntrack_create(struct __sk_buff *skb, 
 	 */
 	if (config_flows_per_endpoint && (__s32)*flows >= (__s32)config_flows_per_endpoint)
 		return DROP_FLOW_LIMIT;
-	if (outcome->source.identity == IDENTITY_WORLD && !inbound_admit(count, passage->now))
+	if (outcome->source.identity == IDENTITY_WORLD && !inbound_admit(count))
 		return DROP_INBOUND_RATE;
 	if (payer.inbound && !inbound_total_add(1))
 		return DROP_FLOW_LIMIT;

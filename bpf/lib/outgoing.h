@@ -79,10 +79,12 @@ static __always_inline int flow_find(struct passage *passage, enum flow_end *sen
 		return DROP_NAT_CONFLICT;
 	if (found != CONNECTION_NEW)
 		return found;
-	/* Most new flows stay in their network, where no container's address is another's name. */
-	if (passage->scope) {
+	/* Most new flows stay in their network, where no container's address is another's name, or open a
+	 * connection to the world, where none is either.
+	 */
+	if (passage->scope || (passage->packet.protocol == IPPROTO_TCP && packet_opens(&passage->packet))) {
 		*located = party_of_address(&passage->packet.destination, destination);
-		if (!*located && destination->endpoint_id)
+		if (!*located && (destination->endpoint_id || destination->identity == IDENTITY_WORLD))
 			return CONNECTION_NEW;
 	}
 	nat_key_of_packet(&passage->packet, &passage->alias.key);

@@ -31,7 +31,8 @@ struct naming {
 
 struct passage {
 	struct packet packet;
-	struct packet quoted; /* inside an ICMP error; filled only there */
+	struct packet quoted;	/* inside an ICMP error; filled only there */
+	struct ethhdr ethernet; /* only in from_container, whose stack has no room for it */
 	struct outcome outcome;
 	struct flow flow;
 	struct conntrack_entry record; /* the flow's, but for its key; filled by conntrack_find() */
@@ -45,7 +46,7 @@ struct passage {
 	struct conntrack_entry other_record;
 	struct bpf_fib_lookup fib; /* the way out, filled by lib/route.h */
 	struct bpf_redir_neigh next_hop;
-	__u64 now;     /* CLOCK_MONOTONIC, ns */
+	__u64 now;     /* CLOCK_MONOTONIC, ns, to a tick: seconds are what counts */
 	__u32 length;  /* of the frame as it came in, bytes */
 	__u32 epoch;   /* of the policy; read once, so that the packet sees one generation */
 	__u32 scope;   /* see struct conntrack_key */

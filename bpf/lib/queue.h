@@ -23,12 +23,15 @@ struct {
 	__type(value, __u32);
 } copied_to SEC(".maps");
 
-/* Is the packet the copy of one that may pass? Only asked of endpoints with a limit. */
+/* Is the packet the copy of one that may pass? Only of endpoints with a limit, and asked once. */
 static __always_inline bool is_copy_of_admitted(struct __sk_buff *skb)
 {
 	__u32 zero = 0, *ifindex = bpf_map_lookup_elem(&copied_to, &zero);
 
-	return ifindex && *ifindex == skb->ifindex;
+	if (!ifindex || *ifindex != skb->ifindex)
+		return false;
+	*ifindex = 0;
+	return true;
 }
 
 /* Type 0: that of a tun device, which takes as much as it gets. */

@@ -16,17 +16,18 @@
 
 /* Also say what address the node speaks from on that way; EINVAL before Linux 6.7. */
 #define FIB_LOOKUP_SOURCE (1U << 4)
+/* Answer to that: it has none there. */
+#define FIB_NO_SOURCE 9
 
-/*
- * Asks for the way from an address to the packet's destination: passage->fib. Negative: errno; else enum
- * drop_reason.
+/* Asks for the way from an address to the packet's destination: passage->fib. 0: found; else why not, as
+ * bpf_fib_lookup() says.
  */
 static __always_inline int route_ask(struct __sk_buff *skb, struct passage *passage,
 				     const struct ip_address *source, __u32 router, __u32 flags)
 {
 	struct bpf_fib_lookup *fib = &passage->fib;
 	const struct packet *packet = &passage->packet;
-	long found;
+	long answer;
 
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->ifindex = router;
@@ -42,26 +43,40 @@ static __always_inline int route_ask(struct __sk_buff *skb, struct passage *pass
 		__builtin_memcpy(fib->ipv6_src, source, sizeof(*source));
 		__builtin_memcpy(fib->ipv6_dst, &packet->destination, sizeof(packet->destination));
 	}
-	found = bpf_fib_lookup(skb, fib, sizeof(*fib), flags);
+	answer = bpf_fib_lookup(skb, fib, sizeof(*fib), flags);
 	/* The neighbour is asked for when the packet leaves, and its size is forward_check()'s to judge. */
-	if (found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH ||
-	    found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return DROP_NONE;
-	return found < 0 ? (int)found : DROP_NO_ROUTE;
+	return answer == BPF_FIB_LKUP_RET_NO_NEIGH || answer == BPF_FIB_LKUP_RET_FRAG_NEEDED
+		   ? BPF_FIB_LKUP_RET_SUCCESS
+		   : (int)answer;
 }
 
-/* The uplink and the address of the flow that the packet opens: passage->naming, and the outcome's
- * destination. */
+/* Nothing is said of a black hole, nor of what is the node's own fault. */
+static __always_inline enum drop_reason route_refusal(int answer)
+{
+	if (!answer)
+		return DROP_NONE;
+	return answer == BPF_FIB_LKUP_RET_NOT_FWDED || answer == BPF_FIB_LKUP_RET_UNREACHABLE ||
+		       answer == BPF_FIB_LKUP_RET_PROHIBIT
+		   ? DROP_NO_ROUTE
+		   : DROP_NO_UPLINK;
+}
+
+/*
+ * The address of the flow that the packet opens, passage->naming, and its uplink, the outcome's
+ * destination's. The kernel may name an address of another interface, which whoever is beyond this one would
+ * not answer to.
+ */
 static __attribute__((noinline, unused)) int route_open(struct __sk_buff *skb, struct passage *passage)
 {
 	const struct packet *packet = &passage->packet;
-	struct ip_address *address = &passage->naming.address;
+	struct ip_address *address = &passage->naming.address, source;
 	__u32 *ifindex = &passage->outcome.destination.ifindex;
 	struct bpf_fib_lookup *fib = &passage->fib;
 	struct uplink *uplink = uplink_first();
-	bool is_fixed, has_source = true;
-	__u32 router;
-	int reason;
+	enum drop_reason reason;
+	bool is_fixed, is_only;
+	__u32 router, first;
+	int answer;
 
 	if (!uplink)
 		return DROP_MAP_CORRUPT;
@@ -69,27 +84,36 @@ static __attribute__((noinline, unused)) int route_open(struct __sk_buff *skb, s
 	is_fixed = (passage->self.flags & ENDPOINT_SOURCE_ADDRESS) &&
 		   source_address(packet, passage->self.network_id, address);
 	router = *(const volatile __u32 *)&uplink->router;
+	is_only = !router || (uplink->flags & UPLINK_ONLY);
+	if (is_fixed && is_only)
+		return DROP_NONE;
 	if (!router)
-		return is_fixed ? DROP_NONE : (int)uplink_address(uplink, packet, address, ifindex);
-	reason = route_ask(skb, passage, &packet->source, router, FIB_LOOKUP_SOURCE);
-	if (reason < 0) {
-		has_source = false;
-		reason = route_ask(skb, passage, &packet->source, router, 0);
+		return uplink_address(uplink, packet, address, ifindex);
+	answer = route_ask(skb, passage, &packet->source, router, is_fixed ? 0 : FIB_LOOKUP_SOURCE);
+	if (answer < 0 || answer == FIB_NO_SOURCE) {
+		answer = route_ask(skb, passage, &packet->source, router, 0);
+		/* It is not to be taken for the node's. */
+		__builtin_memset(fib->ipv6_src, 0, sizeof(fib->ipv6_src));
 	}
-	if (reason || is_fixed)
-		return reason < 0 ? DROP_NO_ROUTE : reason;
-	uplink = uplink_of(fib->ifindex);
-	if (!uplink)
-		return DROP_NO_UPLINK;
+	if (!is_only) {
+		reason = route_refusal(answer);
+		if (reason || is_fixed)
+			return reason;
+		uplink = uplink_of(fib->ifindex, packet);
+		if (!uplink)
+			return DROP_NO_UPLINK;
+	}
+	first = fib->ifindex;
 	reason = uplink_address(uplink, packet, address, ifindex);
-	if (*ifindex != fib->ifindex)
-		return DROP_NO_UPLINK_ADDRESS;
-	if (reason || !has_source)
-		return reason;
+	if (answer || *ifindex != first)
+		return is_only || reason ? reason : DROP_NO_UPLINK_ADDRESS;
 	if (packet->family == 4)
-		address_from_ip4(address, fib->ipv4_src);
+		address_from_ip4(&source, fib->ipv4_src);
 	else
-		__builtin_memcpy(address, fib->ipv6_src, sizeof(*address));
+		__builtin_memcpy(&source, fib->ipv6_src, sizeof(source));
+	if (!uplink_has(first, &source))
+		return reason;
+	*address = source;
 	return DROP_NONE;
 }
 
@@ -102,64 +126,76 @@ static __always_inline void next_hop_of_route(struct passage *passage)
 	__builtin_memcpy(next_hop->ipv6_nh, passage->fib.ipv6_dst, sizeof(next_hop->ipv6_nh));
 }
 
-/* By the uplink that a flow has, whatever the routes say: the way that they know there, or its gateway. */
-static __always_inline int route_kept(struct __sk_buff *skb, struct passage *passage,
-				      const struct uplink *uplink, __u32 ifindex, __u32 router)
+/*
+ * The neighbour by this uplink, whatever the routes prefer: the one that they know there, else the one that
+ * they would know if there were no other uplink. The kernel finds that for IPv4 alone: of IPv6 it takes what
+ * leads elsewhere (ip6_route_output_flags_noref() in net/ipv6/route.c).
+ */
+static __always_inline enum drop_reason route_by(struct __sk_buff *skb, struct passage *passage,
+						 const struct ip_address *source, const struct uplink *uplink,
+						 __u32 router)
 {
+	const struct ip_address *destination = &passage->packet.destination;
 	struct bpf_redir_neigh *next_hop = &passage->next_hop;
+	__u32 ifindex = *(const volatile __u32 *)&uplink->ifindex;
 	struct bpf_fib_lookup *fib = &passage->fib;
-	struct ip_address gateway;
+	int answer = route_ask(skb, passage, source, router, 0);
 
-	if (!route_ask(skb, passage, &passage->record.nat_address, router, 0) && fib->ifindex == ifindex) {
+	if (!answer && fib->ifindex == ifindex) {
 		next_hop_of_route(passage);
 		return DROP_NONE;
 	}
 	fib->ifindex = ifindex;
-	if (!uplink_gateway(uplink, &passage->packet, &gateway))
+	if (answer && answer != BPF_FIB_LKUP_RET_NOT_FWDED && answer != BPF_FIB_LKUP_RET_FWD_DISABLED)
+		return route_refusal(answer);
+	if (passage->packet.family == 4)
 		return DROP_NONE;
-	if (passage->packet.family == 4) {
-		next_hop->nh_family = FAMILY_IP4;
-		next_hop->ipv4_nh = gateway.word[3];
-	} else {
-		next_hop->nh_family = FAMILY_IP6;
-		__builtin_memcpy(next_hop->ipv6_nh, &gateway, sizeof(gateway));
-	}
+	next_hop->nh_family = FAMILY_IP6;
+	if (address_is_zero(&uplink->gateway6) || uplink_reaches6(ifindex, destination))
+		__builtin_memcpy(next_hop->ipv6_nh, destination, sizeof(*destination));
+	else
+		__builtin_memcpy(next_hop->ipv6_nh, &uplink->gateway6, sizeof(uplink->gateway6));
 	return DROP_NONE;
 }
 
 /*
  * The way out of a packet of passage->record's flow: passage->fib.ifindex and next_hop, whose family is 0 if
- * the kernel is to look it up. is_led: the routes are asked, if they have a choice; else it leaves by the
- * uplink that the flow has, as answers do and errors, which the routes might lead elsewhere.
- * DROP_ROUTE_CHANGED: they lead to another one than that of the flow's address.
+ * the kernel is to look it up. is_led: the routes are followed, if they have a choice; else it leaves by the
+ * uplink that the flow has, as answers do and errors. DROP_ROUTE_CHANGED: the flow's address is of another
+ * uplink than the one that the packet would leave by now.
  */
 static __attribute__((noinline, unused)) int route_out(struct __sk_buff *skb, struct passage *passage,
 						       enum flow_end sender, bool is_led)
 {
 	__u32 kept = conntrack_ifindex(&passage->record, other_end(sender)), router;
+	const struct conntrack_entry *record = &passage->record;
+	const struct ip_address *source = &passage->packet.source;
 	struct bpf_fib_lookup *fib = &passage->fib;
-	struct uplink *uplink = uplink_first();
-	int reason;
+	struct uplink *first = uplink_first(), *by = NULL;
+	enum drop_reason reason = DROP_NONE;
 
 	passage->next_hop.nh_family = 0;
-	if (!uplink)
+	if (!first)
 		return DROP_MAP_CORRUPT;
-	fib->ifindex = *(const volatile __u32 *)&uplink->ifindex;
+	fib->ifindex = *(const volatile __u32 *)&first->ifindex;
 	if (!fib->ifindex)
 		return DROP_NO_UPLINK;
-	router = *(const volatile __u32 *)&uplink->router;
-	if (!router)
-		return DROP_NONE;
-	uplink = is_led || !kept ? NULL : uplink_of(kept);
-	if (uplink)
-		return route_kept(skb, passage, uplink, kept, router);
-	reason = route_ask(skb, passage, &passage->packet.source, router, 0);
-	if (reason)
-		return reason < 0 ? DROP_NO_ROUTE : reason;
-	if (!uplink_of(fib->ifindex))
-		return DROP_NO_UPLINK;
-	if (is_led && kept && kept != fib->ifindex)
-		return DROP_ROUTE_CHANGED;
-	next_hop_of_route(passage);
-	return DROP_NONE;
+	router = *(const volatile __u32 *)&first->router;
+	if (router && !is_led && kept) {
+		by = uplink_of(kept, &passage->packet);
+		source = &record->nat_address;
+	}
+	if (!by && (first->flags & UPLINK_ONLY))
+		by = first;
+	if (by && router) {
+		reason = route_by(skb, passage, source, by, router);
+	} else if (router) {
+		reason = route_refusal(route_ask(skb, passage, source, router, 0));
+		if (!reason && !uplink_of(fib->ifindex, &passage->packet))
+			reason = DROP_NO_UPLINK;
+		next_hop_of_route(passage);
+	}
+	if (reason || !kept || kept == fib->ifindex || uplink_has(fib->ifindex, &record->nat_address))
+		return reason;
+	return is_led ? DROP_ROUTE_CHANGED : DROP_NO_UPLINK;
 }

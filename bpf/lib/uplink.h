@@ -13,22 +13,58 @@ static __always_inline struct uplink *uplink_first(void)
 	return bpf_map_lookup_elem(&qn_uplinks, &zero);
 }
 
-/* NULL: the interface is no uplink. */
-static __always_inline struct uplink *uplink_of(__u32 ifindex)
+/* What is asked of each slot of an interface, until one says yes. */
+enum uplink_question {
+	UPLINK_IS,	 /* the first slot of the interface */
+	UPLINK_HAS,	 /* it has the address */
+	UPLINK_REACHES6, /* the IPv6 address is in a subnet of it */
+};
+
+/*
+ * The slot that says yes; negative: none. Not static: so the verifier walks through the slots once, whoever
+ * asks.
+ */
+__attribute__((noinline)) int uplink_find(__u32 ifindex, __u32 question, const struct ip_address *address)
 {
-	for (__u32 slot = 0; slot < UPLINKS_MAX; slot++) {
+	if (!address)
+		return -1;
+	for (__u32 slot = 0; slot < UPLINK_SLOTS; slot++) {
 		__u32 key = slot, found;
 		struct uplink *uplink = bpf_map_lookup_elem(&qn_uplinks, &key);
 
 		if (!uplink)
-			return NULL;
+			return -1;
 		found = *(const volatile __u32 *)&uplink->ifindex;
-		if (found == ifindex)
-			return uplink;
 		if (!found)
-			return NULL;
+			return -1;
+		if (found != ifindex)
+			continue;
+		if (question == UPLINK_IS ||
+		    (question == UPLINK_HAS &&
+		     (address_equal(address, &uplink->ip4) || address_equal(address, &uplink->ip6))) ||
+		    (question == UPLINK_REACHES6 && !address_is_zero(&uplink->ip6) &&
+		     address_in_prefix(address, &uplink->ip6, uplink->ip6_prefix_length)))
+			return (int)slot;
 	}
-	return NULL;
+	return -1;
+}
+
+/* NULL: the interface is no uplink. */
+static __always_inline struct uplink *uplink_of(__u32 ifindex, const struct packet *packet)
+{
+	int slot = uplink_find(ifindex, UPLINK_IS, &packet->destination);
+
+	return slot < 0 ? NULL : bpf_map_lookup_elem(&qn_uplinks, &slot);
+}
+
+static __always_inline bool uplink_has(__u32 ifindex, const struct ip_address *address)
+{
+	return uplink_find(ifindex, UPLINK_HAS, address) >= 0;
+}
+
+static __always_inline bool uplink_reaches6(__u32 ifindex, const struct ip_address *address)
+{
+	return uplink_find(ifindex, UPLINK_REACHES6, address) >= 0;
 }
 
 /* The address of its own that a network's flows of the packet's family leave under; false: it has none. */
@@ -44,21 +80,6 @@ static __always_inline bool source_address(const struct packet *packet, __u32 ne
 	barrier();
 	key = &found->network_id;
 	return *key == network_id && !address_is_zero(address);
-}
-
-/* Who sends on what leaves by the uplink and is for nobody there; false: nobody. */
-static __always_inline bool uplink_gateway(const struct uplink *uplink, const struct packet *packet,
-					   struct ip_address *gateway)
-{
-	const volatile __u32 *version;
-	__u32 end;
-
-	end = *(const volatile __u32 *)&uplink->version_end;
-	barrier();
-	*gateway = packet->family == 4 ? uplink->gateway4 : uplink->gateway6;
-	barrier();
-	version = &uplink->version;
-	return *version == end && !address_is_zero(gateway);
 }
 
 /* The uplink's address of the packet's family, and its interface. */

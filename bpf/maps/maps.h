@@ -134,13 +134,13 @@ struct {
 } qn_nat SEC(".maps");
 
 /*
- * The node's uplinks, without gaps. Written by the daemon; the first is read once per translated packet, the
- * others where the node's routes choose.
+ * The node's uplinks and their addresses. Written by the daemon; the first is read once per translated
+ * packet, the others where the node's routes choose.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__uint(max_entries, UPLINKS_MAX);
+	__uint(max_entries, UPLINK_SLOTS);
 	__type(key, __u32);
 	__type(value, struct uplink);
 } qn_uplinks SEC(".maps");

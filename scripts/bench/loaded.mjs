@@ -103,6 +103,7 @@ export async function load(cleanup, { receivers = [], change, ifindex }) {
     directory,
     loaded,
     pins,
+    ifindex: own,
     /** Nanoseconds of one packet. */
     run(data, repeat) {
       const { returnValue, durationNs } = netns.run(() =>

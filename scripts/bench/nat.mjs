@@ -6,9 +6,11 @@
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { gatewayMac } from '../../dist/bridge/mac.js';
 import { createVethPair, Netns } from '../../dist/netns/index.js';
 import { Cleanup } from './cleanup.mjs';
 import { Node, namedNamespaces } from './node.mjs';
+import { FAR, FAR_BITS, openings } from './openings.mjs';
 import { compile } from './processes.mjs';
 import { PORTS } from './sites.mjs';
 import { compareSites, serve } from './traffic.mjs';
@@ -52,9 +54,12 @@ export function nat({ rounds, seconds }) {
       server: container,
       address,
     });
+    const programs = { rounds, directory: node.directory };
     return [
       ...(await compareSites('masquerade', sites.map(out), GOALS, options)),
       ...(await compareSites('port mapping', sites.map(back), GOALS, options)),
+      ...(await openings('masquerade', sites, GOALS.connections, programs)),
+      ...(await openings('port mapping', sites, GOALS.connections, programs)),
     ];
   });
 }
@@ -69,6 +74,12 @@ function outsideOf(cleanup, node, routes = []) {
     addresses: [`${address[4]}/24`, `${address[6]}/64`],
   });
   createVethPair(end(node, 'uplink', NODE), { ...end(outside, 'eth0', WORLD), routes });
+  const { index } = node.link('uplink');
+  const { mac } = outside.link('eth0');
+  for (const family of [4, 6]) {
+    node.rtnl.addRoute({ destination: `${FAR[family]}/${FAR_BITS[family]}`, via: WORLD[family], index });
+    node.rtnl.setNeighbour({ index, address: WORLD[family], mac, permanent: true });
+  }
   return outside;
 }
 
@@ -95,7 +106,8 @@ async function ourNode(cleanup, node) {
       container_port: port,
     });
   }
-  return { name: 'ours', container, outside, address: NODE };
+  const macs = { gatewayMac: gatewayMac(1), uplinkMac: node.netns.link('uplink').mac };
+  return { name: 'ours', container, outside, address: NODE, ...macs };
 }
 
 /** A node that forwards between a container and the outside, as the kernel does. */
@@ -123,20 +135,26 @@ function forwardingNode(cleanup, routes) {
     writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
     writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', '1');
   });
-  return { node, container, outside };
+  const { index } = node.link('host0');
+  for (const family of [4, 6]) {
+    const { mac } = container.link('eth0');
+    node.rtnl.setNeighbour({ index, address: CONTAINER[family], mac, permanent: true });
+  }
+  const macs = { gatewayMac: node.link('host0').mac, uplinkMac: node.link('uplink').mac };
+  return { node, container, outside, ...macs };
 }
 
 /** Without translation: either end knows the other by its own address. */
 function plainNode(cleanup) {
-  const { container, outside } = forwardingNode(cleanup, [
+  const { node: _, ...site } = forwardingNode(cleanup, [
     { destination: '198.19.9.0/24', via: NODE[4] },
     { destination: 'fd00:be:9::/64', via: NODE[6] },
   ]);
-  return { name: LIMIT, container, outside, address: CONTAINER };
+  return { name: LIMIT, ...site, address: CONTAINER };
 }
 
 function nftNode(cleanup) {
-  const { node, container, outside } = forwardingNode(cleanup);
+  const { node, ...site } = forwardingNode(cleanup);
   const ports = Object.values(PORTS).join(', ');
   node.run(() => {
     execFileSync('nft', ['-f', '-'], {
@@ -153,5 +171,5 @@ function nftNode(cleanup) {
       }`,
     });
   });
-  return { name: OTHER, container, outside, address: NODE };
+  return { name: OTHER, ...site, address: NODE };
 }

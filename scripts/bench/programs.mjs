@@ -2,6 +2,8 @@
  * What the program on the way of every packet costs by itself: one frame, run again and again in the kernel
  * (BPF_PROG_TEST_RUN), nothing delivered.
  */
+import { EndpointTable } from '../../dist/datapath/endpoint-table.js';
+import { parseAddress, toBytes16 } from '../../dist/model/address.js';
 import { Cleanup } from './cleanup.mjs';
 import { loadCosts } from './costs.mjs';
 import { TCP, tcpFrame } from './frames.mjs';
@@ -13,12 +15,20 @@ const PACKETS = 200_000;
 const FLOWS = 4_000;
 const PORT = 80;
 const ADDRESSES = { 4: ['198.18.0.2', '198.18.0.3'], 6: ['fd00:be:1::2', 'fd00:be:1::3'] };
+/** The node's, and what those outside begin with: so many that hardly a port is taken. */
+const NODE = { 4: '198.19.0.1', 6: 'fd00:be:9::1' };
+const WORLD = { 4: '198.19.1.', 6: 'fd00:be:9::1:' };
+const HOSTS = 200;
+/** As in bpf/abi/policy.h. */
+const IDENTITY_WORLD = 2;
 
 export function programs({ rounds }) {
   return Cleanup.during(async (cleanup) => {
     const site = await load(cleanup, { receivers: [endpoint(1, 1000)], change: rules() });
     const { run, directory } = site;
     const opened = { 4: newFlows(run, 4), 6: newFlows(run, 6) };
+    masquerade(site);
+    const masqueraded = { 4: newFlows(run, 4, hostOutside(4)), 6: newFlows(run, 6, hostOutside(6)) };
     const part = await loadCosts(cleanup, directory, site, 1);
     const times = { 4: [], 6: [], conntrack: [], counter: [] };
     for (let round = 0; round < rounds; round++) {
@@ -36,6 +46,11 @@ export function programs({ rounds }) {
           ours: median(times[family]),
         }),
         line({ ...about, what: `from_container, new flow, IPv${family}`, ours: median(opened[family]) }),
+        line({
+          ...about,
+          what: `from_container, new masqueraded flow, IPv${family}`,
+          ours: median(masqueraded[family]),
+        }),
       ]),
       ...['conntrack', 'counter'].map((name) =>
         line({
@@ -50,13 +65,26 @@ export function programs({ rounds }) {
   });
 }
 
-/** Each flow is new only once. The first one is the established one of later. */
-function newFlows(run, family) {
-  return Array.from({ length: FLOWS }, (_, at) => run(segment(family, 1024 + at, TCP.SYN), 1));
+/** From now on the container reaches the outside under the node's addresses. */
+function masquerade({ loaded, ifindex }) {
+  const bytes = (text) => toBytes16(parseAddress(text));
+  loaded.maps.uplink.set(0, { version: 1, ifindex, ip4: bytes(NODE[4]), ip6: bytes(NODE[6]), versionEnd: 1 });
+  new EndpointTable(loaded.maps).put({ ...endpoint(0, ifindex), masquerade: true });
 }
 
-function segment(family, sourcePort, flags) {
-  const [source, destination] = ADDRESSES[family];
+/** Each flow is new only once. The first one is the established one of later. */
+function newFlows(run, family, destination = () => ADDRESSES[family][1]) {
+  return Array.from({ length: FLOWS }, (_, at) =>
+    run(segment(family, 1024 + at, TCP.SYN, destination(at)), 1),
+  );
+}
+
+function hostOutside(family) {
+  return (at) => `${WORLD[family]}${(at % HOSTS) + 1}`;
+}
+
+function segment(family, sourcePort, flags, destination = ADDRESSES[family][1]) {
+  const [source] = ADDRESSES[family];
   const payload = flags === TCP.SYN ? 0 : 64;
   return tcpFrame({ mac: MAC, source, destination, sourcePort, destinationPort: PORT, flags, payload });
 }
@@ -76,6 +104,7 @@ function rules() {
     set: [
       { key: key(256, 257, 0), decision: ALLOW },
       { key: key(257, 256, 1), decision: ALLOW },
+      { key: key(256, IDENTITY_WORLD, 0), decision: ALLOW },
     ],
     subjects: [256, 257].map((identity) =>
       subject(identity, { egress: [16], ingress: [16], tier: TIER.networkPolicy }),

@@ -14,6 +14,7 @@ import { AppError } from '../model/errors.js';
 import type { Node } from '../vnet/services.js';
 import { acceptJson, BODY_BYTES_MAX } from './body.js';
 import { type Callers, requireLocalPage, requireRoot } from './caller.js';
+import { requireUnconditional } from './conditions.js';
 import { docsPageRoutes } from './docs-page.js';
 import { answerFailure, pathOf } from './failures.js';
 import { describeRoutes, openapiRoute } from './openapi.js';
@@ -92,6 +93,7 @@ export async function buildApi(options: ApiOptions): Promise<FastifyInstance> {
     requireLocalPage(caller, request.headers);
     if (request.routeOptions.config.isPublic !== true) requireRoot(caller);
     if (request.is404) refuse(request, reply, paths);
+    requireUnconditional(request.method, request.headers);
   });
   app.addHook('onSend', async (_request, reply) => {
     reply.headers(HEADERS);

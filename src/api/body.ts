@@ -36,7 +36,7 @@ export function acceptYaml(app: FastifyInstance, max: { documents: number; bytes
 
 type Payload = AsyncIterable<unknown>;
 
-/** The body as text. Throws PAYLOAD_TOO_LARGE. */
+/** The body as text. Throws PAYLOAD_TOO_LARGE; INVALID_JSON for what is not UTF-8, and would not be stored as it was sent. */
 async function readBody(payload: Payload, limit: number): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -49,5 +49,9 @@ async function readBody(payload: Payload, limit: number): Promise<string> {
   if (bytes > limit) {
     throw new AppError('PAYLOAD_TOO_LARGE', `the body is larger than ${limit} bytes`);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
+  } catch {
+    throw new AppError('INVALID_JSON', 'the body is not UTF-8');
+  }
 }

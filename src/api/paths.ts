@@ -1,5 +1,7 @@
-/** The paths that the API knows, to tell a wrong method from a wrong path. */
-/** Paths of routes, in the form of the router: `/networks/:name`, with `*` for a rest. */
+/**
+ * The paths that the API knows, to tell a wrong method from a wrong path: those of routes, in the form of the router:
+ * `/networks/:name`, with `*` for a rest.
+ */
 export class KnownPaths {
   readonly #routes = new Map<string, { pattern: RegExp; methods: Set<string> }>();
 

@@ -20,6 +20,8 @@ const LIMITS = {
   connectionsCheckingInterval: 5_000,
   keepAliveTimeout: 5_000,
   maxHeaderSize: 16 * 1024,
+  /** The app refuses those that need one, in words. */
+  requireHostHeader: false,
 } as const;
 const CONNECTIONS_MAX = 256;
 /** A connection on which nothing moves, such as that of a reader who does not read, is given up after this. */
@@ -86,6 +88,11 @@ function newServer(app: FastifyInstance): Server {
   server.timeout = IDLE_MS;
   server.on('error', (error) => app.log.warn({ err: error }, 'listener failed'));
   server.on('clientError', refuseMalformed);
+  // Node itself would answer without a word.
+  server.on('checkExpectation', (_request, response) => {
+    const text = refusal('an expectation other than 100-continue is not supported');
+    response.writeHead(417, { 'content-type': 'application/json', connection: 'close' }).end(text);
+  });
   return server;
 }
 
@@ -115,7 +122,11 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
     return;
   }
   const status = STATUS_OF[error.code ?? ''] ?? '400 Bad Request';
-  const text = JSON.stringify(errorBody(new AppError('INVALID_REQUEST', status.slice(4))));
+  const text = refusal(status.slice(4));
   const head = `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${text.length}`;
   socket.end(`${head}\r\nconnection: close\r\n\r\n${text}`);
+}
+
+function refusal(message: string): string {
+  return JSON.stringify(errorBody(new AppError('INVALID_REQUEST', message)));
 }

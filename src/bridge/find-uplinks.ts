@@ -1,5 +1,5 @@
 /** Which interfaces lead to the outside, and under which addresses containers leave by them: as the kernel has it now. */
-import { type Family, formatCidr, parseCidr } from '../model/address.js';
+import { cidrContains, type Family, parseAddress, parseCidr } from '../model/address.js';
 import { UPLINK_AUTO, UPLINK_NONE, UPLINKS_MAX, uplinkNames } from '../model/settings.js';
 import type { AddressInfo, LinkInfo, RouteInfo, Rtnl } from '../native/net.js';
 
@@ -13,14 +13,18 @@ export type UplinkHost = Pick<Rtnl, 'link' | 'addresses' | 'routeTo'>;
 
 export interface FoundUplink {
   link: LinkInfo;
-  ip4: string | undefined;
-  ip6: string | undefined;
+  /** What containers leave under. */
+  ip4: Address | undefined;
+  ip6: Address | undefined;
+  /** What they may leave under too, where the node would. */
+  others: Address[];
   /** Where what leaves by it goes that is for nobody there. */
-  gateway4: string | undefined;
   gateway6: string | undefined;
-  /** It has addresses in several subnets of a family: which is right depends on who is spoken to. */
-  hasChoice: boolean;
+  /** The node's routes prefer another way for what is for nobody here, of a family of which it has an address. */
+  isSecond: boolean;
 }
+
+export type Address = Pick<AddressInfo, 'address' | 'prefixLength' | 'family'>;
 
 export interface FoundUplinks {
   /** The first is the one of the default route, or of the setting's first name. */
@@ -44,9 +48,22 @@ export function findUplinks(setting: string, host: UplinkHost): FoundUplinks {
   return found;
 }
 
-/** Whether the node's routes are to say by which uplink a flow leaves, and under which address. */
+/** Whether the node's routes are to be asked by which uplink a flow leaves, over whom, and under which address. */
 export function needsRoutes(uplinks: readonly FoundUplink[]): boolean {
-  return uplinks.length > 1 || uplinks.some(({ hasChoice }) => hasChoice);
+  return uplinks.length > 1 || uplinks.some((uplink) => uplink.isSecond || hasChoice(uplink));
+}
+
+/** Which address is right depends on who is spoken to, as it has some in several subnets of a family. */
+function hasChoice({ ip4, ip6, others }: FoundUplink): boolean {
+  return [ip4, ip6].some(
+    (first) =>
+      first !== undefined &&
+      others.some((other) => other.family === first.family && !isIn(other, first) && !isIn(first, other)),
+  );
+}
+
+function isIn({ address }: Address, subnet: Address): boolean {
+  return cidrContains(parseCidr(`${subnet.address}/${subnet.prefixLength}`, 'mask'), parseAddress(address));
 }
 
 function defaultInterfaces(routes: Record<Family, readonly RouteInfo[]>): number[] {
@@ -61,32 +78,34 @@ function uplinkAt(
 ): FoundUplink {
   const usable = host
     .addresses(link.index)
-    .filter(({ scope, tentative }) => scope === 'global' && !tentative);
-  const [of4, of6] = FAMILIES.map((family) => usable.filter((address) => address.family === family));
+    .filter(({ scope, tentative }) => scope === 'global' && !tentative)
+    .map(({ address, prefixLength, family, deprecated }) => ({ address, prefixLength, family, deprecated }))
+    .sort((left, right) => Number(left.deprecated) - Number(right.deprecated))
+    .map(({ deprecated: _, ...address }) => address);
+  const [ip4, ip6] = FAMILIES.map((family) => preferred(usable, family, link, routes[family]));
   return {
     link,
-    ip4: preferred(of4 ?? [], link, routes[4]),
-    ip6: preferred(of6 ?? [], link, routes[6]),
-    gateway4: gatewayAt(link, host, 4),
-    gateway6: gatewayAt(link, host, 6),
-    hasChoice: [of4, of6].some((addresses) => new Set(addresses?.map(subnetOf)).size > 1),
+    ip4,
+    ip6,
+    others: usable.filter((address) => address !== ip4 && address !== ip6),
+    gateway6: host.routeTo(ANYWHERE[6], link.index).find(({ index }) => index === link.index)?.via,
+    isSecond: [ip4, ip6].some(
+      (address) =>
+        address !== undefined &&
+        routes[address.family].length > 0 &&
+        !routes[address.family].some(({ index }) => index === link.index),
+    ),
   };
 }
 
 /** The address that the node itself would speak from there, or the first one that others can answer. */
 function preferred(
-  usable: readonly AddressInfo[],
+  usable: readonly Address[],
+  family: Family,
   link: LinkInfo,
   routes: readonly RouteInfo[],
-): string | undefined {
+): Address | undefined {
+  const candidates = usable.filter((address) => address.family === family);
   const source = routes.find(({ index }) => index === link.index)?.source;
-  return usable.find(({ address }) => address === source)?.address ?? usable[0]?.address;
-}
-
-function gatewayAt({ index }: LinkInfo, host: UplinkHost, family: Family): string | undefined {
-  return host.routeTo(ANYWHERE[family], index).find((route) => route.index === index)?.via;
-}
-
-function subnetOf({ address, prefixLength }: AddressInfo): string {
-  return formatCidr(parseCidr(`${address}/${prefixLength}`, 'mask'));
+  return candidates.find(({ address }) => address === source) ?? candidates[0];
 }

@@ -5,7 +5,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { AppError } from '../model/errors.js';
-import type { Rtnl } from '../native/net.js';
+import type { LinkInfo, Rtnl } from '../native/net.js';
 
 const NAME = 'qnrouter';
 const ALIAS = 'quantum:router';
@@ -35,6 +35,7 @@ export function removeRouterDevice(rtnl: Rtnl): void {
   if (found !== undefined && isOwn(found)) rtnl.deleteLink(found.index);
 }
 
-function isOwn({ kind, alias }: { kind?: string; alias?: string }): boolean {
-  return kind === 'bridge' && (alias === undefined || alias === ALIAS);
+/** The alias is set a moment after the interface is made, which is never up. */
+function isOwn({ kind, alias, up }: LinkInfo): boolean {
+  return kind === 'bridge' && (alias === ALIAS || (alias === undefined && !up));
 }

@@ -6,24 +6,42 @@ import { rmSync } from 'node:fs';
 import { parseAddress, toBytes16 } from '../model/address.js';
 import { attachClsact, BpfLink, type BpfProgram, detachClsact, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
-import { Uplink, UplinkLimit } from './abi/generated.js';
+import { Uplink, UplinkFlags, UplinkLimit } from './abi/generated.js';
 import { LinkPins } from './link-pins.js';
 import type { TypedMap } from './typed-map.js';
 
 const NO_ADDRESS = new Uint8Array(16);
-const SLOTS = Array.from({ length: UplinkLimit.UPLINKS_MAX }, (_, slot) => slot);
+const SLOTS = UplinkLimit.SLOTS;
 const DIRECTION = 'ingress';
 
-/** An interface to the outside, the addresses that containers leave under, and who sends on what is for nobody there. */
+/** An interface to the outside. */
 export interface UplinkAddresses {
   ifindex: number;
-  ip4: string | undefined;
-  ip6: string | undefined;
-  gateway4?: string | undefined;
+  /** What containers leave under, and the length of its subnet's prefix. */
+  ip4: UplinkAddress | undefined;
+  ip6: UplinkAddress | undefined;
+  /** What they may leave under too; as many as there is room for. */
+  others?: readonly UplinkAddress[];
+  /** Who sends on what is for nobody there. */
   gateway6?: string | undefined;
 }
 
-const NONE: UplinkAddresses = { ifindex: 0, ip4: undefined, ip6: undefined };
+export interface UplinkAddress {
+  address: string;
+  prefixLength: number;
+  family: 4 | 6;
+}
+
+type Slot = Omit<Uplink, 'version' | 'versionEnd'>;
+const NO_SLOT: Slot = {
+  ifindex: 0,
+  router: 0,
+  flags: 0,
+  ip4: NO_ADDRESS,
+  ip6: NO_ADDRESS,
+  gateway6: NO_ADDRESS,
+  ip6PrefixLength: 0,
+};
 
 export class UplinkHook {
   private readonly pins: LinkPins;
@@ -55,40 +73,39 @@ export class UplinkHook {
 
   /**
    * From now on flows leave by these, to which the program is attached, and by no other: at most UPLINKS_MAX. `router`:
-   * ifindex of the interface as whose traffic the node's routes are asked which one; 0: all leave by the first.
+   * ifindex of the interface as whose traffic the node's routes are asked; 0: they are not, and all leave by the first.
    */
   use(uplinks: readonly UplinkAddresses[], router = 0): void {
+    const slots = slotsOf(uplinks, router);
     const kept = uplinks.map(({ ifindex }) => ifindex);
     const gone = this.known().filter((ifindex) => !kept.includes(ifindex));
-    for (const slot of SLOTS) {
-      this.write(slot, { ...(uplinks[slot] ?? NONE), router: slot === 0 ? router : 0 });
-    }
+    // Known until it is off: a filter of clsact has no pin, by which another daemon would find it.
+    this.write([...slots.slice(0, SLOTS - gone.length), ...gone.map((ifindex) => ({ ...NO_SLOT, ifindex }))]);
     for (const ifindex of gone) this.detach(ifindex);
+    this.write(slots);
     // With its pin a link ends, and with it the attachment.
     for (const path of this.pins.others(kept)) rmSync(path, { force: true });
   }
 
   /** Interfaces that programs know as uplinks, from whatever daemon. */
   private known(): number[] {
-    return SLOTS.map((slot) => this.map.get(slot)?.ifindex ?? 0).filter((ifindex) => ifindex !== 0);
+    const ifindexes = Array.from({ length: SLOTS }, (_, slot) => this.map.get(slot)?.ifindex ?? 0);
+    return [...new Set(ifindexes)].filter((ifindex) => ifindex !== 0);
   }
 
-  private write(slot: number, uplink: UplinkAddresses & { router: number }): void {
-    const before = this.map.get(slot);
-    const version = ((before?.version ?? 0) + 1) >>> 0;
-    const value = {
-      version,
-      ifindex: uplink.ifindex,
-      router: uplink.router,
-      ip4: bytesOf(uplink.ip4),
-      ip6: bytesOf(uplink.ip6),
-      gateway4: bytesOf(uplink.gateway4),
-      gateway6: bytesOf(uplink.gateway6),
-      versionEnd: version,
-    };
-    const same = before !== undefined && { ...value, version: before.version, versionEnd: before.version };
-    if (same && Buffer.compare(Uplink.encode(same), Uplink.encode(before)) === 0) return;
-    this.map.set(slot, value);
+  private write(slots: readonly Slot[]): void {
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const before = this.map.get(slot);
+      const version = ((before?.version ?? 0) + 1) >>> 0;
+      const value = { ...(slots[slot] ?? NO_SLOT), version, versionEnd: version };
+      const same = before !== undefined && {
+        ...value,
+        version: before.version,
+        versionEnd: before.versionEnd,
+      };
+      if (same && Buffer.compare(Uplink.encode(same), Uplink.encode(before)) === 0) continue;
+      this.map.set(slot, value);
+    }
   }
 
   private detach(ifindex: number): void {
@@ -101,6 +118,31 @@ export class UplinkHook {
         throw error;
     }
   }
+}
+
+function slotsOf(uplinks: readonly UplinkAddresses[], router: number): Slot[] {
+  const firsts = uplinks.map(({ ifindex, ip4, ip6, gateway6 }) => ({
+    ...slotOf(ifindex, ip4, ip6),
+    gateway6: bytesOf(gateway6),
+  }));
+  const more = uplinks.flatMap(({ ifindex, others = [] }) =>
+    others.map((address) =>
+      address.family === 4 ? slotOf(ifindex, address, undefined) : slotOf(ifindex, undefined, address),
+    ),
+  );
+  const [first = NO_SLOT, ...rest] = firsts;
+  const flags = uplinks.length === 1 ? UplinkFlags.ONLY : 0;
+  return [{ ...first, router, flags }, ...rest, ...more].slice(0, SLOTS);
+}
+
+function slotOf(ifindex: number, ip4: UplinkAddress | undefined, ip6: UplinkAddress | undefined): Slot {
+  return {
+    ...NO_SLOT,
+    ifindex,
+    ip4: bytesOf(ip4?.address),
+    ip6: bytesOf(ip6?.address),
+    ip6PrefixLength: ip6?.prefixLength ?? 0,
+  };
 }
 
 function bytesOf(address: string | undefined): Uint8Array {

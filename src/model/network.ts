@@ -101,7 +101,7 @@ const uniquePeers = z
   .array(dnsLabel)
   .max(PEERS_MAX)
   .refine((names) => new Set(names).size === names.length, 'must not name a network twice')
-  .describe(`Networks that a network of mode mesh talks to, at most ${PEERS_MAX}`);
+  .describe(`Networks that a network of mode mesh talks to, at most ${PEERS_MAX}; they may be made later`);
 
 type Check = z.core.ParsePayload<{
   name: string;

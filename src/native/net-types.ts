@@ -37,6 +37,8 @@ export interface AddressInfo {
   noPrefixRoute: boolean;
   /** IPv6: duplicate address detection is under way, or failed; the address cannot be used. */
   tentative: boolean;
+  /** IPv6: its time is nearly up; nothing new is to begin under it. */
+  deprecated: boolean;
 }
 
 /** One next hop of a unicast route in the main table. */

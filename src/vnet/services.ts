@@ -20,7 +20,7 @@ import type { Service, ServiceRequest } from '../model/service.js';
 import type { AuditedVerdict } from '../model/verdict.js';
 
 export interface NetworkService {
-  /** NETWORK_EXISTS, CIDR_OVERLAP, UNSUPPORTED_DRIVER, NETWORK_NOT_FOUND (a peer). */
+  /** NETWORK_EXISTS, CIDR_OVERLAP, UNSUPPORTED_DRIVER, INSUFFICIENT_CAPACITY. Its peers may be made later. */
   create(request: NetworkRequest): Promise<Network>;
   list(): Network[];
   /** NETWORK_NOT_FOUND. */

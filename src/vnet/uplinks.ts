@@ -91,7 +91,8 @@ export class Uplinks {
       if (problem !== undefined) problems.push(problem);
       return problem === undefined;
     });
-    this.lead(used);
+    const problem = this.lead(used);
+    if (problem !== undefined) problems.push(problem);
     // The TC program is there already, and does it where XDP does not.
     const left = xdp.use(
       first.filter((index) => used.some(({ link }) => link.index === index)),
@@ -114,14 +115,22 @@ export class Uplinks {
     }
   }
 
-  private lead(uplinks: readonly FoundUplink[]): void {
+  /** Without a router all leave by the first: better than by none. */
+  private lead(uplinks: readonly FoundUplink[]): string | undefined {
     const { hook, router } = this.parts;
     const addresses = uplinks.map(({ link, ...known }) => ({ ifindex: link.index, ...known }));
-    if (needsRoutes(uplinks)) {
-      hook.use(addresses, router.ensure());
-    } else {
+    if (!needsRoutes(uplinks)) {
       hook.use(addresses);
       router.remove();
+      return undefined;
+    }
+    try {
+      hook.use(addresses, router.ensure());
+      return undefined;
+    } catch (error) {
+      this.parts.onError(error);
+      hook.use(addresses);
+      return "the node's routes cannot be asked, and all leave by the first; the log says why";
     }
   }
 
@@ -139,8 +148,8 @@ function indexesOf(uplinks: readonly FoundUplink[]): number[] {
 function stateOf({ link, ip4, ip6 }: FoundUplink, withoutXdp: string | undefined): UplinkState {
   return {
     interface: link.name,
-    ...(ip4 === undefined ? {} : { ip_address: ip4 }),
-    ...(ip6 === undefined ? {} : { ip6_address: ip6 }),
+    ...(ip4 === undefined ? {} : { ip_address: ip4.address }),
+    ...(ip6 === undefined ? {} : { ip6_address: ip6.address }),
     ...(withoutXdp === undefined ? { xdp: 'native' } : { xdp: 'none', xdp_message: withoutXdp }),
   };
 }

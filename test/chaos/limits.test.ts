@@ -14,6 +14,7 @@ const site = useSite({ wrapper: SINGLE_POOL, settings: { docker_socket: 'none' }
 
 /** How many points of a start are tried before and after its first change of a queue. */
 const AROUND = 2;
+const TRIES = 3;
 
 it('limits end whole, though the daemon is killed before it changes a queue, and so is the next', {
   timeout: LONG_MS,
@@ -36,8 +37,10 @@ it('limits end whole, though the daemon is killed before it changes a queue, and
     await daemon.kill();
     await scene.start();
   };
-  expect(await attempt.kill(point, follow)).toBe(true);
+  // Whatever else the daemon does meanwhile is counted, too: then it ends elsewhere.
+  for (let tries = 0; tries < TRIES && !starts.some(isChange); tries++) await attempt.kill(point, follow);
   const first = starts.findIndex(isChange);
+  expect(first).toBeGreaterThan(-1);
   const tried = starts.slice(Math.max(0, first - AROUND), first + AROUND);
   expect(tried.length).toBeGreaterThan(AROUND);
   for (const start of tried) {

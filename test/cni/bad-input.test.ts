@@ -226,7 +226,7 @@ describe('§5 Error 7: configuration', () => {
     ['hostIP', { runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80, hostIP: 'here' }] } }],
     ['runtimeConfig.bandwidth', { runtimeConfig: { bandwidth: 'fast' } }],
     ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressRate: -1, ingressBurst: 80_000 } } }],
-    ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressRate: 7999, ingressBurst: 80_000 } } }],
+    ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressRate: 999, ingressBurst: 80_000 } } }],
     ['bandwidth.ingressRate', { runtimeConfig: { bandwidth: { ingressRate: 1e6 + 0.5, ingressBurst: 1 } } }],
     ['bandwidth.egressRate', { runtimeConfig: { bandwidth: { egressRate: 2 ** 64, egressBurst: 80_000 } } }],
     ['bandwidth.egressRate', { runtimeConfig: { bandwidth: { egressRate: '1M', egressBurst: 80_000 } } }],

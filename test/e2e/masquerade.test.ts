@@ -116,28 +116,27 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     expect(await Promise.all(pings)).toEqual(['open', 'open']);
   });
 
-  it('a RST that somebody guesses does not end a connection, nor makes it forgotten', async () => {
+  it('a RST that somebody guesses changes nothing, and one with the number that is expected is the end', async () => {
     using stream = await a.stream(outside, family);
     expect(await stream.echoes()).toBe(true);
     const capture = await outside.capture();
     expect(await stream.echoes()).toBe(true);
-    const length = family === 4 ? 34 : 54;
-    const heard = (await capture.stop()).map(({ bytes }) => bytes);
-    const segment = heard.find(
-      (bytes) => bytes.length > length && bytes[family === 4 ? 23 : 20] === PROTOCOL.TCP,
-    );
-    if (segment === undefined) throw new Error('no segment was heard');
-    const port = (segment[length] ?? 0) * 256 + (segment[length + 1] ?? 0);
-    const mac = (bytes: Uint8Array) =>
-      Buffer.from(bytes)
-        .toString('hex')
-        .replace(/..(?=.)/g, '$&:');
-    const [source, destination] = [outside.address(family), outside.nodeAddress(family)];
-    const forged = packet()
-      .ethernet({ destination: mac(segment.subarray(6, 12)), source: mac(segment.subarray(0, 6)) })
-      .ip({ source, destination })
-      .tcp({ sourcePort: TCP_PORT, destinationPort: port, flags: TCP.RST, sequence: 1 });
-    await outside.sendFrames([forged.bytes()]);
+    const question = (await capture.stop()).find(({ bytes }) => bytes.includes('ping'));
+    if (question === undefined) throw new Error('no question was heard');
+    const tcp = question.bytes.subarray(family === 4 ? 34 : 54);
+    /** After the answer. */
+    const expected = tcp.readUInt32BE(8) + 4;
+    const reset = (sequence: number) =>
+      packet()
+        .ethernet({ destination: question.sourceMac, source: question.destinationMac })
+        .ip({ source: outside.address(family), destination: outside.nodeAddress(family) })
+        .tcp({
+          sourcePort: TCP_PORT,
+          destinationPort: tcp.readUInt16BE(0),
+          flags: TCP.RST,
+          sequence: sequence >>> 0,
+        })
+        .bytes();
     const states = async () => {
       const { connections } = await site().rest.expect<{ connections: { state: string }[] }>(
         'GET',
@@ -145,10 +144,17 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
       );
       return connections.map(({ state }) => state);
     };
+    const inside = await a.capture();
+    await outside.sendFrames([reset(expected + 1), reset(expected + 1_000_000_000)]);
+    expect(await stream.echoes()).toBe(true);
+    const flags = (await inside.stop()).map(
+      ({ bytes }) => bytes[tcp.byteOffset - question.bytes.byteOffset + 13],
+    );
+    expect(flags.filter((each) => each === TCP.RST)).toHaveLength(2);
+    expect(await states()).toEqual(['established']);
+    await outside.sendFrames([reset(expected + 4)]);
     await expect.poll(states).toEqual(['closed']);
-    expect(await stream.echoes()).toBe(true);
-    await expect.poll(states).toEqual(['established']);
-    expect(await stream.echoes()).toBe(true);
+    expect(await stream.isReset()).toBe(true);
   });
 });
 

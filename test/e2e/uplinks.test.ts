@@ -1,13 +1,13 @@
 /** A node with several ways out: its routes lead what containers send, and answers go the way that questions came. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { UplinkState } from '../../src/model/health.js';
-import { type Container, FAMILIES, type Family, unlike } from '../support/containers.js';
+import { type Container, FAMILIES, type Family, TCP_PORT, unlike } from '../support/containers.js';
 import type { Outside } from '../support/outside.js';
 import { addressBytes, ETHERTYPE } from '../support/packet.js';
 import { useSite } from '../support/site.js';
 import { Stream } from '../support/stream.js';
 
-const site = useSite({ settings: { uplink: 'uplink,second' } });
+const site = useSite({ settings: { uplink: 'uplink,second', xdp: 'native' } });
 
 /** Somebody who is behind either way. */
 const ANYONE = { 4: '198.19.50.1', 6: 'fd00:250::1' } as const;
@@ -63,7 +63,9 @@ const own = (family: Family) => [first.nodeAddress(family), second.nodeAddress(f
 async function giveAnyone(family: Family, ...hosts: Outside[]): Promise<void> {
   const [address, bits] = [ANYONE[family], family === 4 ? 32 : 128];
   for (const host of hosts) {
-    await host.output('ip', 'address', 'add', `${address}/${bits}`, 'dev', 'lo');
+    await host.output('ip', 'address', 'add', `${address}/${bits}`, 'dev', 'lo', 'nodad');
+    // Nobody is told who has it, as if it were farther away: what is for it has to come by this host.
+    await host.output('sysctl', '-qw', 'net.ipv4.conf.all.arp_ignore=1');
     const route = [`${host.nodeAddress(family)}/${bits}`, 'dev', 'eth0', 'src', address];
     await host.output('ip', `-${family}`, 'route', 'add', ...route);
   }
@@ -164,14 +166,155 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
   });
 });
 
-it('one that goes away takes its own connections alone, and what it led is gone from the node', async () => {
-  using stream = await a.stream(first);
+it.each(FAMILIES)(
+  'one that goes away takes its connections with it and no others, over IPv%i; one that comes back serves again',
+  async (family) => {
+    using published = await publish(second, family);
+    await giveAnyone(family, first, second);
+    const to = ANYONE[family];
+    using stays = await a.stream(first, family);
+    using goes = await Stream.open(b.netns, to, 80);
+    const ask = async () => {
+      expect(await a.dial(to, { protocol: 'udp', from: 40404 })).toBe('open');
+    };
+    expect(await sources(family, first, own(family), ask)).toEqual([true, false]);
+    first.leave();
+    second.lead();
+    using other = await Stream.open(a.netns, to, 80);
+    second[Symbol.dispose]();
+    first.lead();
+    await expect.poll(ways).toEqual([wayOf('uplink', first), 'there is no interface second']);
+    expect(await sources(family, first, own(family), ask)).toEqual([true, false]);
+    expect(await Promise.all([stays, goes].map((stream) => stream.echoes()))).toEqual([true, true]);
+    expect(await other.isReset()).toBe(true);
+    expect(await published.echoes(300)).toBe(false);
+    expect(await b.dial(to)).toBe('open');
+    expect(site().host.netns.net.link('qnrouter')).toBeUndefined();
+
+    second = await site().outside({ link: 'second' });
+    await expect.poll(ways).toEqual([wayOf('uplink', first), wayOf('second', second)]);
+    expect(await Promise.all([first, second].map((at) => a.dial(at, { family })))).toEqual(['open', 'open']);
+    expect(await stays.echoes()).toBe(true);
+  },
+);
+
+/** A connection from outside to a port of the node that leads to the first container. */
+async function publish(from: Outside, family: Family): Promise<Stream> {
+  await site().rest.expect('POST', '/nat/port-mappings', {
+    ...{ network: 'blue', container_id: 'a', host_port: PORT, container_port: 80 },
+  });
+  return Stream.open(from.netns, from.nodeAddress(family), PORT);
+}
+
+it.each(FAMILIES)(
+  'of a card in several subnets the address is the one that is near, over IPv%i',
+  async (family) => {
+    // Nobody there sends anything on.
+    const near = { 4: ['198.18.50.1/24', '198.18.50.2/24'], 6: ['fd00:251::1/64', 'fd00:251::2/64'] }[family];
+    await site().host.output('ip', 'address', 'add', near[0] ?? '', 'dev', 'second', 'nodad');
+    await second.output('ip', 'address', 'add', near[1] ?? '', 'dev', 'eth0', 'nodad');
+    const [mine, theirs] = near.map((text) => text.split('/')[0] ?? '');
+    const ask = async () => {
+      await expect.poll(() => a.dial(theirs ?? '')).toBe('open');
+    };
+    const seen = () => sources(family, second, [mine ?? '', ...own(family)], ask);
+    await expect.poll(seen, { timeout: 10_000 }).toEqual([true, false, false]);
+    expect(await unlike('open', family, [a, first], [a, second])).toEqual([]);
+  },
+);
+
+it('an address that is about to go is none for new connections, and no other interface gives one instead', async () => {
+  const [mine, lifetime] = [`${second.nodeAddress(6)}/64`, ['preferred_lft', '0', 'valid_lft', 'forever']];
+  await site().host.output('ip', 'address', 'change', mine, 'dev', 'second', ...lifetime);
+  const ask = async () => {
+    expect(await unlike('open', 6, [a, second])).toEqual([]);
+  };
+  expect(await sources(6, second, own(6), ask)).toEqual([false, true]);
+});
+
+it.each(FAMILIES)(
+  'who is sent into a black hole is answered by no published port, over IPv%i',
+  async (family) => {
+    using stream = await publish(second, family);
+    expect(await stream.echoes()).toBe(true);
+    const hole = [`-${family}`, 'route', 'add', 'blackhole', second.address(family)];
+    await site().host.output('ip', ...hole);
+    try {
+      expect(await stream.echoes(300)).toBe(false);
+      expect(await second.dial(second.nodeAddress(family), { port: PORT, expected: 'blocked' })).toBe(
+        'blocked',
+      );
+      expect(await a.dial(second, { family, expected: 'blocked' })).toBe('blocked');
+    } finally {
+      await site().host.output('ip', ...hole.map((part) => (part === 'add' ? 'del' : part)));
+    }
+    expect(await stream.echoes()).toBe(true);
+  },
+);
+
+it.each(FAMILIES)(
+  'rules for all containers leave the answers to those who are near, over IPv%i',
+  async (family) => {
+    await site().host.output(
+      'ip',
+      `-${family}`,
+      'route',
+      'add',
+      'default',
+      'via',
+      first.address(family),
+      'table',
+      '100',
+    );
+    const rule = ['iif', 'qnrouter', 'lookup', '100'];
+    await site().host.output('ip', `-${family}`, 'rule', 'add', ...rule);
+    try {
+      using stream = await publish(second, family);
+      expect(await stream.echoes()).toBe(true);
+      expect(await unlike('open', family, [a, first])).toEqual([]);
+      expect(await a.dial(second, { family, expected: 'blocked' })).not.toBe('open');
+    } finally {
+      await site().host.output('ip', `-${family}`, 'rule', 'del', ...rule);
+    }
+  },
+);
+
+it('who is on the deny list comes in by none, nor by one that has just come', async () => {
   second[Symbol.dispose]();
   await expect.poll(ways).toEqual([wayOf('uplink', first), 'there is no interface second']);
-  expect(await stream.echoes()).toBe(true);
-  expect(await unlike('open', 4, [a, first])).toEqual([]);
-  expect(await unlike('open', 6, [a, first])).toEqual([]);
-  expect(site().host.netns.net.link('qnrouter')).toBeUndefined();
+  const ranges = [`${first.address(4)}/32`, '198.18.100.2/32'];
+  await site().rest.expect('POST', '/firewall/deny-list', { cidrs: ranges });
+  try {
+    second = await site().outside({ link: 'second' });
+    await expect.poll(ways).toEqual([wayOf('uplink', first), wayOf('second', second)]);
+    await site().host.serve(`tcp:${TCP_PORT}`);
+    for (const outside of [first, second]) {
+      expect(await outside.dial(outside.nodeAddress(4), { expected: 'blocked' })).toBe('blocked');
+      expect(await outside.dial(outside.nodeAddress(6))).toBe('open');
+    }
+  } finally {
+    await site().rest.expect('DELETE', '/firewall/deny-list', { cidrs: ranges });
+  }
+});
+
+it.each(FAMILIES)('a default route by both spreads connections over them, over IPv%i', async (family) => {
+  await giveAnyone(family, first, second);
+  first.leave();
+  const { netns } = site().host;
+  await netns.exec('sysctl', ['-qw', `net.ipv${family}.fib_multipath_hash_policy=1`]);
+  const hops = [first, second].flatMap((outside, at) => [
+    ...['nexthop', 'via', outside.address(family), 'dev', ['uplink', 'second'][at] ?? ''],
+  ]);
+  await netns.exec('ip', [`-${family}`, 'route', 'add', 'default', ...hops]);
+  const heard = { first: [false, false], second: [false, false] };
+  heard.first = await sources(family, first, own(family), async () => {
+    heard.second = await sources(family, second, own(family), async () => {
+      for (let port = 41000; port < 41032; port++)
+        expect(await a.dial(ANYONE[family], { protocol: 'udp', from: port })).toBe('open');
+    });
+  });
+  expect(heard).toEqual({ first: [true, false], second: [false, true] });
+  await netns.exec('ip', [`-${family}`, 'route', 'del', 'default']);
 });
 
 it("a network's own address is kept whatever the way", async () => {

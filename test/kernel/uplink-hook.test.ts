@@ -10,6 +10,11 @@ const KINDS = tcxSupported() ? (['tcx', 'clsact'] as const) : (['clsact'] as con
 const IP4 = '10.99.0.5';
 const IP6 = 'fd00:99::5';
 
+const address = (text: string) =>
+  text.includes(':')
+    ? ({ address: text, prefixLength: 64, family: 6 } as const)
+    : ({ address: text, prefixLength: 24, family: 4 } as const);
+
 let programs: Programs;
 let links: string;
 beforeAll(async () => {
@@ -28,7 +33,7 @@ describe.each(KINDS)('%s', (kind) => {
     programs.inside(() => {
       for (const number of at) by.attach(device(number));
       by.use(
-        at.map((number) => ({ ifindex: device(number), ip4, ip6: IP6 })),
+        at.map((number) => ({ ifindex: device(number), ip4: address(ip4), ip6: address(IP6) })),
         router,
       );
     });
@@ -86,7 +91,7 @@ it.skipIf(!tcxSupported())(
     const uplink = new UplinkHook(programs.program('from_uplink'), programs.uplinks as never, links);
     programs.inside(() => {
       uplink.attach(ifindex);
-      uplink.use([{ ifindex, ip4: IP4, ip6: undefined }]);
+      uplink.use([{ ifindex, ip4: address(IP4), ip6: undefined }]);
     });
     expect(programOn('tcx', links, ifindex)).toBe(programs.program('from_uplink').info().id);
     expect(readdirSync(links)).toEqual([`from_uplink-${ifindex}`]);

@@ -2,6 +2,7 @@
  * Who exists when the programs run: two networks with endpoints, the node's own addresses, and rules. A test says
  * only what differs.
  */
+import { writeFileSync } from 'node:fs';
 import {
   type BandwidthKey,
   BandwidthScale,
@@ -11,8 +12,10 @@ import {
   EndpointFlags,
   InboundFlags,
   PrefixKind,
+  UplinkFlags,
   UplinkLimit,
 } from '../../src/datapath/abi/generated.js';
+import { Rtnl } from '../../src/native/net.js';
 import { SERVICE, type TestFrontend, writeFrontend } from './frontends.js';
 import type { Outcome } from './outcome.js';
 import { addressBytes, macBytes, mappedAddress, type Packet, packet } from './packet.js';
@@ -65,7 +68,6 @@ export interface TestUplink {
   ifindex?: number;
   ip4?: string;
   ip6?: string;
-  gateway4?: string;
   gateway6?: string;
 }
 
@@ -164,19 +166,32 @@ export class Scenario {
   /** The node's ways out and its addresses there; all leaves by the first, unless there is a router. */
   uplinks(uplinks: readonly TestUplink[], router = 0): void {
     const bytes = (address?: string) => (address === undefined ? NO_ADDRESS : mappedAddress(address));
-    for (let slot = 0; slot < UplinkLimit.UPLINKS_MAX; slot++) {
-      const { ifindex = 0, ip4, ip6, gateway4, gateway6 } = uplinks[slot] ?? {};
+    for (let slot = 0; slot < UplinkLimit.SLOTS; slot++) {
+      const { ifindex = 0, ip4, ip6, gateway6 } = uplinks[slot] ?? {};
       this.programs.uplinks.set(slot, {
         version: 1,
         ifindex,
         router: slot === 0 ? router : 0,
+        flags: slot === 0 && uplinks.length === 1 ? UplinkFlags.ONLY : 0,
         ip4: bytes(ip4),
         ip6: bytes(ip6),
-        gateway4: bytes(gateway4),
         gateway6: bytes(gateway6),
+        ip6PrefixLength: PREFIX_LENGTH[6],
         versionEnd: 1,
       });
     }
+  }
+
+  /** Its routes choose among them: there are none. */
+  routed(uplinks: readonly TestUplink[]): void {
+    this.programs.inside(() => {
+      using rtnl = Rtnl.open();
+      const router = rtnl.links().find(({ index }) => index === this.spare.at(-1));
+      if (router === undefined) throw new Error('there is no device to spare');
+      for (const family of ['ipv4', 'ipv6'])
+        writeFileSync(`/proc/sys/net/${family}/conf/${router.name}/forwarding`, '1');
+      this.uplinks(uplinks, router.index);
+    });
   }
 
   /** Its one way out; without an interface there is none. */

@@ -224,6 +224,23 @@ const ROWS: Row[] = [
     code: 'UNSUPPORTED_MEDIA_TYPE',
   },
   {
+    name: 'JSON that is not UTF-8',
+    request: {
+      method: 'POST',
+      url: '/policies',
+      payload: Buffer.from(
+        JSON.stringify({
+          ...policy({ podSelector: {} }),
+          metadata: { name: 'p', annotations: { note: 'é' } },
+        }),
+        'latin1',
+      ),
+      headers: { 'content-type': 'application/json' },
+    },
+    status: 400,
+    code: 'INVALID_JSON',
+  },
+  {
     name: 'YAML where only JSON is taken',
     request: typed('/networks', 'application/yaml', 'name: x'),
     status: 415,
@@ -303,6 +320,45 @@ const ROWS: Row[] = [
     code: 'POLICY_NOT_FOUND',
   },
   {
+    name: 'a change if there is none of that name',
+    request: {
+      method: 'POST',
+      url: '/networks',
+      payload: { name: 'x', cidr: '10.9.0.0/16' },
+      headers: { 'if-none-match': '*' },
+    },
+    ...bad(),
+  },
+  {
+    name: 'a change if it is still the same',
+    request: {
+      method: 'DELETE',
+      url: '/networks/front/containers/c1',
+      headers: { 'if-match': '"1"' },
+    },
+    ...bad(),
+  },
+  {
+    name: 'a change if it is as old',
+    request: {
+      method: 'PUT',
+      url: '/namespaces/shop',
+      payload: { labels: {} },
+      headers: { 'if-unmodified-since': 'Mon, 30 Nov 2026 00:00:00 GMT' },
+    },
+    ...bad(),
+  },
+  {
+    name: 'a name in the path that is longer than any',
+    request: { method: 'GET', url: `/networks/${'a'.repeat(300)}` },
+    ...bad(),
+  },
+  {
+    name: 'an id in the path that only Number() takes for one',
+    request: { method: 'DELETE', url: '/nat/port-mappings/1e0' },
+    ...bad('id'),
+  },
+  {
     name: 'a limit of flows that is none',
     request: { method: 'GET', url: '/flows?limit=many' },
     ...bad('limit'),
@@ -337,6 +393,11 @@ it('a form is answered with what to send instead', async () => {
     await api.app.inject(typed('/networks', 'application/x-www-form-urlencoded', '{}'))
   ).json();
   expect(error.message).toContain("-H 'content-type: application/json'");
+});
+
+it('what reads only is answered whatever its conditions are', async () => {
+  const headers = { 'if-match': '"1"', 'if-none-match': '*' };
+  expect((await api.app.inject({ url: '/networks/front', headers })).statusCode).toBe(200);
 });
 
 it('a wrong method is answered with the right ones', async () => {

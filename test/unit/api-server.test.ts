@@ -35,8 +35,7 @@ async function ask(
 }
 
 /** What the server says to bytes that no client library would send. */
-async function raw(bytes: string): Promise<string> {
-  const socket = connect(api.socketPath);
+async function raw(bytes: string, socket = connect(api.socketPath)): Promise<string> {
   socket.write(bytes);
   return textOf(socket);
 }
@@ -83,6 +82,16 @@ describe('the listeners', () => {
     const answer = await raw('hello\r\n\r\n');
     expect(answer).toMatch(/^HTTP\/1.1 400 /);
     expect(JSON.parse(answer.split('\r\n\r\n')[1] ?? '').error.code).toBe('INVALID_REQUEST');
+  });
+
+  it.each([
+    ['an expectation', 'GET /healthz HTTP/1.1\r\nhost: localhost\r\nexpect: a-wonder', 417],
+    ['over TCP no host', 'GET /healthz HTTP/1.0', 403],
+    ['over TCP no host, in HTTP/1.1 too', 'GET /healthz HTTP/1.1\r\nconnection: close', 403],
+  ])('refuse %s in words', async (_, head, status) => {
+    const answer = await raw(`${head}\r\n\r\n`, connect(api.port));
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(answer).toMatch(/"code":"[A-Z_]+","message":"[^"]+"/);
   });
 
   it('refuse a head of 20 KiB', async () => {

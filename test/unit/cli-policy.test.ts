@@ -30,7 +30,7 @@ spec:
 `;
 
 describe('policy', () => {
-  const file = (text: string) => {
+  const file = (text: string | Uint8Array) => {
     const path = join(directory, 'policy.yaml');
     writeFileSync(path, text);
     return path;
@@ -119,8 +119,16 @@ spec:
   it.each([
     ['there is no file', ['-f', '/nonexistent/policy.yaml']],
     ['no file is named', []],
+    ['the file is a folder', ['-f', '/tmp']],
+    ['the file never ends', ['-f', '/dev/zero']],
   ])('apply is wrong usage when %s', async (_, args) => {
     expect((await ctl('policy', 'apply', ...args)).exit).toBe(2);
+  });
+
+  it('apply is wrong usage when the file is not UTF-8', async () => {
+    const run = await ctl('policy', 'apply', '-f', file(Buffer.from(`# é\n${POLICY}`, 'latin1')));
+    expect(run).toMatchObject({ exit: 2, err: expect.stringContaining('is not UTF-8') });
+    expect(api.node.policies.list()).toEqual([]);
   });
 
   it.each(['', '# nothing\n', '---\n---\n# c\n', '---  # c\n...\n'])(

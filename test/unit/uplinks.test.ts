@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { findUplinks, needsRoutes, type UplinkHost } from '../../src/bridge/find-uplinks.js';
+import {
+  type FoundUplink,
+  findUplinks,
+  needsRoutes,
+  type UplinkHost,
+} from '../../src/bridge/find-uplinks.js';
 import { UplinkLimit } from '../../src/datapath/abi/generated.js';
 import { UPLINKS_MAX } from '../../src/model/settings.js';
 import type { AddressInfo, LinkInfo, RouteInfo } from '../../src/native/net.js';
@@ -13,7 +18,7 @@ function link(index: number, name: string, mac = MAC): LinkInfo {
 
 function address(index: number, text: string, more: Partial<AddressInfo> = {}): AddressInfo {
   const family = text.includes(':') ? 6 : 4;
-  const flags = { noDad: false, noPrefixRoute: false, tentative: false };
+  const flags = { noDad: false, noPrefixRoute: false, tentative: false, deprecated: false };
   return { index, address: text, prefixLength: 24, family, scope: 'global', ...flags, ...more };
 }
 
@@ -38,12 +43,20 @@ function host({ links = [], addresses = [], routes = [] }: Node): UplinkHost {
 const ETH0 = link(2, 'eth0');
 const ETH1 = link(3, 'eth1');
 
-const NOTHING = {
+/** As it is found: with what is not said there being none. */
+const uplink = (of: LinkInfo, more: Partial<FoundUplink> = {}): FoundUplink => ({
+  link: of,
   ip4: undefined,
   ip6: undefined,
-  gateway4: undefined,
+  others: [],
   gateway6: undefined,
-  hasChoice: false,
+  isSecond: false,
+  ...more,
+});
+
+const plain = (text: string) => {
+  const { address: own, prefixLength, family } = address(0, text);
+  return { address: own, prefixLength, family };
 };
 
 describe('the uplink', () => {
@@ -51,14 +64,12 @@ describe('the uplink', () => {
     const node = { links: [ETH0, ETH1], addresses: [address(2, '192.168.0.2'), address(2, 'fd01::2')] };
     for (const family of [4, 6] as const) {
       const found = findUplinks('auto', host({ ...node, routes: [{ family, index: 2, via: 'router' }] }));
-      const uplink = {
-        ...NOTHING,
-        link: ETH0,
-        ip4: '192.168.0.2',
-        ip6: 'fd01::2',
-        [`gateway${family}`]: 'router',
+      const known = {
+        ip4: plain('192.168.0.2'),
+        ip6: plain('fd01::2'),
+        gateway6: family === 6 ? 'router' : undefined,
       };
-      expect(found).toEqual({ uplinks: [uplink], problems: [] });
+      expect(found).toEqual({ uplinks: [uplink(ETH0, known)], problems: [] });
       expect(needsRoutes(found.uplinks)).toBe(false);
     }
   });
@@ -76,7 +87,7 @@ describe('the uplink', () => {
   it('is each interface of a default route with several next hops', () => {
     const routes = [2, 3].map((index) => ({ family: 4 as const, index, via: `router${index}` }));
     const { uplinks } = findUplinks('auto', host({ links: [ETH0, ETH1], routes }));
-    expect(uplinks.map(({ gateway4 }) => gateway4)).toEqual(['router2', 'router3']);
+    expect(uplinks.map(({ link: { name } }) => name)).toEqual(['eth0', 'eth1']);
   });
 
   it('is what the setting names, in its order, with or without a default route', () => {
@@ -85,12 +96,11 @@ describe('the uplink', () => {
       addresses: [address(3, '10.0.0.3')],
       routes: [{ family: 4, index: 2, source: '192.168.0.2' }],
     });
-    const eth1 = { ...NOTHING, link: ETH1, ip4: '10.0.0.3' };
+    const eth1 = uplink(ETH1, { ip4: plain('10.0.0.3'), isSecond: true });
     expect(findUplinks('eth1', node)).toEqual({ uplinks: [eth1], problems: [] });
-    expect(findUplinks('eth1,eth0', node)).toEqual({
-      uplinks: [eth1, { ...NOTHING, link: ETH0 }],
-      problems: [],
-    });
+    expect(findUplinks('eth1,eth0', node)).toEqual({ uplinks: [eth1, uplink(ETH0)], problems: [] });
+    // What is on the other way's side must not be asked to send on what leaves by this one.
+    expect(needsRoutes([eth1])).toBe(true);
   });
 
   it('is missing for a reason, which keeps no other from being there', () => {
@@ -128,20 +138,30 @@ describe('the uplink', () => {
           routes: [{ family: 6, index: 2, ...(source === undefined ? {} : { source }) }],
         }),
       ).uplinks[0];
-    expect(found('fd01::2')).toMatchObject({ ip4: undefined, ip6: 'fd01::2' });
-    expect(found('fd01::9')).toMatchObject({ ip6: 'fd01::3' });
-    expect(found()).toMatchObject({ ip6: 'fd01::3' });
+    expect(found('fd01::2')).toMatchObject({
+      ip4: undefined,
+      ip6: plain('fd01::2'),
+      others: [plain('fd01::3')],
+    });
+    expect(found('fd01::9')).toMatchObject({ ip6: plain('fd01::3') });
+    expect(found()).toMatchObject({ ip6: plain('fd01::3') });
+    addresses[2] = address(2, 'fd01::3', { deprecated: true });
+    expect(found()).toMatchObject({ ip6: plain('fd01::2'), others: [plain('fd01::3')] });
   });
 
   it('leaves the choice of the address to the routes when it has some in several subnets', () => {
-    const isLed = (...texts: string[]) =>
-      needsRoutes(
-        findUplinks('eth0', host({ links: [ETH0], addresses: texts.map((text) => address(2, text)) }))
-          .uplinks,
-      );
+    const isLed = (...texts: string[]) => {
+      const addresses = texts.map((text) => {
+        const [one = '', length = '24'] = text.split('/');
+        return address(2, one, { prefixLength: Number(length) });
+      });
+      return needsRoutes(findUplinks('eth0', host({ links: [ETH0], addresses })).uplinks);
+    };
     expect(isLed('10.0.0.2', '10.0.0.3', 'fd01::2')).toBe(false);
     expect(isLed('10.0.0.2', '10.0.1.2')).toBe(true);
-    expect(isLed('10.0.0.2', 'fd01::2', 'fd02:0:0:1::2')).toBe(true);
+    expect(isLed('10.0.0.2', 'fd01::2/64', 'fd01:0:0:1::2/64')).toBe(true);
+    // One that comes and goes between nodes, and one of DHCPv6, are of a subnet that is there.
+    expect(isLed('10.0.0.2', '10.0.0.100/32', 'fd01::7/128', 'fd01::2/64')).toBe(false);
   });
 });
 

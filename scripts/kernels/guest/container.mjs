@@ -65,6 +65,11 @@ export class Container {
     return this.#ask({ operation: 'calm' });
   }
 
+  /** Sends so many datagrams by one socket; how many it took in that time. */
+  spray(address, port, count, timeoutMs) {
+    return this.#ask({ operation: 'spray', address, port, count, timeoutMs });
+  }
+
   #ask(request) {
     const call = this.#calls++;
     return new Promise((resolve) => {

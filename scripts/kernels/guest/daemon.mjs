@@ -47,6 +47,11 @@ async function isReady() {
   }
 }
 
+/** What an answer says that is no JSON. */
+export async function requestText(path) {
+  return (await fetch(`${API}${path}`, { headers: ALONE })).text();
+}
+
 /** Sends JSON, returns the parsed answer; fails on any status but 2xx. */
 export async function request(method, path, body) {
   const answer = await fetch(`${API}${path}`, {

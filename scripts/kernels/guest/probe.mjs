@@ -1,8 +1,10 @@
 // Runs inside a container's network namespace; see container.mjs for what it is asked.
 
-import { connect, createServer } from 'node:net';
+import { createSocket } from 'node:dgram';
+import { connect, createServer, isIPv6 } from 'node:net';
 import { calm, flood, rate, sink } from './flood.mjs';
 
+const DATAGRAM_BYTES = 1200;
 const opened = [];
 
 const operations = {
@@ -42,6 +44,25 @@ const operations = {
         }),
     );
     return Promise.all(answers);
+  },
+
+  async spray({ address, port, count, timeoutMs }) {
+    const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+    const datagram = Buffer.alloc(DATAGRAM_BYTES);
+    let taken = 0;
+    await new Promise((resolve) => {
+      const limit = setTimeout(resolve, timeoutMs);
+      for (let sent = 0; sent < count; sent++) {
+        socket.send(datagram, port, address, (error) => {
+          if (error === null) taken++;
+          if (taken < count) return;
+          clearTimeout(limit);
+          resolve();
+        });
+      }
+    });
+    socket.close();
+    return taken;
   },
 };
 

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { Container } from './container.mjs';
-import { Daemon, request } from './daemon.mjs';
+import { Daemon, request, requestText } from './daemon.mjs';
 
 const OPEN = 8080;
 const CLOSED = 8081;
@@ -25,11 +25,14 @@ const PATIENCE_MS = 30_000;
 /** ... and what is still silent after this has been dropped. */
 const SILENCE_MS = 3_000;
 
+/** Datagrams: more than the buffer of a socket holds, and than waits for a slow receiver. */
+const MANY = 500;
+const SLOW = { ingress_rate: 1_000 };
+
 const NETWORK = { name: 'lab', cidr: '10.77.0.0/16', cidr6: 'fd77::/64' };
 const PORTS = [
-  { protocol: 'TCP', port: OPEN },
-  { protocol: 'TCP', port: COUNTED },
-  { protocol: 'UDP', port: COUNTED },
+  ...['TCP', 'UDP'].map((protocol) => ({ protocol, port: OPEN })),
+  ...['TCP', 'UDP'].map((protocol) => ({ protocol, port: COUNTED })),
 ];
 const POLICY = {
   apiVersion: 'networking.k8s.io/v1',
@@ -106,6 +109,10 @@ async function expectLimit(protocol, sender, receiver, address) {
   assert.ok(Math.abs(rate / LIMIT - 1) < WITHIN, `${protocol} from ${sender.name}: ${rate} bits a second`);
 }
 
+async function limitServer(bandwidth) {
+  await request('PATCH', `/networks/${NETWORK.name}/containers/server`, { options: { bandwidth } });
+}
+
 export const steps = [
   ['the daemon starts and gets ready', () => daemon.start()],
   [
@@ -145,6 +152,18 @@ export const steps = [
       await request('POST', '/policies', POLICY);
       await expectPort(OPEN, 'open');
       await expectPort(CLOSED, 'closed');
+    },
+  ],
+  [
+    'what a slow receiver is sent is cut to its limit, and the socket goes on',
+    async () => {
+      await limitServer(SLOW);
+      for (const address of addresses)
+        assert.equal(await client.spray(address, OPEN, MANY, PATIENCE_MS), MANY, address);
+      const dropped = /reason="BANDWIDTH_INGRESS".*} ([0-9]+)$/m.exec(await requestText('/metrics'));
+      assert.ok(Number(dropped?.[1]) > MANY, dropped?.[0]);
+      await limitServer({});
+      await expectPort(OPEN, 'open');
     },
   ],
   [

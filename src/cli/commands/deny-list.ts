@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import type { DenyList, DenyListChange } from '../../model/deny-list.js';
+import { contentOf } from '../content.js';
 import { type Context, type ContextOf, json, pathOf } from '../context.js';
 import { UsageError } from '../failures.js';
 import { type Columns, listText, objectText } from '../output.js';
@@ -58,13 +57,8 @@ export function register(group: Command, contextOf: ContextOf): void {
   }
 }
 
-async function linesOf(file: string, { stdin }: Context): Promise<string[]> {
-  let text: string;
-  try {
-    text = file === '-' ? await textOf(stdin) : await readFile(file, 'utf8');
-  } catch (error) {
-    throw new UsageError(`${file}: ${(error as Error).message}`);
-  }
+async function linesOf(file: string, context: Context): Promise<string[]> {
+  const text = await contentOf(file, context);
   return text
     .split('\n')
     .map((line) => line.replace(/#.*$/, '').trim())

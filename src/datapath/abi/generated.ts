@@ -137,8 +137,15 @@ export type FlowEnd = (typeof FlowEnd)[keyof typeof FlowEnd];
 /** enum uplink_limit */
 export const UplinkLimit = {
   UPLINKS_MAX: 8,
+  SLOTS: 32,
 } as const;
 export type UplinkLimit = (typeof UplinkLimit)[keyof typeof UplinkLimit];
+
+/** enum uplink_flags */
+export const UplinkFlags = {
+  ONLY: 1,
+} as const;
+export type UplinkFlags = (typeof UplinkFlags)[keyof typeof UplinkFlags];
 
 /** enum deny_key_bits */
 export const DenyKeyBits = {
@@ -906,38 +913,41 @@ export const SourceAddresses: Codec<SourceAddresses> = codec(
   }),
 );
 
-/** struct uplink, 80 bytes. */
+/** struct uplink, 72 bytes. */
 export interface Uplink {
   version: number; // __u32
   ifindex: number; // __u32
   router: number; // __u32
+  flags: number; // __u32
   ip4: Uint8Array; // struct ip_address
   ip6: Uint8Array; // struct ip_address
-  gateway4: Uint8Array; // struct ip_address
   gateway6: Uint8Array; // struct ip_address
+  ip6PrefixLength: number; // __u32
   versionEnd: number; // __u32
 }
 export const Uplink: Codec<Uplink> = codec(
-  80,
+  72,
   (view, at, value) => {
     u32.write(view, at, value.version);
     u32.write(view, at + 4, value.ifindex);
     u32.write(view, at + 8, value.router);
-    IpAddress.write(view, at + 12, value.ip4);
-    IpAddress.write(view, at + 28, value.ip6);
-    IpAddress.write(view, at + 44, value.gateway4);
-    IpAddress.write(view, at + 60, value.gateway6);
-    u32.write(view, at + 76, value.versionEnd);
+    u32.write(view, at + 12, value.flags);
+    IpAddress.write(view, at + 16, value.ip4);
+    IpAddress.write(view, at + 32, value.ip6);
+    IpAddress.write(view, at + 48, value.gateway6);
+    u32.write(view, at + 64, value.ip6PrefixLength);
+    u32.write(view, at + 68, value.versionEnd);
   },
   (view, at) => ({
     version: u32.read(view, at),
     ifindex: u32.read(view, at + 4),
     router: u32.read(view, at + 8),
-    ip4: IpAddress.read(view, at + 12),
-    ip6: IpAddress.read(view, at + 28),
-    gateway4: IpAddress.read(view, at + 44),
-    gateway6: IpAddress.read(view, at + 60),
-    versionEnd: u32.read(view, at + 76),
+    flags: u32.read(view, at + 12),
+    ip4: IpAddress.read(view, at + 16),
+    ip6: IpAddress.read(view, at + 32),
+    gateway6: IpAddress.read(view, at + 48),
+    ip6PrefixLength: u32.read(view, at + 64),
+    versionEnd: u32.read(view, at + 68),
   }),
 );
 
@@ -1521,8 +1531,8 @@ export const MAPS = {
     typeName: 'array',
     perCpu: false,
     keySize: 4,
-    valueSize: 80,
-    maxEntries: 8,
+    valueSize: 72,
+    maxEntries: 32,
     flags: 0,
     key: u32,
     value: Uplink,

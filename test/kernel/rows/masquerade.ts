@@ -1,5 +1,5 @@
 /** Packets to the outside that cannot leave under the node's address. */
-import { type Packet, PROTOCOL, packet } from '../../support/packet.js';
+import { type Packet, PROTOCOL, packet, TCP } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
 import {
   addressOf,
@@ -13,6 +13,8 @@ import {
 
 const udp = (s: Scenario, family: Family, sourcePort = 40000): Packet =>
   outgoing(s.a, WORLD[family]).udp({ sourcePort }).payload(8);
+
+const otherUplink = (s: Scenario) => ({ ifindex: s.spare[1] ?? 0, ip4: '10.99.9.5', ip6: 'fd00:99:9::5' });
 
 /** All but that family. */
 const OTHER = { 4: { ip6: NODE[6] }, 6: { ip4: NODE[4] } } as const;
@@ -37,6 +39,43 @@ export const masqueradeRows: Row[] = FAMILIES.flatMap((family): Row[] => {
         before(s);
         s.send(s.a, udp(s, family));
         s.uplink({});
+      },
+      frame: (s) => udp(s, family),
+    },
+    {
+      name: `${ip}-a_route_nowhere-NO_ROUTE`,
+      before: (s) => {
+        before(s);
+        s.routed([{ ifindex: s.outside, ip4: NODE[4], ip6: NODE[6] }, otherUplink(s)]);
+      },
+      answered: true,
+      frame: (s) => udp(s, family),
+    },
+    {
+      name: `${ip}-connection_of_another_uplink-ROUTE_CHANGED`,
+      before: (s) => {
+        before(s);
+        s.send(s.a, outgoing(s.a, WORLD[family]).tcp());
+        s.uplink(otherUplink(s));
+      },
+      answered: true,
+      frame: (s) => outgoing(s.a, WORLD[family]).tcp({ flags: TCP.ACK }),
+    },
+    {
+      name: `${ip}-connection_whose_address_moved_to_another_uplink-PASS`,
+      before: (s) => {
+        before(s);
+        s.send(s.a, outgoing(s.a, WORLD[family]).tcp());
+        s.uplink({ ...otherUplink(s), ip4: NODE[4], ip6: NODE[6] });
+      },
+      frame: (s) => outgoing(s.a, WORLD[family]).tcp({ flags: TCP.ACK }),
+    },
+    {
+      name: `${ip}-datagram_of_another_uplink-PASS`,
+      before: (s) => {
+        before(s);
+        s.send(s.a, udp(s, family));
+        s.uplink(otherUplink(s));
       },
       frame: (s) => udp(s, family),
     },
