@@ -14,6 +14,7 @@
 #include "abi/inbound.h"
 #include "abi/nat.h"
 #include "abi/policy.h"
+#include "abi/queue.h"
 #include "abi/service.h"
 #include "abi/types.h"
 #include "maps/maps.h"
@@ -35,6 +36,7 @@ EXPORT(enum, prefix_kind);
 
 EXPORT(struct, bandwidth_key);
 EXPORT(struct, bandwidth);
+EXPORT(enum, bandwidth_departure);
 EXPORT(enum, bandwidth_scale);
 
 EXPORT(struct, policy_key);

@@ -110,8 +110,8 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 
 static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, struct passage *passage)
 {
+	struct ethhdr *eth = &passage->ethernet;
 	enum drop_reason reason;
-	struct ethhdr eth;
 
 	if (!endpoint_of_interface(skb->ifindex, &passage->self)) {
 		passage->self.id = 0;
@@ -119,10 +119,10 @@ static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, stru
 		return DROP_UNKNOWN_ENDPOINT;
 	}
 	party_from_endpoint(&passage->outcome.source, &passage->self);
-	reason = parse_ethernet(skb, &passage->packet, &eth);
+	reason = parse_ethernet(skb, &passage->packet, eth);
 	if (reason)
 		return reason;
-	if (!mac_equal(eth.h_source, passage->self.mac))
+	if (!mac_equal(eth->h_source, passage->self.mac))
 		return DROP_SPOOFED_MAC;
 	if (passage->packet.ethertype != ETH_P_ARP)
 		return handle_ip(skb, passage);
@@ -138,6 +138,9 @@ int from_container(struct __sk_buff *skb)
 
 	if (!passage)
 		return ACTION_DROP;
+	/* When the container wants it to leave (SO_TXTIME) holds in the container: no queue of the node's is
+	 * to keep it. */
+	skb->tstamp = 0;
 	reason = handle_frame(skb, passage);
 	account(skb, passage, DIRECTION_EGRESS, reason);
 	return reason && !passage->answered ? ACTION_DROP : passage->action;

@@ -6,7 +6,6 @@
  * limit of bandwidth, as does what from_uplink hands over: by the queue behind this hook.
  */
 #include "lib/account.h"
-#include "lib/bandwidth.h"
 #include "lib/connection.h"
 #include "lib/deliver.h"
 #include "lib/destination.h"
@@ -175,7 +174,7 @@ static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, stru
 	*judged = handed_over(skb, &eth, &passage->self);
 	reason = *judged ? handle_judged(skb, passage) : handle_ip(skb, passage);
 	if (!reason && (passage->self.flags & ENDPOINT_LIMITED_INGRESS))
-		reason = bandwidth_admit(skb, &passage->packet, passage->self.id, DIRECTION_INGRESS);
+		reason = ingress_schedule(skb, &passage->packet, passage->self.id);
 	return reason;
 }
 

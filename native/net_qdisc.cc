@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* Queues of links: token buckets (sch_tbf), whose rates libnl cannot write beyond 32 bits. */
+/*
+ * Queues of links: token buckets (sch_tbf), whose rates libnl cannot write beyond 32 bits, and those that let
+ * frames go by the time written on them (sch_fq), for which libnl has no options of that.
+ */
+#include "../bpf/abi/queue.h"
 #include "net_parts.h"
 #include "net_text.h"
 
@@ -8,8 +12,12 @@
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 
-/* What the queue of a link is called when it is ours: major number in the upper half. */
-static constexpr uint32_t HANDLE = 0x716e0000;
+/*
+ * What the queue of a link is called when it is ours: major number in the upper half. One for each kind: the
+ * kernel puts no queue of another kind in the place of one by the same name.
+ */
+static constexpr uint32_t TOKEN_BUCKET = 0x716e0000;
+static constexpr uint32_t DEPARTURE_QUEUE = DEPARTURE_QUEUE_HANDLE;
 
 static MessagePtr queue_message(int type, int flags, int index, uint32_t handle)
 {
@@ -60,7 +68,7 @@ static Napi::Value queue_set_token_bucket(const Napi::CallbackInfo &info)
 	queue.limit = options.number("limit");
 
 	std::string object = queue_text(route, index);
-	MessagePtr message = queue_message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, index, HANDLE);
+	MessagePtr message = queue_message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, index, TOKEN_BUCKET);
 	check_libnl(nla_put_string(message.get(), TCA_KIND, "tbf"), operation, object);
 	nlattr *nest = check_allocated(nla_nest_start(message.get(), TCA_OPTIONS), operation, object);
 	check_libnl(nla_put(message.get(), TCA_TBF_PARMS, sizeof(queue), &queue), operation, object);
@@ -72,23 +80,78 @@ static Napi::Value queue_set_token_bucket(const Napi::CallbackInfo &info)
 	return info.Env().Undefined();
 }
 
-/* {rate, limit} of a token bucket of ours; undefined: the message is of another queue. */
-static Napi::Value token_bucket_info(Napi::Env env, nlmsghdr *header)
+/*
+ * (socket, index, {limit (packets that may wait)}): in place of any other. How far ahead a frame may be of
+ * its time, and that no socket is slowed by a rate of its own, is for whoever writes the times.
+ */
+static Napi::Value queue_set_departure_queue(const Napi::CallbackInfo &info)
 {
-	auto *about = static_cast<tcmsg *>(nlmsg_data(header));
-	nlattr *attributes[TCA_MAX + 1], *own[TCA_TBF_MAX + 1];
-	if (nlmsg_parse(header, sizeof(tcmsg), attributes, TCA_MAX, nullptr) || !attributes[TCA_KIND] ||
-	    !attributes[TCA_OPTIONS] || about->tcm_handle != HANDLE ||
-	    nla_strcmp(attributes[TCA_KIND], "tbf") != 0 ||
-	    nla_parse_nested(own, TCA_TBF_MAX, attributes[TCA_OPTIONS], nullptr) || !own[TCA_TBF_PARMS] ||
+	constexpr const char *operation = "set";
+	RouteSocket &route = unwrap<RouteSocket>(info, 0);
+	int index = to_queue_index(info[1]);
+	uint32_t limit = Options(info[2]).number("limit");
+
+	std::string object = queue_text(route, index);
+	MessagePtr message =
+	    queue_message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, index, DEPARTURE_QUEUE);
+	check_libnl(nla_put_string(message.get(), TCA_KIND, "fq"), operation, object);
+	nlattr *nest = check_allocated(nla_nest_start(message.get(), TCA_OPTIONS), operation, object);
+	check_libnl(nla_put_u32(message.get(), TCA_FQ_PLIMIT, limit), operation, object);
+	check_libnl(nla_put_u32(message.get(), TCA_FQ_FLOW_PLIMIT, limit), operation, object);
+	check_libnl(nla_put_u32(message.get(), TCA_FQ_RATE_ENABLE, 0), operation, object);
+	check_libnl(nla_put_u32(message.get(), TCA_FQ_HORIZON, UINT32_MAX), operation, object); /* us */
+	nla_nest_end(message.get(), nest);
+	route.socket().exchange(message.get(), operation, object);
+	return info.Env().Undefined();
+}
+
+/* {kind, rate, limit} of a token bucket */
+static Napi::Value token_bucket_info(Napi::Env env, nlattr *options)
+{
+	nlattr *own[TCA_TBF_MAX + 1];
+	if (nla_parse_nested(own, TCA_TBF_MAX, options, nullptr) || !own[TCA_TBF_PARMS] ||
 	    nla_len(own[TCA_TBF_PARMS]) < static_cast<int>(sizeof(tc_tbf_qopt)))
 		return env.Undefined();
 	auto *queue = static_cast<tc_tbf_qopt *>(nla_data(own[TCA_TBF_PARMS]));
 	uint64_t rate = own[TCA_TBF_RATE64] ? nla_get_u64(own[TCA_TBF_RATE64]) : queue->rate.rate;
 	Napi::Object found = Napi::Object::New(env);
+	found.Set("kind", "tbf");
 	found.Set("rate", static_cast<double>(rate));
 	found.Set("limit", queue->limit);
 	return found;
+}
+
+/* {kind, limit} of one that goes by departure times; limit 0: it is not as it was set here. */
+static Napi::Value departure_queue_info(Napi::Env env, nlattr *options)
+{
+	nlattr *own[TCA_FQ_MAX + 1];
+	if (nla_parse_nested(own, TCA_FQ_MAX, options, nullptr))
+		return env.Undefined();
+	auto is = [&](int attribute, uint32_t value) {
+		return own[attribute] && nla_get_u32(own[attribute]) == value;
+	};
+	uint32_t limit = own[TCA_FQ_PLIMIT] ? nla_get_u32(own[TCA_FQ_PLIMIT]) : 0;
+	bool unchanged =
+	    is(TCA_FQ_FLOW_PLIMIT, limit) && is(TCA_FQ_RATE_ENABLE, 0) && is(TCA_FQ_HORIZON, UINT32_MAX);
+	Napi::Object found = Napi::Object::New(env);
+	found.Set("kind", "fq");
+	found.Set("limit", unchanged ? limit : 0);
+	return found;
+}
+
+/* undefined: the message is of a queue that is none of ours. */
+static Napi::Value queue_info(Napi::Env env, nlmsghdr *header)
+{
+	auto *about = static_cast<tcmsg *>(nlmsg_data(header));
+	nlattr *attributes[TCA_MAX + 1];
+	if (nlmsg_parse(header, sizeof(tcmsg), attributes, TCA_MAX, nullptr) || !attributes[TCA_KIND] ||
+	    !attributes[TCA_OPTIONS])
+		return env.Undefined();
+	if (about->tcm_handle == TOKEN_BUCKET && nla_strcmp(attributes[TCA_KIND], "tbf") == 0)
+		return token_bucket_info(env, attributes[TCA_OPTIONS]);
+	if (about->tcm_handle == DEPARTURE_QUEUE && nla_strcmp(attributes[TCA_KIND], "fq") == 0)
+		return departure_queue_info(env, attributes[TCA_OPTIONS]);
+	return env.Undefined();
 }
 
 /* The link has no queue that was set here. EINVAL: it has what every link has unless told otherwise, or
@@ -98,8 +161,8 @@ static bool has_none(const Failure &failure)
 	return failure.error == ENOENT || failure.error == EINVAL || failure.error == ENODEV;
 }
 
-/* (socket, index): {rate, limit} of the link's queue; undefined when it has none that was set here */
-static Napi::Value queue_get_token_bucket(const Napi::CallbackInfo &info)
+/* (socket, index): what the link's queue is; undefined when it has none that was set here */
+static Napi::Value queue_get(const Napi::CallbackInfo &info)
 {
 	RouteSocket &route = unwrap<RouteSocket>(info, 0);
 	int index = to_queue_index(info[1]);
@@ -110,7 +173,7 @@ static Napi::Value queue_get_token_bucket(const Napi::CallbackInfo &info)
 		route.socket().exchange(message.get(), "read", queue_text(route, index),
 					[&](nlmsghdr *header) {
 						if (header->nlmsg_type == RTM_NEWQDISC)
-							found = token_bucket_info(info.Env(), header);
+							found = queue_info(info.Env(), header);
 					});
 	} catch (const Failure &failure) {
 		if (!has_none(failure))
@@ -119,25 +182,33 @@ static Napi::Value queue_get_token_bucket(const Napi::CallbackInfo &info)
 	return found;
 }
 
-/* (socket, index): false when the link has no queue that was set here */
-static Napi::Value queue_remove_token_bucket(const Napi::CallbackInfo &info)
+static bool remove_queue(RouteSocket &route, int index, uint32_t handle)
 {
-	RouteSocket &route = unwrap<RouteSocket>(info, 0);
-	int index = to_queue_index(info[1]);
-	MessagePtr message = queue_message(RTM_DELQDISC, 0, index, HANDLE);
+	MessagePtr message = queue_message(RTM_DELQDISC, 0, index, handle);
 	try {
 		route.socket().exchange(message.get(), "remove", queue_text(route, index));
 	} catch (const Failure &failure) {
 		if (!has_none(failure))
 			throw;
-		return Napi::Boolean::New(info.Env(), false);
+		return false;
 	}
-	return Napi::Boolean::New(info.Env(), true);
+	return true;
+}
+
+/* (socket, index): false when the link has no queue that was set here */
+static Napi::Value queue_remove(const Napi::CallbackInfo &info)
+{
+	RouteSocket &route = unwrap<RouteSocket>(info, 0);
+	int index = to_queue_index(info[1]);
+	bool removed =
+	    remove_queue(route, index, TOKEN_BUCKET) || remove_queue(route, index, DEPARTURE_QUEUE);
+	return Napi::Boolean::New(info.Env(), removed);
 }
 
 void define_queues(Napi::Env env, Napi::Object exports)
 {
 	define<queue_set_token_bucket>(env, exports, "queueSetTokenBucket");
-	define<queue_get_token_bucket>(env, exports, "queueGetTokenBucket");
-	define<queue_remove_token_bucket>(env, exports, "queueRemoveTokenBucket");
+	define<queue_set_departure_queue>(env, exports, "queueSetDepartureQueue");
+	define<queue_get>(env, exports, "queueGet");
+	define<queue_remove>(env, exports, "queueRemove");
 }

@@ -7,10 +7,18 @@
 /* Key of qn_bandwidth. */
 struct bandwidth_key {
 	__u32 endpoint_id;
-	__u8 direction; /* enum direction */
+	__u8 direction; /* enum direction, or BANDWIDTH_DEPARTURE */
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct bandwidth_key) == 8, "layout of bandwidth_key");
+
+/*
+ * Instead of a direction: the bucket by which leave_container gives what the container sends its departure
+ * times. There is none where the queue on the container's side does not let frames go by them.
+ */
+enum bandwidth_departure {
+	BANDWIDTH_DEPARTURE = 2,
+};
 
 enum bandwidth_scale {
 	BANDWIDTH_COST_BITS = 20,  /* of a nanosecond, behind the point */

@@ -3,7 +3,7 @@
  * Limits of bandwidth. What an endpoint sends is smoothed by a queue on the container's own side of the veth,
  * which the container may remove; this is the limit behind it that it cannot. What it is sent waits in a
  * queue on the host's side, and what finds no place there is dropped here, so that it has a reason and a
- * counter.
+ * counter. When what waits may go, lib/queue.h tells queues that let frames go by their time.
  */
 #pragma once
 
@@ -11,23 +11,15 @@
 #include <linux/udp.h>
 
 #include "../maps/maps.h"
+#include "bucket.h"
 #include "config.h"
 #include "packet.h"
 
 /* include/linux/skbuff.h: the segments of SCTP are as its sender has made them. */
 #define GSO_BY_FRAGS 0xffff
 
-/*
- * Keeps the product below within 64 bits at the lowest rate. No packet of the kernel's TCP has more on the
- * wire, even of 512 KiB (BIG TCP) in the smallest segments that it takes (net.ipv4.tcp_min_snd_mss).
- */
-#define FRAME_BYTES_MAX (1U << 21)
-
 /* As the kernel's own TCP has it: smaller segments are forged, to be many and unlike what they cost. */
 #define GSO_SIZE_MIN 8
-
-/* At most so many processors (a power of two) take a place in a bucket at once and then do not get it. */
-#define BANDWIDTH_RACERS_BITS 6
 
 /* The header that every segment of a packet repeats. */
 static __always_inline __u32 segment_header(struct __sk_buff *skb, const struct packet *packet)
@@ -74,36 +66,14 @@ static __attribute__((noinline)) enum drop_reason bandwidth_admit(struct __sk_bu
 								  __u32 endpoint_id, enum direction direction)
 {
 	struct bandwidth_key key = {.endpoint_id = endpoint_id, .direction = (__u8)direction};
-	__u64 now, cost, earliest, latest, own, seen;
 	struct bandwidth *bucket;
-	__u32 bytes;
 
 	if (config_explain)
 		return DROP_NONE;
 	bucket = bpf_map_lookup_elem(&qn_bandwidth, &key);
 	if (!bucket)
 		return DROP_MAP_CORRUPT;
-	now = bpf_ktime_get_ns() + (1ULL << BANDWIDTH_EPOCH_BITS);
-	bytes = frame_bytes(skb, packet);
-	if (bytes > FRAME_BYTES_MAX)
-		goto refuse;
-	cost = bytes * bucket->byte_cost >> BANDWIDTH_COST_BITS;
-	earliest = now - bucket->burst_ns;
-	latest = now + bucket->queue_ns;
-	/* What is farther ahead has come from the bucket that this element was before the kernel recycled it.
-	 */
-	own = latest + ((bucket->burst_ns + bucket->queue_ns) << BANDWIDTH_RACERS_BITS);
-	seen = *(volatile __u64 *)&bucket->due_ns;
-	if (seen < earliest || seen > own) {
-		/* Who comes second finds that it is done. */
-		__sync_val_compare_and_swap(&bucket->due_ns, seen, earliest);
-	} else if (seen + cost > latest) {
-		goto refuse;
-	}
-	/* Added in one step: however many processors send at once, nobody tries in vain. */
-	if (__sync_fetch_and_add(&bucket->due_ns, cost) + cost <= latest)
+	if (bucket_take(bucket, frame_bytes(skb, packet)))
 		return DROP_NONE;
-	__sync_fetch_and_sub(&bucket->due_ns, cost);
-refuse:
 	return direction == DIRECTION_EGRESS ? DROP_BANDWIDTH_EGRESS : DROP_BANDWIDTH_INGRESS;
 }

@@ -31,7 +31,8 @@ struct naming {
 
 struct passage {
 	struct packet packet;
-	struct packet quoted; /* inside an ICMP error; filled only there */
+	struct packet quoted;	/* inside an ICMP error; filled only there */
+	struct ethhdr ethernet; /* only in from_container, whose stack has no room for it */
 	struct outcome outcome;
 	struct flow flow;
 	struct conntrack_entry record; /* the flow's, but for its key; filled by conntrack_find() */

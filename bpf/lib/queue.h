@@ -7,7 +7,9 @@
  */
 #pragma once
 
+#include "bandwidth.h"
 #include "config.h"
+#include "departure.h"
 #include "packet.h"
 
 /* include/linux/net.h */
@@ -41,6 +43,29 @@ static __always_inline bool sender_serves_many(struct __sk_buff *skb)
 		return false;
 	socket = bpf_sk_fullsock(socket);
 	return socket && socket->type && socket->type != SOCKET_STREAM;
+}
+
+/*
+ * Gives a packet for an endpoint with a limit its time; why not, if the queue has no room. Not inlined, for
+ * its stack.
+ */
+static __attribute__((noinline)) enum drop_reason
+ingress_schedule(struct __sk_buff *skb, const struct packet *packet, __u32 endpoint_id)
+{
+	struct bandwidth_key key = {.endpoint_id = endpoint_id, .direction = DIRECTION_INGRESS};
+	struct bandwidth *bucket;
+	__u64 due_ns;
+
+	if (config_explain)
+		return DROP_NONE;
+	bucket = bpf_map_lookup_elem(&qn_bandwidth, &key);
+	if (!bucket)
+		return DROP_MAP_CORRUPT;
+	due_ns = bucket_take(bucket, frame_bytes(skb, packet));
+	if (!due_ns)
+		return DROP_BANDWIDTH_INGRESS;
+	depart_at(skb, due_ns);
+	return DROP_NONE;
 }
 
 /* Sends a packet on that may pass; the verdict. Nothing of the passage may be used afterwards. */

@@ -32,6 +32,9 @@ const MODULES = [
   'sctp',
 ];
 
+/** Those that a kernel gains while it runs: the scenario inserts them. */
+const LATE_MODULES = ['sch_fq'];
+
 const APPLETS = [
   'sh',
   'mount',
@@ -60,8 +63,10 @@ export function buildInitramfs({ root, kernel, folder }) {
   copyBusybox(tree);
   copyProgram(process.execPath, tree, 'bin/node');
   copyProgram(locate('flock'), tree, 'bin/flock'); // the daemon's, for its state directory
+  copyProgram(locate('tc'), tree, 'bin/tc');
   copyProduct(root, tree);
-  copyModules(kernel.modules, tree);
+  copyModules(MODULES, kernel.modules, tree, 'modules');
+  copyModules(LATE_MODULES, kernel.modules, tree, 'modules.late');
   cpSync(join(root, 'scripts/kernels/guest/init.sh'), join(tree, 'init'));
   chmodSync(join(tree, 'init'), 0o755);
   return pack(tree, join(folder, 'initramfs.cpio'));
@@ -112,8 +117,8 @@ function productionModules(root) {
     .map(([path]) => path);
 }
 
-/** Copies modules with what they depend on; /modules lists them in the order in which they can be inserted. */
-function copyModules(modules, tree) {
+/** Copies modules with what they depend on; a file lists them in the order in which they can be inserted. */
+function copyModules(wanted, modules, tree, list) {
   const dependencies = new Map(
     readFileSync(join(modules, 'modules.dep'), 'utf8')
       .split('\n')
@@ -126,7 +131,7 @@ function copyModules(modules, tree) {
     for (const need of dependencies.get(path) ?? []) add(need);
     order.add(path);
   };
-  for (const name of MODULES) {
+  for (const name of wanted) {
     const path = [...dependencies.keys()].find(
       (path) =>
         basename(path)
@@ -137,7 +142,7 @@ function copyModules(modules, tree) {
   }
   mkdirSync(join(tree, 'lib/modules'), { recursive: true });
   const names = [...order].map((path) => copyModule(join(modules, path), join(tree, 'lib/modules')));
-  writeFileSync(join(tree, 'modules'), names.map((name) => `/lib/modules/${name}\n`).join(''));
+  writeFileSync(join(tree, list), names.map((name) => `/lib/modules/${name}\n`).join(''));
 }
 
 /** Some distributions compress modules; busybox inserts plain ones. */

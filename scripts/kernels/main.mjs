@@ -11,14 +11,14 @@ import { boot } from './qemu.mjs';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const cache = join(root, '.cache/kernels');
 
-/** The lines of the list as { name, package, cpu }. */
+/** The lines of the list as { name, package, suite, cpu }. */
 function readList() {
   const lines = readFileSync(join(root, 'vagrant/kernels.txt'), 'utf8').split('\n');
   return lines
     .filter((line) => line !== '' && !line.startsWith('#'))
     .map((line) => {
-      const [name, packageName, cpu] = line.split(/\s+/);
-      return { name, packageName, cpu };
+      const [name, packageName, suite, cpu] = line.split(/\s+/);
+      return { name, packageName, suite, cpu };
     });
 }
 
@@ -33,10 +33,10 @@ function parseConsole(text) {
   return results;
 }
 
-async function testKernel({ name, packageName, cpu }) {
+async function testKernel({ name, packageName, suite, cpu }) {
   const folder = join(cache, name);
   mkdirSync(folder, { recursive: true });
-  const kernel = fetchKernel(packageName, join(cache, 'packages'));
+  const kernel = fetchKernel(packageName, suite, join(cache, 'packages'));
   console.log(`${name}: booting ${kernel.version} on ${cpu}`);
   const initramfs = buildInitramfs({ root, kernel, folder });
   const text = await boot({ kernel, initramfs, cpu });

@@ -1,26 +1,55 @@
 /**
  * The queues that keep to a limit of bandwidth by letting packets wait: on the container's side for what it sends, on
- * the host's for what it is sent. A token bucket, which every kernel has; the programs keep the limit where the
- * container has taken its queue away, and drop what finds no place in that of the host's side.
+ * the host's for what it is sent. By departure times where they can be had, else a token bucket; the programs keep the
+ * limit where the container has taken its queue away, and drop what finds no place in that of the host's side.
  */
 import type { Bucket } from '../model/bandwidth.js';
 import { AppError } from '../model/errors.js';
 import { KernelError } from '../native/errors.js';
-import type { Rtnl, TokenBucketOptions } from '../native/net.js';
+import type { QueueInfo, Rtnl } from '../native/net.js';
+import { queueKinds } from './queue-kinds.js';
 
-/** The queue of the host's side has room for more than the programs let in, so that it drops nothing by itself. */
+/** Token buckets: that of the host's side has room for more than the programs let in, so that it drops nothing by itself. */
 const ROOM = { host: 2, container: 1 };
 export type Side = keyof typeof ROOM;
+
+/** Of an IP packet without anything in it, with its Ethernet header. */
+const FRAME_MIN = 34;
+
+type Queue = QueueInfo & { burst: number };
 
 /** Gives an interface the queue that its limit needs, unless it has it; without a limit, none of ours. KERNEL_UNSUPPORTED. */
 export function shape(rtnl: Rtnl, index: number, side: Side, bucket: Bucket | undefined): void {
   if (isShaped(rtnl, index, side, bucket)) return;
   if (bucket === undefined) {
-    rtnl.removeTokenBucket(index);
+    rtnl.removeQueue(index);
     return;
   }
+  const queue = queueOf(side, bucket);
+  if (queue.kind === 'fq') rtnl.setDepartureQueue(index, queue);
+  else setTokenBucket(rtnl, index, queue);
+}
+
+export function isShaped(rtnl: Rtnl, index: number, side: Side, bucket: Bucket | undefined): boolean {
+  const found = rtnl.queue(index);
+  if (bucket === undefined || found === undefined) return bucket === found;
+  const wanted = queueOf(side, bucket);
+  // The kernel does not tell the burst as it was set; it is part of the limit.
+  return (
+    found.limit === wanted.limit &&
+    (found.kind === 'fq' ? wanted.kind === 'fq' : wanted.kind === 'tbf' && found.rate === wanted.rate)
+  );
+}
+
+function queueOf(side: Side, { rate, burst, queue }: Bucket): Queue {
+  if (queueKinds()[side] === 'tbf') return { kind: 'tbf', rate, burst, limit: burst + ROOM[side] * queue };
+  // It counts packets, and is not to be full before the program in front of it says so.
+  return { kind: 'fq', burst, limit: Math.ceil((burst + queue) / FRAME_MIN) };
+}
+
+function setTokenBucket(rtnl: Rtnl, index: number, queue: Queue & { kind: 'tbf' }): void {
   try {
-    rtnl.setTokenBucket(index, queueOf(side, bucket));
+    rtnl.setTokenBucket(index, queue);
   } catch (error) {
     if (!(error instanceof KernelError && error.code === 'ENOENT')) throw error;
     throw new AppError('KERNEL_UNSUPPORTED', 'the kernel has no token buckets, which limit bandwidth', {
@@ -28,16 +57,4 @@ export function shape(rtnl: Rtnl, index: number, side: Side, bucket: Bucket | un
       cause: error,
     });
   }
-}
-
-export function isShaped(rtnl: Rtnl, index: number, side: Side, bucket: Bucket | undefined): boolean {
-  const found = rtnl.tokenBucket(index);
-  if (bucket === undefined) return found === undefined;
-  // The kernel does not tell the burst as it was set; it is part of the limit.
-  const { rate, limit } = queueOf(side, bucket);
-  return found?.rate === rate && found.limit === limit;
-}
-
-function queueOf(side: Side, { rate, burst, queue }: Bucket): TokenBucketOptions {
-  return { rate, burst, limit: burst + ROOM[side] * queue };
 }

@@ -1,6 +1,12 @@
 /** Limits of bandwidth, as the programs keep them. */
 import type { Bucket, Buckets } from '../model/bandwidth.js';
-import { type Bandwidth, type BandwidthKey, BandwidthScale, Direction } from './abi/generated.js';
+import {
+  type Bandwidth,
+  BandwidthDeparture,
+  type BandwidthKey,
+  BandwidthScale,
+  Direction,
+} from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
 
 const NS_PER_S = 1_000_000_000n;
@@ -8,7 +14,7 @@ const NS_PER_S = 1_000_000_000n;
  * What the programs and the kernel's queues reckon differently is within a thousandth. What has passed the queue of the
  * container must pass the limit behind it; what has passed that of the host's side must find a place in its queue.
  */
-const THOUSANDTHS = { egress: 999n, ingress: 1001n };
+const THOUSANDTHS = { egress: 999n, ingress: 1001n, departure: 1000n };
 /** Frames that left the container's queue in time may be looked at late, and then all at once. */
 const LATENESS = { seconds: 0.02, frames: 2 };
 /** Frames of the largest size that the kernel cuts none of. */
@@ -21,26 +27,28 @@ export class BandwidthTable {
 
   /** Creates or changes what the endpoint has. What is so already goes on counting. */
   put(id: number, buckets: Buckets): void {
-    for (const [direction, bucket] of limitsOf(buckets)) {
-      const key = keyOf(id, direction);
-      const wanted = settingsOf(direction, bucket);
+    for (const name of NAMES) {
+      const bucket = buckets[name];
+      if (bucket === undefined) continue;
+      const key = keyOf(id, name);
+      const wanted = settingsOf(name, bucket);
       if (!isSo(this.map.get(key), wanted)) this.map.set(key, { ...wanted, dueNs: 0n });
     }
   }
 
   /** Removes what the endpoint does not have. */
   prune(id: number, buckets: Buckets): void {
-    for (const direction of DIRECTIONS) {
-      if (buckets[direction] === undefined) this.map.delete(keyOf(id, direction));
+    for (const name of NAMES) {
+      if (buckets[name] === undefined) this.map.delete(keyOf(id, name));
     }
   }
 
   /** Whether the kernel has the limits exactly so. */
   matches(id: number, buckets: Buckets): boolean {
-    return DIRECTIONS.every((direction) => {
-      const found = this.map.get(keyOf(id, direction));
-      const bucket = buckets[direction];
-      return bucket === undefined ? found === undefined : isSo(found, settingsOf(direction, bucket));
+    return NAMES.every((name) => {
+      const found = this.map.get(keyOf(id, name));
+      const bucket = buckets[name];
+      return bucket === undefined ? found === undefined : isSo(found, settingsOf(name, bucket));
     });
   }
 
@@ -51,26 +59,24 @@ export class BandwidthTable {
   }
 }
 
-const DIRECTIONS = ['egress', 'ingress'] as const;
-type DirectionName = (typeof DIRECTIONS)[number];
+const KEYS = {
+  egress: Direction.EGRESS,
+  ingress: Direction.INGRESS,
+  departure: BandwidthDeparture.DEPARTURE,
+} satisfies Record<keyof Buckets, number>;
+type BucketName = keyof typeof KEYS;
+const NAMES = Object.keys(KEYS) as BucketName[];
 
-function limitsOf(buckets: Buckets): [DirectionName, Bucket][] {
-  return DIRECTIONS.flatMap((direction): [DirectionName, Bucket][] => {
-    const bucket = buckets[direction];
-    return bucket === undefined ? [] : [[direction, bucket]];
-  });
+function keyOf(endpointId: number, name: BucketName): BandwidthKey {
+  return { endpointId, direction: KEYS[name] };
 }
 
-function keyOf(endpointId: number, direction: DirectionName): BandwidthKey {
-  return { endpointId, direction: direction === 'egress' ? Direction.EGRESS : Direction.INGRESS };
-}
-
-function settingsOf(direction: DirectionName, { rate, burst, queue }: Bucket): Settings {
+function settingsOf(name: BucketName, { rate, burst, queue }: Bucket): Settings {
   const second = NS_PER_S << BigInt(BandwidthScale.COST_BITS);
-  const byteCost = (second * THOUSANDTHS[direction]) / (BigInt(rate) * 1000n);
+  const byteCost = (second * THOUSANDTHS[name]) / (BigInt(rate) * 1000n);
   const timeOf = (bytes: number) => (BigInt(bytes) * NS_PER_S) / BigInt(rate);
   const late = Math.max(Math.ceil(rate * LATENESS.seconds), LATENESS.frames * FRAME_MAX);
-  return direction === 'egress'
+  return name === 'egress'
     ? { byteCost, burstNs: timeOf(burst + late), queueNs: 0n }
     : { byteCost, burstNs: timeOf(burst), queueNs: timeOf(queue) };
 }

@@ -246,7 +246,7 @@ function wantedSizes(settings: Settings): Map<MapName, number> {
   return new Map<MapName, number>([
     ['qn_endpoints', settings.endpoints_max],
     ['qn_addresses', settings.endpoints_max * 2], // an IPv4 and an IPv6 address each
-    ['qn_bandwidth', settings.endpoints_max * 2], // both directions of each
+    ['qn_bandwidth', settings.endpoints_max * 3], // both directions of each, and departures
     ['qn_flow_counts', settings.endpoints_max + 1], // everybody outside
     ['qn_fragments', settings.endpoints_max + 2 * UplinkFragments.PARTS],
     ['qn_prefixes', settings.prefixes_max],

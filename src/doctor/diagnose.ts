@@ -1,4 +1,5 @@
 /** From what a node is like to what is wrong with it and what to do. Pure. */
+import { kindsBy } from '../bridge/queue-kinds.js';
 import type { Facts, HookFact } from './facts.js';
 
 export interface Finding {
@@ -64,12 +65,20 @@ const CHECKS: Record<string, Check> = {
     );
   },
 
-  bandwidth({ hasTokenBuckets }) {
+  bandwidth({ hasTokenBuckets, hasDepartureQueues, hasTcx }) {
     if (hasTokenBuckets === undefined) return [];
-    if (hasTokenBuckets) return ok('limits of bandwidth can be kept');
-    return warning(
-      'the kernel has no token buckets: limits of bandwidth are refused',
-      'modprobe sch_tbf, or use a kernel with CONFIG_NET_SCH_TBF',
+    const { host, container } = kindsBy(hasDepartureQueues === true, () => hasTcx);
+    // What only one side has is not enough for a limit.
+    if (!hasTokenBuckets && container === 'tbf') {
+      return warning(
+        'the kernel has no token buckets: limits of bandwidth are refused',
+        'modprobe sch_tbf, or use a kernel with CONFIG_NET_SCH_TBF',
+      );
+    }
+    const by = { fq: 'departure times', tbf: 'token buckets' };
+    if (host === container) return ok(`limits of bandwidth can be kept, by ${by[host]}`);
+    return ok(
+      `limits of bandwidth can be kept: by ${by[host]} of what containers are sent, by ${by[container]} of what they send`,
     );
   },
 

@@ -5,6 +5,7 @@ import { createConnection, createServer } from 'node:net';
 import { arch, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { findUplinks } from '../bridge/find-uplinks.js';
+import { hasQueue } from '../bridge/queue-kinds.js';
 import {
   type ConfigurationFile,
   type InstalledPlugin,
@@ -13,12 +14,9 @@ import {
 } from '../install/plugin.js';
 import { type ListenAddress, listenAddress, type Settings } from '../model/settings.js';
 import { isBpffs, tcxPrograms, tcxSupported } from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
-import { type LinkInfo, NetnsHandle, Rtnl } from '../native/net.js';
+import { type LinkInfo, Rtnl } from '../native/net.js';
 import { isRealtimeKernel } from '../native/realtime.js';
 
-/** Of `lo`, the first interface of every network namespace (LOOPBACK_IFINDEX of linux/net_namespace.h). */
-const LOOPBACK_INDEX = 1;
 /** Interfaces of endpoints, and the bridges of networks. */
 const OWN_INTERFACE = /^qn(br[0-9]+|[0-9a-f]{8})$/;
 const DIRECTORIES = ['run_dir', 'state_dir', 'cni_bin_dir', 'cni_conf_dir'] as const;
@@ -62,8 +60,9 @@ export interface Facts {
   isRealtime: boolean;
   hasTcx: boolean;
   hasBtf: boolean;
-  /** Whether the kernel has, or loads, the queue that keeps limits of bandwidth; undefined: it could not be asked. */
+  /** Whether the kernel has, or loads, the queues that keep limits of bandwidth; undefined: it could not be asked. */
   hasTokenBuckets: boolean | undefined;
+  hasDepartureQueues: boolean | undefined;
   /** Value of net.core.bpf_jit_enable; undefined: there is no JIT compiler to turn off. */
   jit: string | undefined;
   fileSystems: string[];
@@ -101,7 +100,8 @@ export async function gatherFacts(settings: Settings): Promise<Facts> {
     arch: arch(),
     isRealtime: isRealtimeKernel(),
     hasTcx: isRoot && tcxSupported(),
-    hasTokenBuckets: isRoot ? hasTokenBuckets() : undefined,
+    hasTokenBuckets: isRoot ? hasQueue('tbf') : undefined,
+    hasDepartureQueues: isRoot ? hasQueue('fq') : undefined,
     hasBtf: (await text('/sys/kernel/btf/vmlinux', 0)) !== undefined,
     jit: (await text('/proc/sys/net/core/bpf_jit_enable'))?.trim(),
     fileSystems: ((await text('/proc/filesystems')) ?? '')
@@ -148,19 +148,6 @@ async function text(path: string, most?: number): Promise<string | undefined> {
 function interfaces(): LinkInfo[] {
   using rtnl = Rtnl.open();
   return rtnl.links();
-}
-
-/** Tried in a network namespace that is gone at once. */
-function hasTokenBuckets(): boolean | undefined {
-  try {
-    using netns = NetnsHandle.createUnnamed();
-    using rtnl = Rtnl.open(netns);
-    rtnl.setTokenBucket(LOOPBACK_INDEX, { rate: 1_000_000, burst: 100_000, limit: 100_000 });
-    return true;
-  } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
-    return error.code === 'ENOENT' ? false : undefined;
-  }
 }
 
 function uplinksOf(setting: string, links: readonly LinkInfo[]): UplinkFact {

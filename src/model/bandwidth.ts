@@ -68,6 +68,8 @@ export interface Bucket {
 export interface Buckets {
   egress?: Bucket;
   ingress?: Bucket;
+  /** By which what the container sends gets its departure times, where its queue goes by them. */
+  departure?: Bucket;
 }
 
 export function bucketsOf(limits: Bandwidth | undefined, mtu: number): Buckets {

@@ -5,9 +5,9 @@ import type {
   LinkInfo,
   NeighbourInfo,
   OpenSocket,
+  QueueInfo,
   RouteInfo,
   SocketAddress,
-  TokenBucketInfo,
   VethIndexes,
 } from './net-types.js';
 import type { NativeNetns } from './netns-handle.js';
@@ -38,8 +38,9 @@ export interface NetFunctions {
   neighbourDelete(socket: NativeSocket, options: object): boolean;
   neighbourList(socket: NativeSocket, index?: number): NeighbourInfo[];
   queueSetTokenBucket(socket: NativeSocket, index: number, options: object): void;
-  queueGetTokenBucket(socket: NativeSocket, index: number): TokenBucketInfo | undefined;
-  queueRemoveTokenBucket(socket: NativeSocket, index: number): boolean;
+  queueSetDepartureQueue(socket: NativeSocket, index: number, options: object): void;
+  queueGet(socket: NativeSocket, index: number): QueueInfo | undefined;
+  queueRemove(socket: NativeSocket, index: number): boolean;
   watchOpen(socket: NativeSocket, kinds: number, onChange: (changes: number) => void): NativeWatch;
   watchClose(watch: NativeWatch): void;
   openSockets(protocol: number, port: number): OpenSocket[];

@@ -109,8 +109,16 @@ export interface TokenBucketOptions {
   limit: number;
 }
 
-/** What the kernel tells of one. */
-export type TokenBucketInfo = Pick<TokenBucketOptions, 'rate' | 'limit'>;
+/** The queue of an interface that lets each frame go at the time that a program has written on it (sch_fq). */
+export interface DepartureQueueOptions {
+  /** Packets that may wait; what comes beyond is dropped. */
+  limit: number;
+}
+
+/** What the kernel tells of a queue; limit 0: of one by departure times that somebody has changed. */
+export type QueueInfo =
+  | ({ kind: 'tbf' } & Pick<TokenBucketOptions, 'rate' | 'limit'>)
+  | ({ kind: 'fq' } & DepartureQueueOptions);
 
 /** What a watch tells of: interfaces, their addresses, or routes. */
 export type ChangeKind = 'link' | 'address' | 'route';

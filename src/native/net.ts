@@ -12,17 +12,18 @@ import type {
   ChangeKind,
   CreateLinkOptions,
   CreateVethOptions,
+  DepartureQueueOptions,
   LinkInfo,
   NeighbourInfo,
   NeighbourKey,
   NeighbourOptions,
   OpenSocket,
+  QueueInfo,
   RouteInfo,
   RouteKey,
   RouteOptions,
   SetLinkOptions,
   SocketAddress,
-  TokenBucketInfo,
   TokenBucketOptions,
   VethIndexes,
 } from './net-types.js';
@@ -161,14 +162,19 @@ export class Rtnl implements Disposable {
     native.queueSetTokenBucket(this.#open(), index, options);
   }
 
-  /** Undefined when the interface has none that setTokenBucket() made. */
-  tokenBucket(index: number): TokenBucketInfo | undefined {
-    return native.queueGetTokenBucket(this.#open(), index);
+  /** Likewise one that goes by departure times. KernelError ENOENT: the kernel has none (sch_fq). */
+  setDepartureQueue(index: number, options: DepartureQueueOptions): void {
+    native.queueSetDepartureQueue(this.#open(), index, options);
   }
 
-  /** False when there is none that setTokenBucket() made. */
-  removeTokenBucket(index: number): boolean {
-    return native.queueRemoveTokenBucket(this.#open(), index);
+  /** Undefined when the interface has none that was made here. */
+  queue(index: number): QueueInfo | undefined {
+    return native.queueGet(this.#open(), index);
+  }
+
+  /** False when there is none that was made here. */
+  removeQueue(index: number): boolean {
+    return native.queueRemove(this.#open(), index);
   }
 
   /**

@@ -1,6 +1,7 @@
 /** The limits of bandwidth of an endpoint, beside what the programs keep of them: the queues of its two interfaces. */
 import { containerInterface } from '../bridge/endpoint-device.js';
 import { networkMtu } from '../bridge/network-device.js';
+import { queueKinds } from '../bridge/queue-kinds.js';
 import { isShaped, shape } from '../bridge/shaper.js';
 import { type Buckets, bucketsOf } from '../model/bandwidth.js';
 import type { Endpoint } from '../model/endpoint.js';
@@ -9,7 +10,11 @@ import { KernelError } from '../native/errors.js';
 import { NetnsHandle, Rtnl } from '../native/net.js';
 
 export function limitsOf(endpoint: Endpoint, network: Network): Buckets {
-  return bucketsOf(endpoint.options?.bandwidth, networkMtu(network));
+  const buckets = bucketsOf(endpoint.options?.bandwidth, networkMtu(network));
+  const { egress } = buckets;
+  return egress !== undefined && queueKinds().container === 'fq'
+    ? { ...buckets, departure: egress }
+    : buckets;
 }
 
 /** Gives the host's side of a pair, or changes, the queue that it needs. KERNEL_UNSUPPORTED. */

@@ -227,13 +227,14 @@ describe('§3 Deriving runtimeConfig', () => {
     ] as const) {
       const { rtnl } = where.net;
       const index = rtnl.link(name)?.index ?? 0;
-      const queue = rtnl.tokenBucket(index);
-      expect(rtnl.removeTokenBucket(index)).toBe(true);
+      const queue = rtnl.queue(index);
+      expect(rtnl.removeQueue(index)).toBe(true);
       expect(await refusal(only.check(container, result, asked))).toMatchObject({
         code: 130,
         details: expect.stringContaining(`the queue of ${name}`),
       });
-      rtnl.setTokenBucket(index, { rate: 0, limit: 0, ...queue, burst: 100_000 });
+      if (queue?.kind === 'fq') rtnl.setDepartureQueue(index, queue);
+      else rtnl.setTokenBucket(index, { rate: 0, limit: 0, ...queue, burst: 100_000 });
     }
     await only.check(container, result, asked);
     await only.del(container, result, asked);

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { queueKinds } from '../../src/bridge/queue-kinds.js';
 import { bucketsOf } from '../../src/model/bandwidth.js';
 import type { EndpointOptions } from '../../src/model/endpoint.js';
 import { type Container, FAMILIES } from '../support/containers.js';
@@ -23,6 +24,9 @@ import {
 import { useSite } from '../support/site.js';
 
 const site = useSite({ settings: { uplink: 'auto', xdp: 'native' } });
+
+/** What tc calls the queues that keep limits here. */
+const { host, container } = queueKinds();
 
 const LONG = { timeout: 120_000 };
 
@@ -92,7 +96,7 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
       await site().host.output('tc', 'qdisc', 'show', 'dev', limited.endpoint.host_interface),
     ];
     const before = await queues();
-    expect(before.map((text) => text.startsWith('qdisc tbf'))).toEqual([true, true]);
+    expect(before.map((text) => text.split(' ')[1])).toEqual([container, host]);
     await site().daemon.kill();
     expectLimit(await share(other, limited, family));
     await site().daemon.start();
@@ -118,8 +122,10 @@ it('limits are changed while the container runs, are shown, and end', LONG, asyn
   await patch({});
   expect(await share(other, limited, 4)).toBeGreaterThan(3);
   const { host_interface } = limited.endpoint;
-  expect(await site().host.output('tc', 'qdisc', 'show', 'dev', host_interface)).not.toContain('tbf');
-  expect(await limited.output('tc', 'qdisc', 'show', 'dev', 'eth0')).not.toContain('tbf');
+  expect(await site().host.output('tc', 'qdisc', 'show', 'dev', host_interface)).not.toContain(
+    `qdisc ${host} `,
+  );
+  expect(await limited.output('tc', 'qdisc', 'show', 'dev', 'eth0')).not.toContain(`qdisc ${container} `);
 });
 
 it('a queue that the node has lost is put back at the next start', LONG, async () => {
@@ -132,5 +138,5 @@ it('a queue that the node has lost is put back at the next start', LONG, async (
   await site().daemon.stop();
   await site().daemon.start();
   expect(await show()).toEqual(before);
-  expect(await limited.output('tc', 'qdisc', 'show', 'dev', 'eth0')).toContain('qdisc tbf');
+  expect(await limited.output('tc', 'qdisc', 'show', 'dev', 'eth0')).toContain(`qdisc ${container} `);
 });

@@ -3,6 +3,7 @@
  * with the interface itself. Nobody is asked whose it is: it is who its options say.
  */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { queueKinds } from '../../src/bridge/queue-kinds.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { type Container, Host } from '../support/containers.js';
 import { callDriver } from '../support/docker-driver.js';
@@ -102,8 +103,9 @@ describe('an endpoint of Docker', () => {
       bandwidth: { egress_rate: 20_000_000, ingress_rate: 10_000_000 },
     });
     const queue = (where: Host, name = '') => where.output('tc', 'qdisc', 'show', 'dev', name);
-    expect(await queue(site().host, endpoint?.host_interface)).toContain('qdisc tbf');
-    await expect.poll(() => queue(box, 'eth0'), { timeout: 10_000 }).toContain('qdisc tbf');
+    expect(await queue(site().host, endpoint?.host_interface)).toContain(`qdisc ${queueKinds().host} `);
+    const expected = `qdisc ${queueKinds().container} `;
+    await expect.poll(() => queue(box, 'eth0'), { timeout: 10_000 }).toContain(expected);
     await call('NetworkDriver.DeleteEndpoint', REFERENCE);
   });
 

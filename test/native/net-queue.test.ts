@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { hasQueue } from '../../src/bridge/queue-kinds.js';
 import { KernelError } from '../../src/native/errors.js';
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
 
@@ -19,25 +20,25 @@ afterEach(() => {
 
 describe('token bucket', () => {
   it('is set, told, replaced and removed', () => {
-    expect(rtnl.tokenBucket(index)).toBeUndefined();
-    expect(rtnl.removeTokenBucket(index)).toBe(false);
+    expect(rtnl.queue(index)).toBeUndefined();
+    expect(rtnl.removeQueue(index)).toBe(false);
     rtnl.setTokenBucket(index, { rate: 2_500_000, burst: 25_000, limit: 100_000 });
-    expect(rtnl.tokenBucket(index)).toEqual({ rate: 2_500_000, limit: 100_000 });
+    expect(rtnl.queue(index)).toEqual({ kind: 'tbf', rate: 2_500_000, limit: 100_000 });
     rtnl.setTokenBucket(index, { rate: 1, burst: 1514, limit: 0xffffffff });
-    expect(rtnl.tokenBucket(index)).toEqual({ rate: 1, limit: 0xffffffff });
-    expect(rtnl.removeTokenBucket(index)).toBe(true);
-    expect(rtnl.tokenBucket(index)).toBeUndefined();
+    expect(rtnl.queue(index)).toEqual({ kind: 'tbf', rate: 1, limit: 0xffffffff });
+    expect(rtnl.removeQueue(index)).toBe(true);
+    expect(rtnl.queue(index)).toBeUndefined();
   });
 
   it('has rates and bursts beyond 32 bits of bits', () => {
     rtnl.setTokenBucket(index, { rate: 125_000_000_000, burst: 2 ** 30, limit: 2 ** 31 });
-    expect(rtnl.tokenBucket(index)).toEqual({ rate: 125_000_000_000, limit: 2 ** 31 });
+    expect(rtnl.queue(index)).toEqual({ kind: 'tbf', rate: 125_000_000_000, limit: 2 ** 31 });
   });
 
   it('of somebody else is neither told of nor removed', () => {
     netns.run(() => execFileSync('tc', ['qdisc', 'add', 'dev', 'a', 'root', 'pfifo']));
-    expect(rtnl.tokenBucket(index)).toBeUndefined();
-    expect(rtnl.removeTokenBucket(index)).toBe(false);
+    expect(rtnl.queue(index)).toBeUndefined();
+    expect(rtnl.removeQueue(index)).toBe(false);
   });
 
   it.each([0, -1, 1.5, Number.NaN, 2 ** 54])('a rate of %d is refused before the kernel sees it', (rate) => {
@@ -46,8 +47,36 @@ describe('token bucket', () => {
 
   it('of an interface that is not there is an error, and none to read', () => {
     expect(() => rtnl.setTokenBucket(999, { rate: 1, burst: 1514, limit: 1514 })).toThrow(KernelError);
-    expect(rtnl.tokenBucket(999)).toBeUndefined();
-    expect(rtnl.removeTokenBucket(999)).toBe(false);
-    expect(() => rtnl.tokenBucket(0)).toThrow(RangeError);
+    expect(rtnl.queue(999)).toBeUndefined();
+    expect(rtnl.removeQueue(999)).toBe(false);
+    expect(() => rtnl.queue(0)).toThrow(RangeError);
   });
+});
+
+const hasDepartureQueues = hasQueue('fq') === true;
+
+describe.skipIf(!hasDepartureQueues)('queue by departure times', () => {
+  it('is set, told, replaced by and put in the place of a token bucket, and removed', () => {
+    rtnl.setTokenBucket(index, { rate: 1_000_000, burst: 1514, limit: 100_000 });
+    rtnl.setDepartureQueue(index, { limit: 1000 });
+    expect(rtnl.queue(index)).toEqual({ kind: 'fq', limit: 1000 });
+    rtnl.setTokenBucket(index, { rate: 1_000_000, burst: 1514, limit: 100_000 });
+    expect(rtnl.queue(index)).toEqual({ kind: 'tbf', rate: 1_000_000, limit: 100_000 });
+    rtnl.setDepartureQueue(index, { limit: 0xffffffff });
+    expect(rtnl.queue(index)).toEqual({ kind: 'fq', limit: 0xffffffff });
+    expect(rtnl.removeQueue(index)).toBe(true);
+    expect(rtnl.queue(index)).toBeUndefined();
+  });
+
+  it('that somebody has changed is told of as such', () => {
+    rtnl.setDepartureQueue(index, { limit: 1000 });
+    netns.run(() => execFileSync('tc', ['qdisc', 'change', 'dev', 'a', 'root', 'fq', 'horizon', '1ms']));
+    expect(rtnl.queue(index)).toEqual({ kind: 'fq', limit: 0 });
+  });
+});
+
+it.skipIf(hasDepartureQueues)('a kernel without queues by departure times says so', () => {
+  expect(() => rtnl.setDepartureQueue(index, { limit: 1 })).toThrow(
+    expect.objectContaining({ code: 'ENOENT' }),
+  );
 });

@@ -5,8 +5,9 @@
 import { join } from 'node:path';
 import { gatewayMac } from '../../src/bridge/mac.js';
 import { networkMtu } from '../../src/bridge/network-device.js';
+import { queueKinds } from '../../src/bridge/queue-kinds.js';
 import { conflistText, hasConflist } from '../../src/cni/conflist.js';
-import { Direction } from '../../src/datapath/abi/generated.js';
+import { BandwidthDeparture, Direction } from '../../src/datapath/abi/generated.js';
 import { findCgroupRoot } from '../../src/datapath/cgroup-root.js';
 import { SOCKET_PROGRAMS } from '../../src/datapath/socket-hooks.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
@@ -116,12 +117,14 @@ function demandOfEndpoint(endpoint: Endpoint, records: Reader, containers: reado
   const isSeen = !isStaged && containers.some(({ path }) => path === endpoint.netns_path);
   const inside = `${endpoint.netns_path} ${endpoint.interface_name}`;
   const ips = families.map(({ ip }) => ip).join(' ');
-  const { egress, ingress } = limitsOf(endpoint, network);
+  const { egress, ingress, departure } = limitsOf(endpoint, network);
+  const kinds = queueKinds();
   return [
-    ...(ingress === undefined ? [] : [queueLine(host, ingress.rate)]),
-    ...(egress === undefined || !isSeen ? [] : [queueLine(inside, egress.rate)]),
+    ...(ingress === undefined ? [] : [queueLine(host, kinds.host, ingress.rate)]),
+    ...(egress === undefined || !isSeen ? [] : [queueLine(inside, kinds.container, egress.rate)]),
     ...(isKnown && egress !== undefined ? [limitLine(id, Direction.EGRESS)] : []),
     ...(isKnown && ingress !== undefined ? [limitLine(id, Direction.INGRESS)] : []),
+    ...(isKnown && departure !== undefined ? [limitLine(id, BandwidthDeparture.DEPARTURE)] : []),
     `interface ${host} * true ${networkMtu(network)} quantum:endpoint:${id}`,
     `pin links/${host}_from_container`,
     `pin links/${host}_to_container`,

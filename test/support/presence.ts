@@ -1,6 +1,7 @@
 /** What there is on the node, in its containers and in the maps of the programs, a line for each thing: see demand.ts. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { QueueKind } from '../../src/bridge/queue-kinds.js';
 import {
   DenyKeyBits,
   type PolicyDecision,
@@ -65,9 +66,9 @@ export function deniedLine(cidr: string): string {
   return `denied ${cidr}`;
 }
 
-/** A queue that keeps to a limit, by the name of its interface. */
-export function queueLine(on: string, rate: number): string {
-  return `queue of ${on} for ${rate} bytes a second`;
+/** A queue that keeps to a limit, by the name of its interface; one by departure times knows no rate. */
+export function queueLine(on: string, kind: QueueKind, rate: number): string {
+  return `queue of ${on}, ${kind}${kind === 'tbf' ? ` for ${rate} bytes a second` : ''}`;
 }
 
 /** What the programs keep of a limit. */
@@ -77,8 +78,9 @@ export function limitLine(endpointId: number, direction: number): string {
 
 function queuesOf({ rtnl }: TestNetns['net'], where = ''): string[] {
   return rtnl.links().flatMap(({ index, name }) => {
-    const queue = rtnl.tokenBucket(index);
-    return queue === undefined ? [] : [queueLine(`${where}${name}`, queue.rate)];
+    const queue = rtnl.queue(index);
+    if (queue === undefined) return [];
+    return [queueLine(`${where}${name}`, queue.kind, queue.kind === 'tbf' ? queue.rate : 0)];
   });
 }
 

@@ -62,6 +62,7 @@ const SK_BUFF_SIZE = 192;
 const MARK = 8;
 const INGRESS_IFINDEX = 36;
 const IFINDEX = 40;
+const DEPARTURE = 152;
 const WIRE_LENGTH = 160;
 const GSO_SIZE = 176;
 const CB = 48;
@@ -324,7 +325,13 @@ export function skBuff({
   cb = [],
   gsoSize = 0,
   wireLength = 0,
-}: Partial<Passage> & { cb?: readonly number[]; gsoSize?: number; wireLength?: number }): Uint8Array {
+  departureNs = 0n,
+}: Partial<Passage> & {
+  cb?: readonly number[];
+  gsoSize?: number;
+  wireLength?: number;
+  departureNs?: bigint;
+}): Uint8Array {
   const context = new Uint8Array(SK_BUFF_SIZE);
   const view = new DataView(context.buffer);
   view.setUint32(MARK, mark, true);
@@ -332,10 +339,16 @@ export function skBuff({
   view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
   view.setUint32(GSO_SIZE, gsoSize, true);
   view.setUint32(WIRE_LENGTH, wireLength, true);
+  view.setBigUint64(DEPARTURE, departureNs, true);
   cb.forEach((word, at) => {
     view.setUint32(CB + 4 * at, word, true);
   });
   return context;
+}
+
+/** The time (CLOCK_MONOTONIC) at which a frame is to leave, of the context that came back; 0: any. */
+export function departureOf(context: Uint8Array): bigint {
+  return new DataView(context.buffer, context.byteOffset).getBigUint64(DEPARTURE, true);
 }
 
 /** The context of a run of uplink_xdp: struct xdp_md. */

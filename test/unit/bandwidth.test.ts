@@ -107,6 +107,19 @@ describe('what the programs keep of a limit', () => {
     }
   });
 
+  it('gives departure times at the rate itself, with the burst and the room of the queue', () => {
+    const { entries, table: limits } = table();
+    const { egress } = bucketsOf({ egress_rate: MBIT, egress_burst: 400_000 }, 1500);
+    if (egress === undefined) throw new Error('no bucket');
+    limits.put(7, { egress, departure: egress });
+    const { byteCost, burstNs, queueNs } = [...entries.values()][1] ?? {};
+    expect((nsPerByte(byteCost) * egress.rate) / 1e9).toBeCloseTo(1, 6);
+    const bytes = (ns = 0n) => Math.round((Number(ns) * egress.rate) / 1e9);
+    expect([burstNs, queueNs].map(bytes)).toEqual([egress.burst, egress.queue]);
+    limits.prune(7, { egress });
+    expect(entries.size).toBe(1);
+  });
+
   it('goes on counting when it is put again, and begins anew when it is another', () => {
     const { entries, table: limits } = table();
     const [first, second] = [MBIT, 2 * MBIT].map((rate) => bucketsOf({ egress_rate: rate }, 1500));

@@ -15,6 +15,7 @@ const FIT: Facts = {
   hasTcx: true,
   hasBtf: true,
   hasTokenBuckets: true,
+  hasDepartureQueues: true,
   jit: '1',
   fileSystems: ['bpf', 'ext4'],
   bpffs: { path: '/sys/fs/bpf/quantum', isMounted: true },
@@ -51,6 +52,21 @@ describe('the doctor', () => {
     expect(finding).toMatchObject({ status: 'ok', message: expect.stringContaining('not by eth1') });
   });
 
+  it.each([
+    [{}, 'by departure times'],
+    [{ hasDepartureQueues: false }, 'by token buckets'],
+    [{ hasTcx: false }, 'by departure times of what containers are sent, by token buckets of what they send'],
+  ])('tells by what limits of bandwidth are kept: %o', (change, by) => {
+    const [finding] = diagnose({ ...FIT, ...change }).filter(({ name }) => name === 'bandwidth');
+    expect(finding).toEqual({ name: 'bandwidth', status: 'ok', message: expect.stringMatching(`${by}$`) });
+  });
+
+  it('says that limits are refused where only what containers are sent can have its queue', () => {
+    const findings = bad({ hasTokenBuckets: false, hasTcx: false });
+    expect(findings.filter(({ name }) => name === 'bandwidth')).toHaveLength(1);
+    expect(bad({ hasTokenBuckets: false })).toEqual([]);
+  });
+
   const rows: [string, Partial<Facts>, 'problem' | 'warning', string, string][] = [
     ['another user', { isRoot: false, hooks: undefined }, 'problem', 'root', 'root'],
     ['a root without rights', { capabilities: 0n }, 'problem', 'CAP_NET_ADMIN', 'capabilities'],
@@ -60,7 +76,13 @@ describe('the doctor', () => {
     ['another architecture', { arch: 'arm64' }, 'warning', 'arm64', 'x86-64'],
     ['no JIT compiler', { jit: '0' }, 'problem', 'JIT', 'bpf_jit_enable=1'],
     ['no BTF', { hasBtf: false }, 'warning', 'BTF', 'CONFIG_DEBUG_INFO_BTF'],
-    ['no token buckets', { hasTokenBuckets: false }, 'warning', 'limits of bandwidth', 'sch_tbf'],
+    [
+      'no queues for limits',
+      { hasTokenBuckets: false, hasDepartureQueues: false },
+      'warning',
+      'limits of bandwidth',
+      'sch_tbf',
+    ],
     ['no bpffs', { bpffs: { path: '/x', isMounted: false }, fileSystems: [] }, 'problem', 'BPF', 'CONFIG'],
     ['no cgroup2', { cgroup2: undefined }, 'warning', 'cgroup2', 'unified_cgroup_hierarchy'],
     [

@@ -49,14 +49,16 @@ describe('limits of a container that runs', () => {
   function parts(errors: Error[] = []) {
     const told: number[] = [];
     const notFound: number[] = [];
+    const set = () => {
+      const error = errors.shift();
+      if (error !== undefined) throw error;
+    };
     const host = {
       link: () => ({ index: 7 }),
-      tokenBucket: () => undefined,
-      removeTokenBucket: () => false,
-      setTokenBucket: () => {
-        const error = errors.shift();
-        if (error !== undefined) throw error;
-      },
+      queue: () => undefined,
+      removeQueue: () => false,
+      setTokenBucket: set,
+      setDepartureQueue: set,
     };
     const datapath = { endpoints: { put: ({ id }: { id: number }) => told.push(id) } };
     const onQueueNotFound = ({ id }: Endpoint) => notFound.push(id);

@@ -46,6 +46,25 @@ export class Container {
     return this.#ask({ operation: 'echo', text, timeoutMs });
   }
 
+  /** Counts what comes to the port, for rate(); protocol: 'tcp' or 'udp'. */
+  sink(protocol, port) {
+    return this.#ask({ operation: 'sink', protocol, port });
+  }
+
+  /** Of the IP packets that come to all sinks: bits a second, over so many bytes after so many; 0: they have not come. */
+  rate({ after, over, limitMs }) {
+    return this.#ask({ operation: 'rate', after, over, limitMs });
+  }
+
+  /** Sends as much as it can, until calm(). */
+  flood(protocol, address, port) {
+    return this.#ask({ operation: 'flood', protocol, address, port });
+  }
+
+  calm() {
+    return this.#ask({ operation: 'calm' });
+  }
+
   /** Sends so many datagrams by one socket; how many it took in that time. */
   spray(address, port, count, timeoutMs) {
     return this.#ask({ operation: 'spray', address, port, count, timeoutMs });

@@ -10,7 +10,7 @@ const API = 'http://127.0.0.1:9443';
 const LOG = '/tmp/quantum-api.log';
 /** A connection of its own: the daemon may close one that was idle just when it is used again. */
 const ALONE = { connection: 'close' };
-const READY_LIMIT_MS = 120_000;
+const READY_LIMIT_MS = 240_000;
 
 export class Daemon {
   #process;

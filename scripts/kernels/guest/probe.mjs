@@ -2,11 +2,17 @@
 
 import { createSocket } from 'node:dgram';
 import { connect, createServer, isIPv6 } from 'node:net';
+import { calm, flood, rate, sink } from './flood.mjs';
 
 const DATAGRAM_BYTES = 1200;
 const opened = [];
 
 const operations = {
+  sink,
+  rate,
+  flood,
+  calm,
+
   async listen({ port }) {
     const server = createServer((socket) => socket.on('error', () => {}).pipe(socket));
     await new Promise((resolve, reject) => server.on('error', reject).listen(port, '::', resolve));

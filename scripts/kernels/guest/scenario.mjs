@@ -1,12 +1,25 @@
 // What has to hold on every kernel: the promises in the order in which a user meets them.
 
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { Container } from './container.mjs';
 import { Daemon, request, requestText } from './daemon.mjs';
 
 const OPEN = 8080;
 const CLOSED = 8081;
+const COUNTED = 8082;
+/** Bits a second that an emulated CPU sends without effort, and how near to them the limits are to be kept. */
+const LIMIT = 2_000_000;
+/** Bits: what an emulated CPU may miss while the real one does something else, and make up for. */
+const BURST = 512_000;
+const WITHIN = 0.05;
+/** Bytes: after a bucket is empty and TCP has found its pace, many times a large packet of the kernel (64 KiB). */
+const MEASURED = { after: 320_000, over: 2_500_000, limitMs: 60_000 };
+/** Kernels with TCX links: there the container's own queue goes by departure times, too. */
+const [MAJOR, MINOR] = release().split('.').map(Number);
+const HAS_TCX = MAJOR > 6 || (MAJOR === 6 && MINOR >= 6);
 /** An emulated CPU is slow: what is expected to work may take this long ... */
 const PATIENCE_MS = 30_000;
 /** ... and what is still silent after this has been dropped. */
@@ -17,7 +30,10 @@ const MANY = 500;
 const SLOW = { ingress_rate: 1_000 };
 
 const NETWORK = { name: 'lab', cidr: '10.77.0.0/16', cidr6: 'fd77::/64' };
-const PORTS = ['TCP', 'UDP'].map((protocol) => ({ protocol, port: OPEN }));
+const PORTS = [
+  ...['TCP', 'UDP'].map((protocol) => ({ protocol, port: OPEN })),
+  ...['TCP', 'UDP'].map((protocol) => ({ protocol, port: COUNTED })),
+];
 const POLICY = {
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
@@ -36,9 +52,18 @@ let server;
 /** The server's addresses, IPv4 and IPv6. */
 let addresses;
 let hostInterfaces;
+let clientAddress;
+/** A container with limits of bandwidth, and its endpoint. */
+let limited;
+let limitedEndpoint;
 
-async function join(container) {
-  const body = { container_id: container.name, netns_path: container.path, labels: { app: container.name } };
+async function join(container, options) {
+  const body = {
+    container_id: container.name,
+    netns_path: container.path,
+    labels: { app: container.name },
+    ...(options === undefined ? {} : { options }),
+  };
   return request('POST', `/networks/${NETWORK.name}/containers`, body);
 }
 
@@ -56,6 +81,34 @@ async function expectAlive(text) {
   );
 }
 
+/** What tc tells of the queues of the limited container: on the host's side, and on its own. */
+function queues() {
+  const show = ['/bin/tc', '-s', 'qdisc', 'show', 'dev']; // by its path, since busybox has a lesser one
+  const inside = ['nsenter', `--net=${limited.path}`, ...show, limitedEndpoint.interface_name];
+  return [[...show, limitedEndpoint.host_interface], inside].map(([program, ...args]) =>
+    execFileSync(program, args, { encoding: 'utf8' }),
+  );
+}
+
+function expectQueues(kinds) {
+  const found = queues().map((text) => text.split(' ')[1]);
+  assert.deepEqual(found, kinds);
+}
+
+/** How often the queue has let a packet wait for its time. */
+function waits(text) {
+  return Math.max(0, ...[...text.matchAll(/throttled (\d+)/g)].map(([, count]) => Number(count)));
+}
+
+async function expectLimit(protocol, sender, receiver, address) {
+  const measured = receiver.rate(MEASURED);
+  await sender.flood(protocol, address, COUNTED);
+  const rate = await measured;
+  console.log(`${protocol} from ${sender.name}: ${(rate / LIMIT).toFixed(4)} of the limit`);
+  await sender.calm();
+  assert.ok(Math.abs(rate / LIMIT - 1) < WITHIN, `${protocol} from ${sender.name}: ${rate} bits a second`);
+}
+
 async function limitServer(bandwidth) {
   await request('PATCH', `/networks/${NETWORK.name}/containers/server`, { options: { bandwidth } });
 }
@@ -70,14 +123,24 @@ export const steps = [
     },
   ],
   [
-    'two namespaces join a network',
+    'three namespaces join a network, one with limits of bandwidth by token buckets',
     async () => {
       client = new Container('client');
       server = new Container('server');
       await request('POST', '/networks', NETWORK);
       const endpoints = [await join(server), await join(client)];
+      const bandwidth = {
+        ingress_rate: LIMIT,
+        ingress_burst: BURST,
+        egress_rate: LIMIT,
+        egress_burst: BURST,
+      };
+      limited = new Container('limited');
+      limitedEndpoint = await join(limited, { bandwidth });
+      expectQueues(['tbf', 'tbf']);
       addresses = [endpoints[0].ip_address, endpoints[0].ip6_address];
-      hostInterfaces = endpoints.map((endpoint) => endpoint.host_interface);
+      clientAddress = endpoints[1].ip_address;
+      hostInterfaces = [...endpoints, limitedEndpoint].map((endpoint) => endpoint.host_interface);
       for (const name of hostInterfaces) assert.ok(readdirSync('/sys/class/net').includes(name), name);
       for (const port of [OPEN, CLOSED]) assert.equal(await server.listen(port), 'listening');
     },
@@ -111,6 +174,8 @@ export const steps = [
       }
       await expectAlive('before');
       await daemon.kill();
+      for (const module of readFileSync('/modules.late', 'utf8').trim().split('\n'))
+        execFileSync('insmod', [module]);
       await expectAlive('without the daemon');
       await expectPort(OPEN, 'open');
       await expectPort(CLOSED, 'closed');
@@ -123,6 +188,38 @@ export const steps = [
       await expectAlive('after');
       await expectPort(OPEN, 'open');
       await expectPort(CLOSED, 'closed');
+    },
+  ],
+  [
+    'a kernel that has gained departure times keeps limits by them from the next start on',
+    async () => expectQueues(['fq', HAS_TCX ? 'fq' : 'tbf']),
+  ],
+  ...['tcp', 'udp'].flatMap((protocol) => [
+    [
+      `what a container is sent by ${protocol} keeps within 5 % of its limit by departure times`,
+      async () => {
+        const before = waits(queues()[0]);
+        await limited.sink(protocol, COUNTED);
+        await expectLimit(protocol, client, limited, limitedEndpoint.ip_address);
+        assert.ok(waits(queues()[0]) > before, 'nothing has waited');
+      },
+    ],
+    [
+      `what a container sends by ${protocol} keeps within 5 % of its limit${HAS_TCX ? ' by departure times' : ''}`,
+      async () => {
+        const before = waits(queues()[1]);
+        await client.sink(protocol, COUNTED);
+        await expectLimit(protocol, limited, client, clientAddress);
+        assert.equal(waits(queues()[1]) > before, HAS_TCX, 'what has waited');
+      },
+    ],
+  ]),
+  [
+    'a limit that ends takes its queues away',
+    async () => {
+      const body = { options: { bandwidth: {} } };
+      await request('PATCH', `/networks/${NETWORK.name}/containers/${limited.name}`, body);
+      assert.doesNotMatch(queues().join(''), /^qdisc (fq|tbf) /m);
     },
   ],
   [
@@ -139,7 +236,7 @@ export const steps = [
   [
     'leaving removes the interfaces',
     async () => {
-      for (const { name } of [client, server])
+      for (const { name } of [client, server, limited])
         await request('DELETE', `/networks/${NETWORK.name}/containers/${name}`);
       await request('DELETE', `/networks/${NETWORK.name}`);
       for (const name of hostInterfaces) assert.ok(!readdirSync('/sys/class/net').includes(name), name);

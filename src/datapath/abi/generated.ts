@@ -41,6 +41,12 @@ export const PrefixKind = {
 } as const;
 export type PrefixKind = (typeof PrefixKind)[keyof typeof PrefixKind];
 
+/** enum bandwidth_departure */
+export const BandwidthDeparture = {
+  DEPARTURE: 2,
+} as const;
+export type BandwidthDeparture = (typeof BandwidthDeparture)[keyof typeof BandwidthDeparture];
+
 /** enum bandwidth_scale */
 export const BandwidthScale = {
   COST_BITS: 20,

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What queues of ours are called; read by the addon, too. */
+#pragma once
+
+/* Handle of one that lets frames go by their departure times (sch_fq). */
+#define DEPARTURE_QUEUE_HANDLE 0x716f0000
