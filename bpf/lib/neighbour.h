@@ -52,8 +52,12 @@ static __always_inline bool neighbour_answerable(const struct endpoint *self, co
 	       !address_equal(target, &self->ip6);
 }
 
-/* Turns an ARP request into its answer, in place. DROP_NONE: the frame is ready to go back. */
-static __always_inline enum drop_reason arp_answer(struct __sk_buff *skb, const struct endpoint *self)
+/*
+ * Turns an ARP request into its answer, in place. DROP_NONE: the frame is ready to go back. Not inlined, for
+ * its stack.
+ */
+static __attribute__((noinline)) enum drop_reason arp_answer(struct __sk_buff *skb,
+							     const struct endpoint *self)
 {
 	struct ip_address sender, target;
 	struct arp_frame frame;
@@ -159,9 +163,12 @@ static __always_inline bool nd_is_discovery(const struct packet *packet)
 	       packet->icmp_type >= ICMP6_ROUTER_SOLICITATION && packet->icmp_type <= ICMP6_REDIRECT;
 }
 
-/* Turns a neighbour solicitation into its answer, in place. DROP_NONE: the frame is ready to go back. */
-static __always_inline enum drop_reason nd_answer(struct __sk_buff *skb, const struct endpoint *self,
-						  const struct packet *packet)
+/*
+ * Turns a neighbour solicitation into its answer, in place. DROP_NONE: the frame is ready to go back. Not
+ * inlined, for its stack.
+ */
+static __attribute__((noinline)) enum drop_reason
+nd_answer(struct __sk_buff *skb, const struct endpoint *self, const struct packet *packet)
 {
 	__u32 end = packet->network_offset + packet->length;
 	struct nd_message message;
