@@ -84,6 +84,14 @@ export class PolicyEngine {
     this.#ledger.bound(Math.max(max, this.size));
   }
 
+  /**
+   * Runs steps that bring back what was there before a change, whatever the bound: networks and identities come without
+   * asking for room, so what a policy takes may not be free again once it was given up.
+   */
+  undoing(undo: () => Steps): Steps {
+    return this.#ledger.unlimited(undo);
+  }
+
   /** Port matches and ranges applied: at least the number of entries; more where several rules give the same key. */
   get size(): number {
     return this.#ledger.size;
@@ -290,7 +298,7 @@ export class PolicyEngine {
     try {
       yield* change();
     } catch (error) {
-      yield* this.#ledger.unlimited(undo);
+      yield* this.undoing(undo);
       throw error;
     }
   }

@@ -117,7 +117,11 @@ export const endpointPatch = z
     path: ['label_changes'],
     error: 'must not be given with `labels`',
   })
-  .meta({ id: 'EndpointPatch', description: 'New labels, namespace or options of a connected container' });
+  .meta({
+    id: 'EndpointPatch',
+    description:
+      'New labels, namespace or options of a connected container; `labels` and `label_changes` exclude each other',
+  });
 export type EndpointPatch = z.output<typeof endpointPatch>;
 
 /** The labels that an endpoint has after a patch. INVALID_REQUEST: they would be too many. */

@@ -99,7 +99,8 @@ function refuseExcess(text: string, documents: number): void {
       found.documents += 1;
     }
     if (type === 'flow-map-start' || type === 'flow-seq-start') brackets += 1;
-    if (type === 'flow-map-end' || type === 'flow-seq-end') brackets -= 1;
+    // Of one that closes nothing the parser makes nothing.
+    if (type === 'flow-map-end' || type === 'flow-seq-end') brackets = Math.max(brackets - 1, 0);
     // Of signs in a row each is inside of the one before.
     if (type === 'seq-item-ind' || type === 'explicit-key-ind') inRow += 1;
     else if (type !== 'space') inRow = 0;

@@ -255,12 +255,13 @@ export class LocalNode implements Node, AsyncDisposable {
   /** Finishes what is under way and lets go. Containers keep their network, programs and policy. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.gate.refuse();
-    await this.serial.idle();
-    await this.endpoints.idle();
-    await this.denyList.idle();
+    // First what asks for more by itself.
     clearInterval(this.timer);
     await this.prefixes.stop();
     this.uplinks.stop();
+    await this.serial.idle();
+    await this.endpoints.idle();
+    await this.denyList.idle();
     if (this.isStarted) await this.datapath[Symbol.asyncDispose]();
     else await this.datapath.abandon();
     this.host.close();

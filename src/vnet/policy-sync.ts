@@ -45,6 +45,8 @@ export class PolicySync {
   private readonly numbers: RuleNumbers;
   /** Subjects for whose rules there is no room: the kernel lacks them, and lets nothing of theirs pass. */
   private cutOff: ReadonlySet<number> = new Set();
+  /** It is not known what the kernel has: a comparison has failed on its way. */
+  private isUncertain = false;
 
   constructor(
     private readonly engine: PolicyEngine,
@@ -65,7 +67,7 @@ export class PolicySync {
     try {
       finish(apply(engine));
     } finally {
-      finish(undo(engine));
+      finish(engine.undoing(() => undo(engine)));
       engine.takeDelta();
     }
   }
@@ -80,7 +82,7 @@ export class PolicySync {
       touched = subjectsOf(await inTurns(engine.takingDelta()));
       takeRules(engine, touched, after);
     } finally {
-      await inTurns(undo(engine));
+      await inTurns(engine.undoing(() => undo(engine)));
       await inTurns(engine.takingDelta());
     }
     const before = new Map<number, CompiledPolicy>();
@@ -140,10 +142,10 @@ export class PolicySync {
     const wanted = await this.encode(everything);
     const change = difference(wanted, await this.table.load());
     const changed = !isEmpty(change);
-    if (changed) {
-      this.cutOff = await this.adjust(wanted, change);
-      this.cutIdle();
-    }
+    this.isUncertain = true;
+    this.cutOff = changed ? await this.adjust(wanted, change) : new Set();
+    this.isUncertain = false;
+    if (changed) this.cutIdle();
     await this.forgetNumbers(everything);
     return this.cutOff.size === 0 ? { changed } : { changed, unfit: withdrawn(this.cutOff.size) };
   }
@@ -197,6 +199,8 @@ export class PolicySync {
     write: (change: PolicyChange) => Promise<void>,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
+    // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
+    if (this.isUncertain) await this.resync();
     await this.forgetUnnamed();
     try {
       await inTurns(apply(this.engine));
@@ -208,7 +212,7 @@ export class PolicySync {
       return !isEmpty(change);
     } catch (error) {
       const failures = await takeBack(
-        () => inTurns(undo(this.engine)),
+        () => inTurns(this.engine.undoing(() => undo(this.engine))),
         () => inTurns(this.engine.takingDelta()),
       );
       for (const failure of failures) this.onError(failure, 'could not take back a change of policies');

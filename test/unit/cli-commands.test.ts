@@ -173,6 +173,8 @@ describe('container', () => {
     });
     await ctl('container', 'label', 'front', 'web1', 'a=b', '--replace');
     expect(api.node.endpoints.get('front', 'web1').labels).toEqual({ a: 'b' });
+    expect(await ctl('container', 'label', 'front', 'web1', 'a-', '--replace')).toMatchObject({ exit: 2 });
+    expect(api.node.endpoints.get('front', 'web1').labels).toEqual({ a: 'b' });
   });
 
   it('disconnect takes one interface when it is named', async () => {

@@ -77,8 +77,7 @@ function portsOf(name: string, app: string, first: number, ports: number): Polic
 }
 
 /** The next daemon, whose records let everybody to that many ports of the container `web`. */
-function daemonWith(first: number, ports: number): PolicySync {
-  const engine = new PolicyEngine();
+function daemonWith(first: number, ports: number, engine = new PolicyEngine()): PolicySync {
   engine.upsertNetwork({ id: 1, name: 'n', isolation_mode: 'full', peers: [] });
   for (const [app, id] of Object.entries(SUBJECTS)) {
     engine.upsertIdentity({ id, network_id: 1, namespace: 'default', labels: { app } });
@@ -161,6 +160,27 @@ describe('recorded policies that do not fit beside those in force', () => {
     expect((await inForce()).subjects).toEqual(Object.values(SUBJECTS));
     expect(daemon.state).toBeUndefined();
   });
+});
+
+it('what a change or a dry run gives up comes back, also when identities have taken the room meanwhile', async () => {
+  const engine = new PolicyEngine();
+  const daemon = daemonWith(2001, 10, engine);
+  await daemon.resync();
+  const before = engine.snapshot();
+  engine.bound(1);
+  engine.upsertNetwork({ id: 2, name: 'open', isolation_mode: 'none', peers: [] });
+  engine.upsertIdentity({ id: 300, network_id: 2, namespace: 'default', labels: {} });
+  const policy = portsOf('ports', 'web', 2001, 10);
+  const apply = () => engine.upsertingPolicy(portsOf('ports', 'web', 3001, 5));
+  const undo = () => engine.upsertingPolicy(policy);
+  await daemon.preview(apply, undo);
+  daemon.rehearse(apply, undo);
+  const full = new Error('no room');
+  const failing = daemon.change(apply, undo, () => Promise.reject(full));
+  await expect(failing).rejects.toBe(full);
+  engine.removeIdentity(300);
+  engine.removeNetwork(2);
+  expect(engine.snapshot()).toEqual(before);
 });
 
 it('what is recorded may be more than the bound, can be taken away and put back, and does not grow', () => {

@@ -66,6 +66,9 @@ export function register(group: Command, contextOf: ContextOf): void {
       if (changes.length === 0 && namespace === undefined && !replace) {
         throw new UsageError('give labels, --namespace or --replace');
       }
+      if (replace && changes.some(([, value]) => value === null)) {
+        throw new UsageError('with --replace name the labels that stay');
+      }
       const labels = replace ? { labels: labelsOf(changes) } : {};
       const some = changes.length > 0 && !replace ? { label_changes: Object.fromEntries(changes) } : {};
       await patch(context, path, id, { ...labels, ...some, namespace });
