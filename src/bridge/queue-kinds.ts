@@ -16,9 +16,12 @@ const LOOPBACK_INDEX = 1;
 
 let kinds: QueueKinds | undefined;
 
-/** Asked once: what the kernel gains meanwhile is used from the next start on. */
+/**
+ * Asked once: what the kernel gains meanwhile is used from the next start on. Throws when it cannot be asked: what is taken
+ * for missing then would be taken away where it is.
+ */
 export function queueKinds(): QueueKinds {
-  kinds ??= kindsBy(hasQueue('fq') === true, tcxSupported);
+  kinds ??= kindsBy(tryQueue('fq'), tcxSupported);
   return kinds;
 }
 
@@ -28,16 +31,26 @@ export function kindsBy(hasDepartureQueues: boolean, hasTcx: () => boolean): Que
   return { host: 'fq', container: hasTcx() ? 'fq' : 'tbf' };
 }
 
-/** Whether the kernel has, or loads, that queue: tried in a network namespace that is gone at once. Undefined: it could not be. */
+/** Whether the kernel has, or loads, that queue. Undefined: it could not be asked. */
 export function hasQueue(kind: QueueKind): boolean | undefined {
   try {
-    using netns = NetnsHandle.createUnnamed();
-    using rtnl = Rtnl.open(netns);
+    return tryQueue(kind);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    return undefined;
+  }
+}
+
+/** In a network namespace that is gone at once. */
+function tryQueue(kind: QueueKind): boolean {
+  using netns = NetnsHandle.createUnnamed();
+  using rtnl = Rtnl.open(netns);
+  try {
     if (kind === 'fq') rtnl.setDepartureQueue(LOOPBACK_INDEX, { limit: 1 });
     else rtnl.setTokenBucket(LOOPBACK_INDEX, { rate: 1_000_000, burst: 100_000, limit: 100_000 });
     return true;
   } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
-    return error.code === 'ENOENT' ? false : undefined;
+    if (error instanceof KernelError && error.code === 'ENOENT') return false;
+    throw error;
   }
 }

@@ -18,8 +18,19 @@ const FRAME_MIN = 34;
 
 type Queue = QueueInfo & { burst: number };
 
-/** Gives an interface the queue that its limit needs, unless it has it; without a limit, none of ours. KERNEL_UNSUPPORTED. */
-export function shape(rtnl: Rtnl, index: number, side: Side, bucket: Bucket | undefined): void {
+/**
+ * Gives an interface the queue that its limit needs, unless it has it; without a limit, none of ours. `before`: the limit
+ * that it is known to have had until now. KERNEL_UNSUPPORTED.
+ */
+export function shape(
+  rtnl: Rtnl,
+  index: number,
+  side: Side,
+  bucket: Bucket | undefined,
+  before?: Bucket,
+): void {
+  // What waits has been given its time at the old rate, and what comes at the new one would overtake it.
+  if (isNewRate(bucket, before) && rtnl.queue(index)?.kind === 'fq') rtnl.removeQueue(index);
   if (isShaped(rtnl, index, side, bucket)) return;
   if (bucket === undefined) {
     rtnl.removeQueue(index);
@@ -39,6 +50,10 @@ export function isShaped(rtnl: Rtnl, index: number, side: Side, bucket: Bucket |
     found.limit === wanted.limit &&
     (found.kind === 'fq' ? wanted.kind === 'fq' : wanted.kind === 'tbf' && found.rate === wanted.rate)
   );
+}
+
+function isNewRate(bucket: Bucket | undefined, before: Bucket | undefined): boolean {
+  return bucket !== undefined && before !== undefined && bucket.rate !== before.rate;
 }
 
 function queueOf(side: Side, { rate, burst, queue }: Bucket): Queue {

@@ -19,6 +19,8 @@ const THOUSANDTHS = { egress: 999n, ingress: 1001n, departure: 1000n };
 const LATENESS = { seconds: 0.02, frames: 2 };
 /** Frames of the largest size that the kernel cuts none of. */
 const FRAME_MAX = 1514;
+/** What the largest packets come to that the kernel hands over in one piece (GSO), with the headers of their segments. */
+const PIECE_MAX = 5 * 2 ** 14;
 
 type Settings = Omit<Bandwidth, 'dueNs'>;
 
@@ -31,7 +33,7 @@ export class BandwidthTable {
       const bucket = buckets[name];
       if (bucket === undefined) continue;
       const key = keyOf(id, name);
-      const wanted = settingsOf(name, bucket);
+      const wanted = settingsOf(name, bucket, buckets);
       if (!isSo(this.map.get(key), wanted)) this.map.set(key, { ...wanted, dueNs: 0n });
     }
   }
@@ -48,7 +50,7 @@ export class BandwidthTable {
     return NAMES.every((name) => {
       const found = this.map.get(keyOf(id, name));
       const bucket = buckets[name];
-      return bucket === undefined ? found === undefined : isSo(found, settingsOf(name, bucket));
+      return bucket === undefined ? found === undefined : isSo(found, settingsOf(name, bucket, buckets));
     });
   }
 
@@ -71,14 +73,15 @@ function keyOf(endpointId: number, name: BucketName): BandwidthKey {
   return { endpointId, direction: KEYS[name] };
 }
 
-function settingsOf(name: BucketName, { rate, burst, queue }: Bucket): Settings {
+function settingsOf(name: BucketName, { rate, burst, queue }: Bucket, { departure }: Buckets): Settings {
   const second = NS_PER_S << BigInt(BandwidthScale.COST_BITS);
   const byteCost = (second * THOUSANDTHS[name]) / (BigInt(rate) * 1000n);
   const timeOf = (bytes: number) => (BigInt(bytes) * NS_PER_S) / BigInt(rate);
+  if (name !== 'egress') return { byteCost, burstNs: timeOf(burst), queueNs: timeOf(queue) };
   const late = Math.max(Math.ceil(rate * LATENESS.seconds), LATENESS.frames * FRAME_MAX);
-  return name === 'egress'
-    ? { byteCost, burstNs: timeOf(burst + late), queueNs: 0n }
-    : { byteCost, burstNs: timeOf(burst), queueNs: timeOf(queue) };
+  // A queue of departure times cuts no piece: one that is larger than this would never pass.
+  const least = departure === undefined ? 0 : PIECE_MAX;
+  return { byteCost, burstNs: timeOf(Math.max(burst + late, least)), queueNs: 0n };
 }
 
 function isSo(found: Bandwidth | undefined, { byteCost, burstNs, queueNs }: Settings): boolean {

@@ -27,13 +27,13 @@ export async function limitEndpoint(
   const after: Endpoint = { ...before, options };
   const rollback = new Rollback();
   await store.transaction((transaction) => transaction.put(endpoints, [after.id], after));
-  rollback.add(() => void impose(parts, before));
+  rollback.add(() => void impose(parts, before, after));
   rollback.add(() => store.transaction((transaction) => transaction.put(endpoints, [before.id], before)));
   try {
     const isSmoothed = [before, after].some(
       (endpoint) => endpoint.options?.bandwidth?.egress_rate !== undefined,
     );
-    if (!impose(parts, after) && isSmoothed) parts.onQueueNotFound(after);
+    if (!impose(parts, after, before) && isSmoothed) parts.onQueueNotFound(after);
   } catch (error) {
     await rollback.run();
     throw error;
@@ -45,12 +45,12 @@ export async function limitEndpoint(
  * The programs last: a daemon that starts after one that ended in between finds that they have not been told, and does
  * it all again. They keep the limit also where the container's side is not found: then its queue is not changed.
  */
-function impose({ store, host, datapath }: LimitingParts, endpoint: Endpoint): boolean {
+function impose({ store, host, datapath }: LimitingParts, endpoint: Endpoint, before: Endpoint): boolean {
   const network = requireNetwork(store, endpoint.network);
   const link = host.link(endpoint.host_interface);
   if (link === undefined) return true;
-  limitHostSide(host, link.index, endpoint, network);
-  const isChanged = limitFoundContainerSide(host, endpoint, network);
+  limitHostSide(host, link.index, endpoint, network, before);
+  const isChanged = limitFoundContainerSide(host, endpoint, network, before);
   datapath.endpoints.put(endpointState(store, endpoint, network, link.index));
   return isChanged;
 }

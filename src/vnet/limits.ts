@@ -18,27 +18,46 @@ export function limitsOf(endpoint: Endpoint, network: Network): Buckets {
 }
 
 /** Gives the host's side of a pair, or changes, the queue that it needs. KERNEL_UNSUPPORTED. */
-export function limitHostSide(host: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
-  shape(host, index, 'host', limitsOf(endpoint, network).ingress);
+export function limitHostSide(
+  host: Rtnl,
+  index: number,
+  endpoint: Endpoint,
+  network: Network,
+  before?: Endpoint,
+): void {
+  const had = before && limitsOf(before, network);
+  shape(host, index, 'host', limitsOf(endpoint, network).ingress, had?.ingress);
 }
 
 /** The same of the container's side, with a socket of its namespace. */
-export function limitContainerSide(inside: Rtnl, index: number, endpoint: Endpoint, network: Network): void {
-  shape(inside, index, 'container', limitsOf(endpoint, network).egress);
+export function limitContainerSide(
+  inside: Rtnl,
+  index: number,
+  endpoint: Endpoint,
+  network: Network,
+  before?: Endpoint,
+): void {
+  const had = before && limitsOf(before, network);
+  shape(inside, index, 'container', limitsOf(endpoint, network).egress, had?.egress);
 }
 
 /**
  * The same wherever it is. False: it could not be found, or changed. Then what the container sends is cut to its limit
  * and not smoothed.
  */
-export function limitFoundContainerSide(host: Rtnl, endpoint: Endpoint, network: Network): boolean {
+export function limitFoundContainerSide(
+  host: Rtnl,
+  endpoint: Endpoint,
+  network: Network,
+  before?: Endpoint,
+): boolean {
   try {
     using netns = NetnsHandle.open(endpoint.netns_path);
     using inside = Rtnl.open(netns);
     const name = containerInterface(host, inside, endpoint);
     const index = name === undefined ? undefined : inside.link(name)?.index;
     if (index === undefined) return false;
-    limitContainerSide(inside, index, endpoint, network);
+    limitContainerSide(inside, index, endpoint, network, before);
     return true;
   } catch (error) {
     if (error instanceof KernelError) return false;

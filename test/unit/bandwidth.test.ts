@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { BandwidthScale } from '../../src/datapath/abi/generated.js';
 import { BandwidthTable } from '../../src/datapath/bandwidth-table.js';
-import { BURST_MAX, bandwidth, bucketsOf, RATE_MAX, RATE_MIN } from '../../src/model/bandwidth.js';
+import {
+  BURST_MAX,
+  type Buckets,
+  bandwidth,
+  bucketsOf,
+  RATE_MAX,
+  RATE_MIN,
+} from '../../src/model/bandwidth.js';
 
 const MBIT = 1_000_000;
 
@@ -118,6 +125,21 @@ describe('what the programs keep of a limit', () => {
     expect([burstNs, queueNs].map(bytes)).toEqual([egress.burst, egress.queue]);
     limits.prune(7, { egress });
     expect(entries.size).toBe(1);
+  });
+
+  it('lets the largest piece of the kernel pass behind a queue of departure times, which cuts none', () => {
+    const bytesOf = (buckets: Buckets, rate: number) => {
+      const { entries, table: limits } = table();
+      limits.put(7, buckets);
+      const { burstNs = 0n } = [...entries.values()][0] ?? {};
+      return Math.round((Number(burstNs) * rate) / 1e9);
+    };
+    const { egress } = bucketsOf({ egress_rate: MBIT }, 1500);
+    if (egress === undefined) throw new Error('no bucket');
+    // 64 KiB in segments of 536 bytes, with Ethernet, IPv6 and TCP headers that have options.
+    const piece = 65_536 + Math.ceil(65_536 / 536) * 86;
+    expect(bytesOf({ egress, departure: egress }, egress.rate)).toBeGreaterThanOrEqual(piece);
+    expect(bytesOf({ egress }, egress.rate)).toBeLessThan(piece);
   });
 
   it('goes on counting when it is put again, and begins anew when it is another', () => {

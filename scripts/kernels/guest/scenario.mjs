@@ -109,6 +109,17 @@ async function expectLimit(protocol, sender, receiver, address) {
   assert.ok(Math.abs(rate / LIMIT - 1) < WITHIN, `${protocol} from ${sender.name}: ${rate} bits a second`);
 }
 
+/** What the limited container has sent faster than it may. */
+async function cutPackets() {
+  const wanted = [`container_id="${limited.name}"`, 'reason="BANDWIDTH_EGRESS"'];
+  return (await requestText('/metrics'))
+    .split('\n')
+    .filter(
+      (line) => line.startsWith('quantum_packets_total{') && wanted.every((part) => line.includes(part)),
+    )
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
 async function limitServer(bandwidth) {
   await request('PATCH', `/networks/${NETWORK.name}/containers/server`, { options: { bandwidth } });
 }
@@ -214,6 +225,21 @@ export const steps = [
       },
     ],
   ]),
+  [
+    'with a low limit that says nothing of bursts nothing is lost of what TCP sends in large pieces',
+    async () => {
+      await request('PATCH', `/networks/${NETWORK.name}/containers/${limited.name}`, {
+        options: { bandwidth: { egress_rate: LIMIT / 2 } },
+      });
+      const before = await cutPackets();
+      await client.sink('tcp', COUNTED);
+      const measured = client.rate({ ...MEASURED, over: 640_000 });
+      await limited.flood('tcp', clientAddress, COUNTED);
+      assert.ok((await measured) > 0, 'nothing more came');
+      await limited.calm();
+      assert.equal((await cutPackets()) - before, 0);
+    },
+  ],
   [
     'a limit that ends takes its queues away',
     async () => {
