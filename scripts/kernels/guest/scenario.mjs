@@ -15,6 +15,7 @@ const LIMIT = 2_000_000;
 /** Bits: what an emulated CPU may miss while the real one does something else, and make up for. */
 const BURST = 512_000;
 const WITHIN = 0.05;
+const ATTEMPTS = 3;
 /** Bytes: after a bucket is empty and TCP has found its pace, many times a large packet of the kernel (64 KiB). */
 const MEASURED = { after: 320_000, over: 2_500_000, limitMs: 60_000 };
 /** Kernels with TCX links: there the container's own queue goes by departure times, too. */
@@ -100,13 +101,17 @@ function waits(text) {
   return Math.max(0, ...[...text.matchAll(/throttled (\d+)/g)].map(([, count]) => Number(count)));
 }
 
+/** An emulated CPU that stands still makes it less, and nothing makes it more: so more than once where it was less. */
 async function expectLimit(protocol, sender, receiver, address) {
-  const measured = receiver.rate(MEASURED);
-  await sender.flood(protocol, address, COUNTED);
-  const rate = await measured;
-  console.log(`${protocol} from ${sender.name}: ${(rate / LIMIT).toFixed(4)} of the limit`);
-  await sender.calm();
-  assert.ok(Math.abs(rate / LIMIT - 1) < WITHIN, `${protocol} from ${sender.name}: ${rate} bits a second`);
+  let share = 0;
+  for (let attempt = 1; share < 1 - WITHIN && attempt <= ATTEMPTS; attempt += 1) {
+    const measured = receiver.rate(MEASURED);
+    await sender.flood(protocol, address, COUNTED);
+    share = (await measured) / LIMIT;
+    console.log(`${protocol} from ${sender.name}: ${share.toFixed(4)} of the limit`);
+    await sender.calm();
+  }
+  assert.ok(Math.abs(share - 1) < WITHIN, `${protocol} from ${sender.name}: ${share} of the limit`);
 }
 
 /** What the limited container has sent faster than it may. */
