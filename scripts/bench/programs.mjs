@@ -3,7 +3,7 @@
  * (BPF_PROG_TEST_RUN), nothing delivered.
  */
 import { EndpointTable } from '../../dist/datapath/endpoint-table.js';
-import { parseAddress, toBytes16 } from '../../dist/model/address.js';
+import { UplinkHook } from '../../dist/datapath/uplink-hook.js';
 import { Cleanup } from './cleanup.mjs';
 import { loadCosts } from './costs.mjs';
 import { TCP, tcpFrame } from './frames.mjs';
@@ -66,9 +66,13 @@ export function programs({ rounds }) {
 }
 
 /** From now on the container reaches the outside under the node's addresses. */
-function masquerade({ loaded, ifindex }) {
-  const bytes = (text) => toBytes16(parseAddress(text));
-  loaded.maps.uplink.set(0, { version: 1, ifindex, ip4: bytes(NODE[4]), ip6: bytes(NODE[6]), versionEnd: 1 });
+function masquerade({ pins, loaded, ifindex }) {
+  const uplink = {
+    ifindex,
+    ip4: { address: NODE[4], prefixLength: 24, family: 4 },
+    ip6: { address: NODE[6], prefixLength: 64, family: 6 },
+  };
+  new UplinkHook(loaded.fromUplink, loaded.maps.uplinks, pins.links).use([uplink]);
   new EndpointTable(loaded.maps).put({ ...endpoint(0, ifindex), masquerade: true });
 }
 
