@@ -90,9 +90,9 @@ static __attribute__((noinline, unused)) int route_open(struct __sk_buff *skb, s
 	is_fixed = (passage->self.flags & ENDPOINT_SOURCE_ADDRESS) &&
 		   source_address(packet, passage->self.network_id, address);
 	router = *(const volatile __u32 *)&uplink->router;
-	is_only = !router || (uplink->flags & UPLINK_ONLY);
 	if (!router)
 		return is_fixed ? DROP_NONE : uplink_address(uplink, packet, address, ifindex);
+	is_only = uplink->flags & UPLINK_ONLY;
 	answer = route_ask(skb, passage, &packet->source, router, is_fixed ? 0 : FIB_LOOKUP_SOURCE);
 	if (answer < 0 || answer == FIB_NO_SOURCE) {
 		answer = route_ask(skb, passage, &packet->source, router, 0);

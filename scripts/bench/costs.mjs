@@ -1,24 +1,16 @@
 /** What finding the flow and counting are of the cost of a packet: see costs.bpf.c. */
-import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { BpfMap, BpfObject } from '../../dist/native/bpf.js';
+import { compileBpf } from './processes.mjs';
 
-const SOURCE = fileURLToPath(new URL('costs.bpf.c', import.meta.url));
 /** As in costs.bpf.c. */
 const TURNS = 64;
 const REPEAT = 5000;
 
 /** Loads them with the maps of programs that are loaded; tells nanoseconds of one turn of a part, by its name. */
 export async function loadCosts(cleanup, directory, { pins, loaded }, endpointId) {
-  const path = join(directory, 'costs.bpf.o');
-  const include = `/usr/include/${execFileSync('gcc', ['-print-multiarch'], { encoding: 'utf8' }).trim()}`;
-  execFileSync('clang', [
-    ...['-std=gnu11', '-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-Wall', '-Wextra', '-Werror'],
-    ...['-isystem', include, '-c', SOURCE, '-o', path],
-  ]);
-  const object = BpfObject.open(path);
+  const object = BpfObject.open(compileBpf('costs', directory));
   cleanup.add(() => object.close());
   for (const map of object.mapNames) {
     if (!existsSync(join(pins.maps, map))) continue;

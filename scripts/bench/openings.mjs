@@ -3,19 +3,16 @@
  * (openings.bpf.c): opened, a question, an answer, closed. What is measured is the node's part, and what seven packets
  * between two pairs of veths take, which is the same for all.
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { BpfLink, BpfObject } from '../../dist/native/bpf.js';
 import { Cleanup } from './cleanup.mjs';
-import { compile, end } from './processes.mjs';
+import { compile, compileBpf, end } from './processes.mjs';
 import { line } from './report.mjs';
 import { PORTS } from './sites.mjs';
 import { median } from './statistics.mjs';
 
-const SOURCE = fileURLToPath(new URL('openings.bpf.c', import.meta.url));
 /** In a turn, as in openings.c: what all turns leave in the tables has room there. */
 const CONNECTIONS = 500;
 /** Segments of each that one end and the other one get. */
@@ -71,13 +68,7 @@ async function measure(cleanup, part, sites, goal, { rounds, tool, family }) {
 }
 
 async function loadProgram(cleanup, directory) {
-  const path = join(directory, 'openings.bpf.o');
-  const include = `/usr/include/${execFileSync('gcc', ['-print-multiarch'], { encoding: 'utf8' }).trim()}`;
-  execFileSync('clang', [
-    ...['-std=gnu11', '-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-Wall', '-Wextra', '-Werror'],
-    ...['-isystem', include, '-c', SOURCE, '-o', path],
-  ]);
-  const object = BpfObject.open(path);
+  const object = BpfObject.open(compileBpf('openings', directory));
   cleanup.add(() => object.close());
   await object.load();
   const program = object.program('bench_turn');

@@ -9,6 +9,17 @@ const SOURCES = fileURLToPath(new URL('.', import.meta.url));
 const READY_MS = 60_000;
 const STOP_MS = 20_000;
 
+/** Builds scripts/bench/<name>.bpf.c; returns the path of the object. */
+export function compileBpf(name, directory) {
+  const path = join(directory, `${name}.bpf.o`);
+  const include = `/usr/include/${execFileSync('gcc', ['-print-multiarch'], { encoding: 'utf8' }).trim()}`;
+  execFileSync('clang', [
+    ...['-std=gnu11', '-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-Wall', '-Wextra', '-Werror'],
+    ...['-isystem', include, '-c', join(SOURCES, `${name}.bpf.c`), '-o', path],
+  ]);
+  return path;
+}
+
 /** Builds scripts/bench/<name>.c; returns the path of the executable. */
 export function compile(name, directory) {
   const path = join(directory, name);

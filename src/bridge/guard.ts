@@ -23,19 +23,24 @@ export const GUARD_IPV4: Ipv4Conf = Object.fromEntries(IPV4.map(([, key, value])
 
 /** Sets up a side that was found, of which somebody may have changed what it was made with. */
 export function guardInterface(name: string): void {
-  for (const [setting, , value] of IPV4)
-    writeFileSync(`/proc/sys/net/ipv4/conf/${name}/${setting}`, String(value));
+  for (const [setting, , value] of IPV4) setIpv4Conf(name, setting, value);
   guardIpv6(name);
 }
 
 /** Of IPv6 the kernel has nothing but files. Before the interface is up. */
 export function guardIpv6(name: string): void {
-  for (const [setting, value] of IPV6) {
-    try {
-      writeFileSync(`/proc/sys/net/ipv6/conf/${name}/${setting}`, String(value));
-    } catch (error) {
-      // A kernel that has no IPv6 has nothing to guard there.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
+  for (const [setting, value] of IPV6) setIpv6Conf(name, setting, value);
+}
+
+/** A kernel that has no IPv6 has nothing to set there. */
+export function setIpv6Conf(name: string, setting: string, value: number): void {
+  try {
+    writeFileSync(`/proc/sys/net/ipv6/conf/${name}/${setting}`, String(value));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
+}
+
+export function setIpv4Conf(name: string, setting: string, value: number): void {
+  writeFileSync(`/proc/sys/net/ipv4/conf/${name}/${setting}`, String(value));
 }

@@ -3,9 +3,9 @@
  * node would forward, and on those that have packets that is the operator's to say. Whoever wants to route what containers
  * send by rules of their own can name it (`ip rule add iif qnrouter ...`).
  */
-import { writeFileSync } from 'node:fs';
 import { AppError } from '../model/errors.js';
 import type { LinkInfo, Rtnl } from '../native/net.js';
+import { setIpv4Conf, setIpv6Conf } from './guard.js';
 
 const NAME = 'qnrouter';
 const ALIAS = 'quantum:router';
@@ -19,13 +19,8 @@ export function ensureRouterDevice(rtnl: Rtnl): number {
   }
   const link = rtnl.link(NAME);
   if (link === undefined) throw new Error(`${NAME} vanished`);
-  writeFileSync(`/proc/sys/net/ipv4/conf/${NAME}/forwarding`, '1');
-  try {
-    writeFileSync(`/proc/sys/net/ipv6/conf/${NAME}/forwarding`, '1');
-  } catch (error) {
-    // A kernel that has no IPv6 has no routes of it.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
+  setIpv4Conf(NAME, 'forwarding', 1);
+  setIpv6Conf(NAME, 'forwarding', 1);
   return link.index;
 }
 

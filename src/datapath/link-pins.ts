@@ -23,16 +23,12 @@ export class LinkPins {
   /** Pins the link of an interface in the place of whatever is there, or ends it. */
   put(ifindex: number, link: BpfLink): void {
     try {
-      this.remove(ifindex);
+      rmSync(this.path(ifindex), { force: true });
       link.pin(this.path(ifindex));
     } catch (error) {
       link.detach();
       throw error;
     }
-  }
-
-  remove(ifindex: number): void {
-    rmSync(this.path(ifindex), { force: true });
   }
 
   /** Pins of the program on other interfaces than these, whoever has left them. */

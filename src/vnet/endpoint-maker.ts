@@ -27,7 +27,7 @@ import {
 } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
-import { limitContainerSide, limitHostSide } from './limits.js';
+import { limitSide } from './limits.js';
 import { requireNetwork } from './networks.js';
 import type { NodePorts } from './node-ports.js';
 import { erasePorts, recordPorts } from './port-mappings.js';
@@ -81,7 +81,7 @@ export class EndpointMaker {
         this.tellOf(endpoint, network, index),
       );
       await durable;
-      if (endpoint.options !== undefined) limitContainerSide(inside, containerIndex, endpoint, network);
+      if (endpoint.options !== undefined) limitSide('container', inside, containerIndex, endpoint, network);
       const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
       // Last: nobody is led to a container that cannot answer.
       rollback.add(() => this.parts.publishing.leave(endpoint));
@@ -200,7 +200,7 @@ export class EndpointMaker {
     const { index, peerIndex } = createPair(host, end, endpoint, network);
     rollback.add(() => this.unmake(endpoint, network, index));
     if (store.get(attachments, [endpoint.id])?.takes_frames) takeFrames(end);
-    if (endpoint.options !== undefined) limitHostSide(host, index, endpoint, network);
+    if (endpoint.options !== undefined) limitSide('host', host, index, endpoint, network);
     tell(index);
     datapath.attachments.attach(
       { interface: endpoint.host_interface, ifindex: index },

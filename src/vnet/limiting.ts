@@ -5,7 +5,7 @@ import type { Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
 import { endpoints } from '../store/tables.js';
 import { endpointState } from './endpoint-state.js';
-import { limitFoundContainerSide, limitHostSide } from './limits.js';
+import { limitFoundContainerSide, limitSide } from './limits.js';
 import { requireNetwork } from './networks.js';
 import { Rollback } from './rollback.js';
 
@@ -49,7 +49,7 @@ function impose({ store, host, datapath }: LimitingParts, endpoint: Endpoint, be
   const network = requireNetwork(store, endpoint.network);
   const link = host.link(endpoint.host_interface);
   if (link === undefined) return true;
-  limitHostSide(host, link.index, endpoint, network, before);
+  limitSide('host', host, link.index, endpoint, network, before);
   const isChanged = limitFoundContainerSide(host, endpoint, network, before);
   datapath.endpoints.put(endpointState(store, endpoint, network, link.index));
   return isChanged;

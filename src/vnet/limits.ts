@@ -2,7 +2,7 @@
 import { containerInterface } from '../bridge/endpoint-device.js';
 import { networkMtu } from '../bridge/network-device.js';
 import { queueKinds } from '../bridge/queue-kinds.js';
-import { isShaped, shape } from '../bridge/shaper.js';
+import { isShaped, type Side, shape } from '../bridge/shaper.js';
 import { type Buckets, bucketsOf } from '../model/bandwidth.js';
 import type { Endpoint } from '../model/endpoint.js';
 import type { Network } from '../model/network.js';
@@ -17,32 +17,27 @@ export function limitsOf(endpoint: Endpoint, network: Network): Buckets {
     : buckets;
 }
 
-/** Gives the host's side of a pair, or changes, the queue that it needs. KERNEL_UNSUPPORTED. */
-export function limitHostSide(
-  host: Rtnl,
-  index: number,
-  endpoint: Endpoint,
-  network: Network,
-  before?: Endpoint,
-): void {
-  const had = before && limitsOf(before, network);
-  shape(host, index, 'host', limitsOf(endpoint, network).ingress, had?.ingress);
-}
+/** What each side's queue limits: what goes out by that interface. */
+const DIRECTION = { host: 'ingress', container: 'egress' } as const;
 
-/** The same of the container's side, with a socket of its namespace. */
-export function limitContainerSide(
-  inside: Rtnl,
+/**
+ * Gives a side of a pair, or changes, the queue that it needs; `rtnl` is of that side's namespace, `before` the endpoint as
+ * it is known to have been until now. KERNEL_UNSUPPORTED.
+ */
+export function limitSide(
+  side: Side,
+  rtnl: Rtnl,
   index: number,
   endpoint: Endpoint,
   network: Network,
   before?: Endpoint,
 ): void {
-  const had = before && limitsOf(before, network);
-  shape(inside, index, 'container', limitsOf(endpoint, network).egress, had?.egress);
+  const bucketOf = (of: Endpoint) => limitsOf(of, network)[DIRECTION[side]];
+  shape(rtnl, index, side, bucketOf(endpoint), before && bucketOf(before));
 }
 
 /**
- * The same wherever it is. False: it could not be found, or changed. Then what the container sends is cut to its limit
+ * The same of the container's side, wherever it is. False: it could not be found, or changed. Then what the container sends is cut to its limit
  * and not smoothed.
  */
 export function limitFoundContainerSide(
@@ -57,7 +52,7 @@ export function limitFoundContainerSide(
     const name = containerInterface(host, inside, endpoint);
     const index = name === undefined ? undefined : inside.link(name)?.index;
     if (index === undefined) return false;
-    limitContainerSide(inside, index, endpoint, network, before);
+    limitSide('container', inside, index, endpoint, network, before);
     return true;
   } catch (error) {
     if (error instanceof KernelError) return false;
@@ -77,7 +72,7 @@ export function restoreLimits(
   which: 'limited' | 'all',
 ): string[] {
   const { egress, ingress } = limitsOf(endpoint, network);
-  if (ingress !== undefined || which === 'all') limitHostSide(host, index, endpoint, network);
+  if (ingress !== undefined || which === 'all') limitSide('host', host, index, endpoint, network);
   if (egress === undefined && which === 'limited') return [];
   if (limitFoundContainerSide(host, endpoint, network) || egress === undefined) return [];
   return [`endpoint ${endpoint.id}: what it sends is cut to its limit, and not smoothed`];
