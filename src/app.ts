@@ -50,6 +50,8 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
   // Nobody may come to wait for them.
   edgesLoaded.catch(() => undefined);
 
+  /** Answers whoever waits for the start: until then a stop would wait for them, and cut them off in the end. */
+  let refuse: (why: unknown) => void = () => undefined;
   const stopping: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const step of stopping.splice(0).reverse()) await step();
@@ -73,6 +75,7 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
     };
     const { LocalNode } = await core;
     const node = await LocalNode.open({ settings, store, files, log: log.child({ component: 'node' }) });
+    refuse = (why) => node.refuse(why);
     stopping.push(() => node[Symbol.asyncDispose]());
 
     const edges = await edgesLoaded;
@@ -120,10 +123,12 @@ export async function startApp({ settings, version, log, notifySocket }: AppOpti
     const url = urlOf(server.tcp);
     notifyServiceManager(notifySocket, `READY=1\nSTATUS=serving ${url ?? socketPath}`);
     return { url, socketPath, stop };
-  } catch (error) {
+  } catch (cause) {
+    const error =
+      cause instanceof KernelError ? new AppError('KERNEL_ERROR', cause.message, { cause }) : cause;
+    refuse(error);
     await stop();
-    if (!(error instanceof KernelError)) throw error;
-    throw new AppError('KERNEL_ERROR', error.message, { cause: error });
+    throw error;
   }
 }
 

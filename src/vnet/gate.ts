@@ -1,4 +1,4 @@
-import { AppError } from '../model/errors.js';
+import { AppError, asAppError } from '../model/errors.js';
 
 /** What changes wait behind. What is said of it first counts. */
 export class Gate {
@@ -13,7 +13,9 @@ export class Gate {
     });
   }
 
+  /** Whoever waits, and whoever comes, is told the cause; of an unknown error, that there is one. */
   refuse(cause?: unknown): void {
-    this.reject(new AppError('NOT_READY', 'the daemon has not started', { cause }));
+    const why = cause === undefined ? '' : `: ${asAppError(cause).message}`;
+    this.reject(new AppError('NOT_READY', `the daemon has not started${why}`, { cause }));
   }
 }

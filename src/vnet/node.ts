@@ -202,54 +202,52 @@ export class LocalNode implements Node, AsyncDisposable {
   }
 
   /**
-   * Brings the kernel to what the store wants, then follows events. Changes asked for before it ends wait for it, and are
-   * refused when it fails: what they would be made on is not known.
+   * Brings the kernel to what the store wants, then follows events. Changes asked for before it ends wait for it; when it
+   * fails, whoever called it is to refuse() them: what they would be made on is not known.
    */
   async start(): Promise<ReconcileReport> {
     this.isStarted = true;
-    try {
-      const { log, store, settings } = this.options;
-      this.observation.fulfil('programs');
-      this.observation.fulfil('store');
-      for (const size of this.datapath.deferredSizes) {
-        log.warn(size, 'a map keeps its size until the node is restarted');
-      }
-      markExpedition(join(settings.run_dir, 'expedited'));
-      const { host, datapath, endpoints, identityUse } = this;
-      const parts = { store, host, datapath, endpoints, identityUse };
-      const found = survey(parts);
-      const { unfit } = await this.policy.resync();
-      if (unfit !== undefined) log.error({ err: unfit }, 'containers are cut off');
-      await this.prefixes.sync();
-      this.prefixes.start(
-        // Who is at the other end of a flow may be the node now, or no longer.
-        () => this.serial.run(() => this.policy.judgeAgain()),
-        (error) => log.error({ err: error }, 'could not follow the addresses of the node'),
-      );
-      await datapath.sources.sync(networkSources(store.list(networks)));
-      await this.denyList.sync();
-      this.uplinks.sync();
-      this.uplinks.start();
-      this.nodeConnect.sync();
-      const report = await reconcile(parts, found);
-      for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
-      await this.publishing.start();
-      // Once more: bridges may have gone with their addresses, and the watch may tell of it late.
-      await this.prefixes.sync();
-      // The daemon before this one may have ended between a change of who an endpoint is and its effect on flows.
-      await this.policy.judgeAgain();
-      this.datapath.onEvents((events) => this.flows.record(events));
-      this.datapath.sweeper.start((error) =>
-        log.error({ err: error }, 'could not sweep the connection table'),
-      );
-      this.timer = setInterval(() => void this.upkeep(), UPKEEP_INTERVAL_MS).unref();
-      this.observation.fulfil('sync');
-      this.gate.open();
-      return report;
-    } catch (error) {
-      this.gate.refuse(error);
-      throw error;
+    const { log, store, settings } = this.options;
+    this.observation.fulfil('programs');
+    this.observation.fulfil('store');
+    for (const size of this.datapath.deferredSizes) {
+      log.warn(size, 'a map keeps its size until the node is restarted');
     }
+    markExpedition(join(settings.run_dir, 'expedited'));
+    const { host, datapath, endpoints, identityUse } = this;
+    const parts = { store, host, datapath, endpoints, identityUse };
+    const found = survey(parts);
+    const { unfit } = await this.policy.resync();
+    if (unfit !== undefined) log.error({ err: unfit }, 'containers are cut off');
+    await this.prefixes.sync();
+    this.prefixes.start(
+      // Who is at the other end of a flow may be the node now, or no longer.
+      () => this.serial.run(() => this.policy.judgeAgain()),
+      (error) => log.error({ err: error }, 'could not follow the addresses of the node'),
+    );
+    await datapath.sources.sync(networkSources(store.list(networks)));
+    await this.denyList.sync();
+    this.uplinks.sync();
+    this.uplinks.start();
+    this.nodeConnect.sync();
+    const report = await reconcile(parts, found);
+    for (const problem of report.problems) log.warn({ problem }, 'something could not be put in order');
+    await this.publishing.start();
+    // Once more: bridges may have gone with their addresses, and the watch may tell of it late.
+    await this.prefixes.sync();
+    // The daemon before this one may have ended between a change of who an endpoint is and its effect on flows.
+    await this.policy.judgeAgain();
+    this.datapath.onEvents((events) => this.flows.record(events));
+    this.datapath.sweeper.start((error) => log.error({ err: error }, 'could not sweep the connection table'));
+    this.timer = setInterval(() => void this.upkeep(), UPKEEP_INTERVAL_MS).unref();
+    this.observation.fulfil('sync');
+    this.gate.open();
+    return report;
+  }
+
+  /** What waits for a start that has not ended is refused, and what is asked for from now on. */
+  refuse(why: unknown): void {
+    this.gate.refuse(why);
   }
 
   /** Finishes what is under way and lets go. Containers keep their network, programs and policy. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { AppError } from '../../src/model/errors.js';
 import { Gate } from '../../src/vnet/gate.js';
 import { Serial } from '../../src/vnet/serial.js';
 
@@ -43,5 +44,18 @@ describe('changes one after another', () => {
     for (const change of [before, after]) await expect(change).rejects.toMatchObject({ code: 'NOT_READY' });
     await serial.idle();
     expect(seen).toEqual([]);
+  });
+
+  it.each([
+    ['what is known', new AppError('STORE_ERROR', 'the disk is full'), 'has not started: the disk is full'],
+    ['that something is not', new Error('secret'), 'has not started: An internal error'],
+    ['nothing where there is none', undefined, 'has not started'],
+  ])('are told of the cause %s', async (_what, cause, text) => {
+    const gate = new Gate();
+    const change = new Serial(gate.opened).run(async () => undefined);
+    gate.refuse(cause);
+    const message = await change.catch((error: AppError) => error.message);
+    expect(message).toContain(text);
+    expect(message).not.toContain('secret');
   });
 });
