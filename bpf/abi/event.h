@@ -39,7 +39,7 @@
 	X(BAD_SOURCE, 24, "from outside with a source address that belongs to the fabric or to nobody")      \
 	X(NO_SUCH_ENDPOINT, 25, "the address lies in a network and no endpoint has it")                      \
 	X(NOT_FOR_ENDPOINT, 26, "arrived at an endpoint that does not have the destination address")         \
-	X(POLICY_MISSING, 27, "the policy of an identity is not computed yet")                               \
+	X(POLICY_MISSING, 27, "the policy of an identity is not computed yet, or does not fit")              \
 	X(POLICY_EGRESS, 28, "no rule lets the source send this")                                            \
 	X(POLICY_INGRESS, 29, "no rule lets the destination receive this")                                   \
 	X(POLICY_EGRESS_DENY, 30, "a rule forbids the source to send this")                                  \

@@ -40,10 +40,18 @@ interface SlotContent<T> {
 
 /** A hash map whose values have two slots. An entry without anything in them does not exist. */
 export class SlottedMap<K, T> {
+  /** Entries that there are; known from settleOn() on. */
+  private size = 0;
+
   constructor(
     private readonly map: TypedMap<K, { key: K; slot: Slots<T> }>,
     readonly content: SlotContent<T>,
   ) {}
+
+  /** How many entries more there may be. */
+  get room(): number {
+    return this.map.maxEntries - this.size;
+  }
 
   /** Without `wanted` the entry goes. */
   cell(key: K, wanted?: T): Cell {
@@ -57,8 +65,9 @@ export class SlottedMap<K, T> {
     for (const [key, { slot: slots }] of await this.map.entries()) {
       const current = slots[slot];
       if (!isNothing(current)) found.push([key, current]);
-      if (isNothing(current) || !isSame(slots[0], slots[1])) this.write(key, [current, current]);
+      if (isNothing(current) || !isSame(slots[0], slots[1])) this.write(key, slots, [current, current]);
     }
+    this.size = found.length;
     return found;
   }
 
@@ -67,9 +76,12 @@ export class SlottedMap<K, T> {
     return this.map.get(key)?.slot ?? [nothing, nothing];
   }
 
-  write(key: K, slot: Slots<T>): void {
-    if (slot.every(this.content.isNothing)) this.map.delete(key);
-    else this.map.set(key, { key, slot });
+  /** `found`: what read() says of it. */
+  write(key: K, found: Slots<T>, slot: Slots<T>): void {
+    const exists = (slots: Slots<T>) => !slots.every(this.content.isNothing);
+    if (exists(slot)) this.map.set(key, { key, slot });
+    else this.map.delete(key);
+    this.size += Number(exists(slot)) - Number(exists(found));
   }
 }
 
@@ -88,30 +100,32 @@ class SlottedCell<K, T> implements Cell {
   }
 
   stage(next: SlotIndex): void {
-    const slots = this.map.read(this.key);
+    const found = this.map.read(this.key);
+    const slots: Slots<T> = [...found];
     slots[next] = this.wanted;
-    this.map.write(this.key, slots);
+    this.map.write(this.key, found, slots);
   }
 
   unstage(next: SlotIndex): void {
-    const current = this.map.read(this.key)[next === 0 ? 1 : 0];
-    this.map.write(this.key, [current, current]);
+    const found = this.map.read(this.key);
+    const current = found[next === 0 ? 1 : 0];
+    this.map.write(this.key, found, [current, current]);
   }
 
   settle(current: SlotIndex): void {
     const slots = this.map.read(this.key);
     const value = slots[current];
     const { isNothing, isSame } = this.map.content;
-    if (isNothing(value) || !isSame(slots[0], slots[1])) this.map.write(this.key, [value, value]);
+    if (isNothing(value) || !isSame(slots[0], slots[1])) this.map.write(this.key, slots, [value, value]);
   }
 
   replace(): void {
     this.found = this.map.read(this.key);
-    this.map.write(this.key, [this.wanted, this.wanted]);
+    this.map.write(this.key, this.found, [this.wanted, this.wanted]);
   }
 
   restore(): void {
-    this.map.write(this.key, this.found);
+    this.map.write(this.key, [this.wanted, this.wanted], this.found);
   }
 }
 

@@ -9,6 +9,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatCidr } from '../model/address.js';
+import type { PolicyRoom } from '../model/cut-off.js';
 import { AppError } from '../model/errors.js';
 import { KernelError } from '../native/errors.js';
 import { expediteGracePeriods } from '../native/rcu.js';
@@ -149,6 +150,17 @@ export class PolicyTable {
         this.cidrs.cell(key).replace();
         return [];
       }),
+    };
+  }
+
+  /** What there is room for beside what is in force; known from load() on. Not at the same time as a commit. */
+  async room(): Promise<PolicyRoom> {
+    // What the last change has deleted is there until then.
+    await this.settle();
+    return {
+      policy_max: this.policy.room,
+      policy_cidrs_max: this.cidrs.room,
+      subjects_max: this.subjects.room,
     };
   }
 

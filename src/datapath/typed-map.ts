@@ -9,6 +9,11 @@ export class TypedMap<K, V> {
     private readonly value: Codec<V>,
   ) {}
 
+  /** How many entries there may be. */
+  get maxEntries(): number {
+    return this.raw.info.maxEntries;
+  }
+
   get(key: K): V | undefined {
     const bytes = this.raw.get(this.key.encode(key));
     return bytes && this.value.decode(bytes);

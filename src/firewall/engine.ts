@@ -11,7 +11,7 @@ import type { Policy } from '../model/policy.js';
 import { clusterNetworkPolicyRules } from './cluster-network-policy.js';
 import { HOST_ACCESS_RULE } from './host-access.js';
 import { NetworkDirectory } from './isolation.js';
-import { compiled, RuleLedger } from './ledger.js';
+import { compiling, RuleLedger } from './ledger.js';
 import { Matching } from './matching.js';
 import { NamespaceDirectory } from './namespaces.js';
 import { networkPolicyRules } from './network-policy.js';
@@ -229,8 +229,12 @@ export class PolicyEngine {
 
   /** What the maps must hold of one identity; nothing when there is none of that number. */
   rulesOf(identity: number): CompiledPolicy {
-    const subject = this.#identities.get(identity);
-    return compiled(subject === undefined ? [] : [subject]);
+    return finish(this.compilingRulesOf([identity]));
+  }
+
+  /** The same of several. */
+  compilingRulesOf(identities: Iterable<number>): Steps<CompiledPolicy> {
+    return compiling([...identities].flatMap((identity) => this.#identities.get(identity) ?? []));
   }
 
   /** What changed since the last call; the first tells everything. */
@@ -249,6 +253,10 @@ export class PolicyEngine {
 
   /** Everything, whatever the deltas told: what the maps are compared with. */
   snapshot(): CompiledPolicy {
+    return finish(this.takingSnapshot());
+  }
+
+  takingSnapshot(): Steps<CompiledPolicy> {
     return this.#ledger.snapshot();
   }
 

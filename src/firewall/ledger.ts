@@ -34,7 +34,7 @@ type Before =
     }
   | undefined;
 
-/** Rules of cells that are compared in one step of a delta. */
+/** Rules of cells that are compared or told in one step. */
 const RULES_PER_STEP = 64;
 
 export class RuleLedger {
@@ -173,8 +173,11 @@ export class RuleLedger {
       const subject = this.#subjects.get(id);
       if (before !== undefined) yield* appendDifference(id, before, subject, delta);
       else if (subject !== undefined) {
-        append(subject, { entries: delta.set, subjects: delta.subjects.set, cidrs: delta.cidrs.set });
-        yield;
+        yield* append(subject, {
+          entries: delta.set,
+          subjects: delta.subjects.set,
+          cidrs: delta.cidrs.set,
+        });
       }
     }
     this.#before.clear();
@@ -182,8 +185,8 @@ export class RuleLedger {
   }
 
   /** Everything, whatever the deltas told. */
-  snapshot(): CompiledPolicy {
-    return compiled(this.#subjects.values());
+  snapshot(): Steps<CompiledPolicy> {
+    return compiling(this.#subjects.values());
   }
 
   #require(entries: number): void {
@@ -222,15 +225,22 @@ export class RuleLedger {
 }
 
 /** All that the maps hold of some subjects. */
-export function compiled(subjects: Iterable<Subject>): CompiledPolicy {
+export function* compiling(subjects: Iterable<Subject>): Steps<CompiledPolicy> {
   const all: CompiledPolicy = { entries: [], subjects: [], cidrs: [] };
-  for (const subject of subjects) append(subject, all);
+  for (const subject of subjects) yield* append(subject, all);
   return all;
 }
 
-function append(subject: Subject, to: CompiledPolicy): void {
+function* append(subject: Subject, to: CompiledPolicy): Steps {
   for (const [lane, { cells }] of lanesOf(subject)) {
-    for (const [peer, cell] of cells) appendCell(placeAt(subject.id, lane, peer), cell, to.entries);
+    let rules = 0;
+    for (const [peer, cell] of cells) {
+      appendCell(placeAt(subject.id, lane, peer), cell, to.entries);
+      rules += cell.length;
+      if (rules < RULES_PER_STEP) continue;
+      yield;
+      rules = 0;
+    }
   }
   to.subjects.push(subjectEntry(subject));
   for (const direction of DIRECTIONS) {
@@ -238,6 +248,7 @@ function append(subject: Subject, to: CompiledPolicy): void {
       to.cidrs.push({ subject: subject.id, direction, cidr: range.text });
     }
   }
+  yield;
 }
 
 function* appendDifference(

@@ -1,6 +1,7 @@
 /** Questions about a packet that nobody has sent, and their answers. */
 import { z } from 'zod';
 import { ipAddress } from './address.js';
+import { cutOffBy } from './cut-off.js';
 import { identityId } from './identity.js';
 import { containerId, dnsLabel, labels, port } from './names.js';
 import { auditedVerdict, dropReason, isolatedBy, packetVerdict } from './verdict.js';
@@ -73,7 +74,7 @@ const explainedSide = z
   .strictObject({
     verdict: z.enum(['allowed', 'denied']),
     tier: z.enum(['admin', 'network-policy', 'baseline', 'default']).optional().describe('Tier that decided'),
-    rule: z.string().optional().describe('Rule that decided; missing: denied by default'),
+    rule: z.string().optional().describe('Rule that decided; missing: denied by default, or cut off'),
     policy: z
       .strictObject({
         namespace: z.string().describe('`-`: cluster-wide'),
@@ -84,6 +85,11 @@ const explainedSide = z
       .optional()
       .describe('Policy that the rule is of; missing: it is of none'),
     isolated_by: isolatedBy.optional(),
+    cut_off_by: cutOffBy
+      .optional()
+      .describe(
+        'There when the rules of this side do not fit into the kernel, so that nothing of it passes: settings that leave no room',
+      ),
   })
   .meta({ id: 'ExplainedSide', description: 'What the rules of one side say of the packet' });
 export type ExplainedSide = z.output<typeof explainedSide>;

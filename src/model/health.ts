@@ -1,6 +1,7 @@
 /** Answers of GET /healthz and GET /readyz. */
 import { z } from 'zod';
 import { ipv4Address, ipv6Address } from './address.js';
+import { CUT_OFF_TOLD, cutOff } from './cut-off.js';
 import { interfaceName } from './names.js';
 import { UPLINKS_MAX } from './settings/node.js';
 
@@ -42,6 +43,7 @@ export const policyState = z.strictObject({
     .int()
     .min(1)
     .describe('Identities whose containers reach nobody, and nobody reaches them'),
+  cut_off: z.array(cutOff).max(CUT_OFF_TOLD).describe('Which: the first of them, by number'),
   message: z.string().max(1024).describe('Why, and what to do'),
 });
 export type PolicyState = z.infer<typeof policyState>;

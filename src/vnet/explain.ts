@@ -7,7 +7,6 @@ import { DropReason, type Explanation as ProgramAnswer } from '../datapath/abi/g
 import { dropReasonName, dropReasonText } from '../datapath/counters.js';
 import type { Explainer, PacketToExplain } from '../datapath/explainer.js';
 import { probeFrame, protocolNumber } from '../datapath/probe-packet.js';
-import type { PolicyEngine } from '../firewall/engine.js';
 import { type Decision, RuleTable } from '../firewall/lookup.js';
 import { formatRuleRef } from '../firewall/rule-ref.js';
 import { judgeSides, type Sides } from '../firewall/sides.js';
@@ -37,6 +36,7 @@ import {
   portNames,
   resolveParties,
 } from './parties.js';
+import type { PolicySync } from './policy-sync.js';
 import { addressOf } from './published.js';
 import type { Publishing } from './publishing.js';
 import { ruleOf } from './rule-numbers.js';
@@ -53,7 +53,7 @@ export interface ExplanationParts {
   serial: Serial;
   host: Rtnl;
   explainer: Explainer;
-  engine: PolicyEngine;
+  policy: Pick<PolicySync, 'rulesInForce' | 'cutOffBy'>;
   isolatedBy: IsolatedBy;
   publishing: Pick<Publishing, 'servingAt'>;
   /** Program and compiled policy do not say the same. */
@@ -168,7 +168,7 @@ export class Explanations implements ExplanationService {
     const { port = 0 } = request;
     const names = destination.kind === 'endpoint' ? portNames(destination.endpoint, protocol, port) : [];
     const flow = { source: from, destination: to, protocol, port, names };
-    const tableOf = (identity: number) => RuleTable.from(this.parts.engine.rulesOf(identity));
+    const tableOf = (identity: number) => RuleTable.from(this.parts.policy.rulesInForce(identity));
     const judge = (audit: boolean) =>
       isOneEndpoint(source, destination) ? NOBODY_ASKED : judgeSides(tableOf, flow, { audit });
     return {
@@ -213,12 +213,14 @@ export class Explanations implements ExplanationService {
   private side(decision: Decision, identity: number, direction: Direction): ExplainedSide {
     const { verdict, tier, entry, isDefaultDeny } = decision;
     const isolating = isDefaultDeny ? this.parts.isolatedBy(identity, direction, false) : [];
+    const cutOff = this.parts.policy.cutOffBy(identity);
     return {
       verdict: verdict === 'allow' ? 'allowed' : 'denied',
       ...(tier === undefined ? {} : { tier }),
       ...(entry === undefined ? {} : { rule: formatRuleRef(entry.rule) }),
       ...(entry?.rule.kind === 'policy' ? { policy: policyOf(entry.rule) } : {}),
       ...(isolating.length === 0 ? {} : { isolated_by: isolating }),
+      ...(cutOff === undefined ? {} : { cut_off_by: [...cutOff] }),
     };
   }
 

@@ -166,15 +166,15 @@ export class LocalNode implements Node, AsyncDisposable {
     this.runtimeNetworks = new RuntimeNetworks(store);
     this.reservations = new Reservations({ store, serial });
     this.namespaces = new Namespaces({ store, serial, policy });
-    const previewed = { store, engine, policy, host, flows: this.flows };
+    const previewed = { store, policy, host, flows: this.flows };
     this.policies = new Policies({
       store,
       serial,
       policy,
       preview: (apply, undo) => previewPolicies(previewed, apply, undo),
     });
-    const isReachable = reachableFromOutside(engine, store);
-    this.portMappings = new PortMappings({ store, serial, nodePorts, publishing, isReachable });
+    const isReachable = reachableFromOutside(policy, store);
+    this.portMappings = new PortMappings({ store, serial, nodePorts, publishing, policy, isReachable });
     const addresses = new ServiceAddresses(options.settings, isOwn);
     this.services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
     this.connections = new Connections(store, datapath.connections);
@@ -182,7 +182,7 @@ export class LocalNode implements Node, AsyncDisposable {
       store,
       serial,
       host,
-      engine,
+      policy,
       explainer: datapath.explainer,
       isolatedBy: isolating,
       publishing,
@@ -217,8 +217,9 @@ export class LocalNode implements Node, AsyncDisposable {
     const { host, datapath, endpoints, identityUse } = this;
     const parts = { store, host, datapath, endpoints, identityUse };
     const found = survey(parts);
-    const { unfit } = await this.policy.resync();
-    if (unfit !== undefined) log.error({ err: unfit }, 'containers are cut off');
+    await this.policy.resync();
+    const { state } = this.policy;
+    if (state !== undefined) log.error({ policies: state }, 'containers are cut off');
     await this.prefixes.sync();
     this.prefixes.start(
       // Who is at the other end of a flow may be the node now, or no longer.

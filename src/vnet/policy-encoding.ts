@@ -11,10 +11,8 @@ import type { PolicyCidr } from '../datapath/policy-cells.js';
 import {
   directionCode,
   type PolicyChange,
-  type PolicyContents,
   type PolicyEntry,
   type PolicySubject,
-  policyCidrText,
 } from '../datapath/policy-table.js';
 import { mapping, type Steps, stepping } from '../firewall/steps.js';
 import {
@@ -95,82 +93,6 @@ export function* encodeDelta(delta: PolicyDelta, numbers: PolicyNumbers): Steps<
       delete: yield* mapping(delta.cidrs.delete, encodeCidr),
     },
   };
-}
-
-/** What turns the tables that are present into the ones wanted; `wanted` only sets. */
-export function difference(wanted: PolicyChange, present: PolicyContents): PolicyChange {
-  const entries = missing(wanted.set, present.entries, entryText, decisionText);
-  const subjects = missing(
-    wanted.subjects.set,
-    present.subjects,
-    ({ identity }) => String(identity),
-    subjectText,
-  );
-  const cidrs = missing(wanted.cidrs.set, present.cidrs, policyCidrText, ({ cidrClass }) =>
-    String(cidrClass),
-  );
-  return {
-    set: entries.missing,
-    delete: entries.surplus.map(({ key }) => key),
-    subjects: { set: subjects.missing, delete: subjects.surplus.map(({ identity }) => identity) },
-    cidrs: { set: cidrs.missing, delete: cidrs.surplus },
-  };
-}
-
-/** Whose rules or ranges a change concerns. */
-export function concernedBy({ set, delete: gone, subjects, cidrs }: PolicyChange): Set<number> {
-  return new Set([
-    ...[...set.map(({ key }) => key), ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
-    ...subjects.set.map(({ identity }) => identity),
-    ...subjects.delete,
-  ]);
-}
-
-/**
- * The part of a change that makes room: what goes, and with it the presence of every subject that the change concerns, to
- * which nobody talks then.
- */
-export function withdrawal(change: PolicyChange): PolicyChange {
-  return {
-    set: [],
-    delete: change.delete,
-    subjects: { set: [], delete: [...concernedBy(change)] },
-    cidrs: { set: [], delete: change.cidrs.delete },
-  };
-}
-
-/** The part of a change that is about some subjects. */
-export function partOf(change: PolicyChange, subjects: ReadonlySet<number>): PolicyChange {
-  const isTheirs = ({ subject }: { subject: number }) => subjects.has(subject);
-  return {
-    set: change.set.filter(({ key }) => isTheirs(key)),
-    delete: change.delete.filter(isTheirs),
-    subjects: {
-      set: change.subjects.set.filter(({ identity }) => subjects.has(identity)),
-      delete: change.subjects.delete.filter((identity) => subjects.has(identity)),
-    },
-    cidrs: { set: change.cidrs.set.filter(isTheirs), delete: change.cidrs.delete.filter(isTheirs) },
-  };
-}
-
-/** A change but for what it would give some subjects, who have nothing; what goes is gone already or goes. */
-export function givingNothingTo(delta: PolicyDelta, subjects: ReadonlySet<number>): PolicyDelta {
-  if (subjects.size === 0) return delta;
-  return {
-    ...delta,
-    set: delta.set.filter(({ subject }) => !subjects.has(subject)),
-    subjects: {
-      ...delta.subjects,
-      set: delta.subjects.set.filter(({ identity }) => !subjects.has(identity)),
-    },
-    cidrs: { ...delta.cidrs, set: delta.cidrs.set.filter(({ subject }) => !subjects.has(subject)) },
-  };
-}
-
-export function isEmpty({ set, delete: gone, subjects, cidrs }: PolicyChange): boolean {
-  return [set, gone, subjects.set, subjects.delete, cidrs.set, cidrs.delete].every(
-    ({ length }) => length === 0,
-  );
 }
 
 function encodeEntry(entry: RuleEntry, numbers: PolicyNumbers): PolicyEntry {
@@ -260,35 +182,4 @@ function known<K>(numbers: ReadonlyMap<K, number>, key: K): number {
   const number = numbers.get(key);
   if (number === undefined) throw new Error(`no number was given to ${JSON.stringify(key)}`);
   return number;
-}
-
-/** Of two sets of things with names: what is wanted and not there or not so, and what is there and not wanted. */
-function missing<Wanted extends Present, Present>(
-  wanted: readonly Wanted[],
-  present: readonly Present[],
-  name: (item: Present) => string,
-  content: (item: Present) => string,
-): { missing: Wanted[]; surplus: Present[] } {
-  const left = new Map(present.map((item) => [name(item), item]));
-  const absent = wanted.filter((item) => {
-    const found = left.get(name(item));
-    left.delete(name(item));
-    return found === undefined || content(found) !== content(item);
-  });
-  return { missing: absent, surplus: [...left.values()] };
-}
-
-function entryText({
-  key: { subject, peer, direction, tier, protocol, portBits, port },
-}: PolicyEntry): string {
-  return `${subject}/${peer}/${direction}/${tier}/${protocol}/${portBits}/${port}`;
-}
-
-function decisionText({ decision: { rule, precedence, verdict } }: PolicyEntry): string {
-  return `${rule}/${precedence}/${verdict}`;
-}
-
-function subjectText({ slot: { enforced, audited, audits, ranges } }: PolicySubject): string {
-  const rules = [enforced, audited].map(({ portBits, isolated }) => `${portBits.join()}/${isolated}`);
-  return `${rules.join('/')}/${audits}/${ranges.map(({ ip4, ip6 }) => `${ip4}/${ip6}`).join('/')}`;
 }

@@ -1,11 +1,11 @@
 /** What a change of policies would change between whom, and which of the recorded flows it would have dropped. */
 import { type Event, EventKind, Identity as WellKnown } from '../datapath/abi/generated.js';
-import type { PolicyEngine } from '../firewall/engine.js';
 import { type PacketPeer, RuleTable } from '../firewall/lookup.js';
 import { previewChanges } from '../firewall/preview.js';
 import type { PreviewIdentity, PreviewParty } from '../firewall/preview-types.js';
 import { judgeSides, passes } from '../firewall/sides.js';
 import { type Address, cidrContains, formatAddress, parseCidr } from '../model/address.js';
+import { CUT_OFF_TOLD } from '../model/cut-off.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { PROTOCOL_NUMBERS } from '../model/names.js';
 import { networkRanges } from '../model/network.js';
@@ -13,6 +13,7 @@ import type { PolicyChange, PolicyChangeParty } from '../model/policy-preview.js
 import type { Rtnl } from '../native/net.js';
 import type { Reader } from '../store/store.js';
 import { endpoints, identities, networks } from '../store/tables.js';
+import { cutOffsTold } from './cut-offs.js';
 import type { FlowLog } from './flow-log.js';
 import { ownRanges } from './host-prefixes.js';
 import { portNames } from './parties.js';
@@ -38,7 +39,6 @@ const PROTOCOLS = new Map<number, PolicyChange['protocol']>([
 
 export interface PreviewParts {
   store: Reader;
-  engine: PolicyEngine;
   policy: PolicySync;
   host: Rtnl;
   flows: FlowLog;
@@ -54,12 +54,12 @@ export async function previewPolicies(
   apply: EngineChange,
   undo: EngineChange,
 ): Promise<PolicyPreview> {
-  const { engine, policy, store, host, flows } = parts;
+  const { policy, store, host, flows } = parts;
   const rules = await policy.preview(apply, undo);
   const affected = await tablesOf(rules);
   const known = new Map<number, RuleTable>();
   const tableOf = (identity: number) => {
-    const table = known.get(identity) ?? RuleTable.from(engine.rulesOf(identity));
+    const table = known.get(identity) ?? RuleTable.from(policy.rulesInForce(identity));
     known.set(identity, table);
     return table;
   };
@@ -92,7 +92,9 @@ export async function previewPolicies(
       ...change,
     })),
     flows: broken.slice(0, FLOWS_MAX),
-    truncated: rules.truncated || found.truncated || broken.length > FLOWS_MAX,
+    cut_off: cutOffsTold(store, rules.cutOff),
+    truncated:
+      rules.truncated || found.truncated || broken.length > FLOWS_MAX || rules.cutOff.size > CUT_OFF_TOLD,
   };
 }
 

@@ -3,25 +3,18 @@
  * it becomes keys and numbers of the maps, and a change that the kernel does not take is taken back in the engine.
  */
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
-import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
+import type { PolicyChange, PolicyContents, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
-import { finish, type Steps, stepping } from '../firewall/steps.js';
+import { finish, type Steps } from '../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
-import { AppError } from '../model/errors.js';
+import type { PolicySize } from '../model/cut-off.js';
 import type { PolicyState } from '../model/health.js';
 import type { Reader, Store } from '../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
-import {
-  difference,
-  encodeDelta,
-  givingNothingTo,
-  isEmpty,
-  namesOfPorts,
-  partOf,
-  rangesOf,
-  rulesOf,
-  withdrawal,
-} from './policy-encoding.js';
+import { Admission, type CutOffBy, subjectsOf } from './admission.js';
+import { policyState } from './cut-offs.js';
+import { but, isEmpty } from './policy-difference.js';
+import { encodeDelta, namesOfPorts, rangesOf, rulesOf } from './policy-encoding.js';
 import { takeBack } from './rollback.js';
 import { RuleNumbers } from './rule-numbers.js';
 import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
@@ -34,17 +27,21 @@ const PREVIEW_ENTRIES_MAX = 20_000;
 /** A change of the engine, in steps. */
 export type EngineChange = (engine: PolicyEngine) => Steps;
 
-/** Rules of the subjects that a change touches, by identity. */
+/** Rules in force of the subjects for whom a change makes a difference, by identity. */
 export interface AffectedRules {
   readonly subjects: ReadonlyMap<number, { readonly before: CompiledPolicy; readonly after: CompiledPolicy }>;
+  /** Whose rules would not be in force. */
+  readonly cutOff: CutOffBy;
   /** There are more of them than are told. */
   readonly truncated: boolean;
 }
 
+/** Of who is cut off, as of who has no rules in the tables at all. */
+const NOTHING: CompiledPolicy = { entries: [], subjects: [], cidrs: [] };
+
 export class PolicySync {
   private readonly numbers: RuleNumbers;
-  /** Subjects for whose rules there is no room: the kernel lacks them, and lets nothing of theirs pass. */
-  private cutOff: ReadonlySet<number> = new Set();
+  private readonly admission: Admission;
   /** It is not known what the kernel has: a comparison has failed on its way. */
   private isUncertain = false;
 
@@ -56,6 +53,7 @@ export class PolicySync {
     private readonly onError: (error: unknown, what: string) => void,
   ) {
     this.numbers = new RuleNumbers(store);
+    this.admission = new Admission(engine, table, (policy) => this.encodeAll(policy));
   }
 
   /**
@@ -72,7 +70,7 @@ export class PolicySync {
     }
   }
 
-  /** The same, and tells the rules of those whom the change would touch, before it and after it. */
+  /** The same, and tells the rules of those for whom the change would make a difference, before it and after it. */
   async preview(apply: EngineChange, undo: EngineChange): Promise<AffectedRules> {
     const { engine } = this;
     const after = new Map<number, CompiledPolicy>();
@@ -87,11 +85,12 @@ export class PolicySync {
     }
     const before = new Map<number, CompiledPolicy>();
     takeRules(engine, [...after.keys()], before);
-    const subjects = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
+    const changed = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
     for (const [identity, rules] of before) {
-      subjects.set(identity, { before: rules, after: after.get(identity) ?? rules });
+      changed.set(identity, { before: rules, after: after.get(identity) ?? rules });
     }
-    return { subjects, truncated: subjects.size < touched.length };
+    const isTruncated = changed.size < touched.length;
+    return this.inForce(changed, new Set(touched), isTruncated);
   }
 
   /**
@@ -120,71 +119,34 @@ export class PolicySync {
     this.cutIdle();
   }
 
+  /** What the kernel has of one identity: of who is cut off, nothing. */
+  rulesInForce(identity: number): CompiledPolicy {
+    return this.admission.cutOff.has(identity) ? NOTHING : this.engine.rulesOf(identity);
+  }
+
+  /** The settings that leave no room for the rules of an identity that is cut off; undefined: it is not. */
+  cutOffBy(identity: number): readonly PolicySize[] | undefined {
+    return this.admission.cutOff.get(identity);
+  }
+
   /** Undefined: all policies are in force. */
   get state(): PolicyState | undefined {
-    const { size } = this.cutOff;
-    return size === 0 ? undefined : { identities_cut_off: size, message: `${UNFIT.message}: ${UNFIT.hint}` };
+    return policyState(this.store, this.admission.cutOff);
   }
 
   /**
-   * Makes the kernel's tables equal to the whole of the engine's policy, once at the start. `unfit`: not all of it fits;
-   * who lacks rules talks to nobody, until what is taken away makes room.
+   * Makes the kernel's tables equal to the whole of the engine's policy, once at the start. Who lacks rules because not
+   * all of it fits talks to nobody, until what is taken away makes room.
    */
-  async resync(): Promise<{ changed: boolean; unfit?: AppError }> {
-    this.engine.takeDelta();
-    const compiled = this.engine.snapshot();
-    const everything: PolicyDelta = {
-      set: compiled.entries,
-      delete: [],
-      subjects: { set: compiled.subjects, delete: [] },
-      cidrs: { set: compiled.cidrs, delete: [] },
-    };
-    const wanted = await this.encode(everything);
-    const change = difference(wanted, await this.table.load());
-    const changed = !isEmpty(change);
+  async resync(): Promise<void> {
+    await inTurns(this.engine.takingDelta());
+    const policy = await inTurns(this.engine.takingSnapshot());
+    const wanted = await this.encodeAll(policy);
     this.isUncertain = true;
-    this.cutOff = changed ? await this.adjust(wanted, change) : new Set();
+    const changed = await this.admission.compare(wanted);
     this.isUncertain = false;
     if (changed) this.cutIdle();
-    await this.forgetNumbers(everything);
-    return this.cutOff.size === 0 ? { changed } : { changed, unfit: withdrawn(this.cutOff.size) };
-  }
-
-  /**
-   * What was recorded last may not be in force: the daemon has ended in between, or the tables are smaller than they were.
-   * There may be no room for it beside what is; that goes first then, and nobody talks to those concerned until theirs is
-   * there. Returns whose is not: they stay cut off.
-   */
-  private async adjust(wanted: PolicyChange, change: PolicyChange): Promise<ReadonlySet<number>> {
-    if (await this.fits(change)) return new Set();
-    await this.table.commit(withdrawal(change));
-    const rest = difference(wanted, await this.table.load());
-    const subjects = [...(await inTurns(sizesOf(rest)))].sort(([, left], [, right]) => left - right);
-    return this.giveInParts(
-      rest,
-      subjects.map(([identity]) => identity),
-    );
-  }
-
-  /** Gives as many subjects theirs as there is room for, those who need least first. Returns the others. */
-  private async giveInParts(rest: PolicyChange, subjects: readonly number[]): Promise<Set<number>> {
-    if (subjects.length === 0 || (await this.fits(partOf(rest, new Set(subjects))))) return new Set();
-    if (subjects.length === 1) return new Set(subjects);
-    const middle = subjects.length >>> 1;
-    const first = await this.giveInParts(rest, subjects.slice(0, middle));
-    // Where one of those did not fit, none of these does, who need as much or more.
-    const others = subjects.slice(middle);
-    return new Set([...first, ...(first.size > 0 ? others : await this.giveInParts(rest, others))]);
-  }
-
-  private async fits(change: PolicyChange): Promise<boolean> {
-    try {
-      await this.table.commit(change);
-      return true;
-    } catch (error) {
-      if (!isFull(error)) throw error;
-      return false;
-    }
+    await this.forgetNumbers(settingAll(policy));
   }
 
   private cutIdle(): void {
@@ -206,9 +168,10 @@ export class PolicySync {
       await inTurns(apply(this.engine));
       const delta = await inTurns(this.engine.takingDelta());
       await record();
-      const change = await this.encode(givingNothingTo(delta, this.cutOff));
+      const cutOff = new Set(this.admission.cutOff.keys());
+      const change = await this.encode(await inTurns(but(delta, cutOff)));
       if (!isEmpty(change)) await write(change);
-      await this.letInAgain(delta);
+      await this.readmit(delta);
       return !isEmpty(change);
     } catch (error) {
       const failures = await takeBack(
@@ -220,15 +183,42 @@ export class PolicySync {
     }
   }
 
-  /** Whoever is cut off gets what is theirs, if a change has made room for it. */
-  private async letInAgain({ delete: gone, subjects, cidrs }: PolicyDelta): Promise<void> {
-    if (this.cutOff.size === 0) return;
-    this.cutOff = new Set([...this.cutOff].filter((identity) => !subjects.delete.includes(identity)));
-    if (gone.length + subjects.delete.length + cidrs.delete.length === 0) return;
-    // The change is made, whatever becomes of this.
-    await this.resync().catch((error: unknown) =>
-      this.onError(error, 'could not let in again who is cut off'),
-    );
+  /** The change is made, whatever becomes of this: what has failed is found out with the next one. */
+  private async readmit(made: PolicyDelta): Promise<void> {
+    this.isUncertain = true;
+    try {
+      await this.admission.readmit(made);
+      this.isUncertain = false;
+    } catch (error) {
+      this.onError(error, 'could not let in again who is cut off');
+    }
+  }
+
+  /** Of a change, what it would change of what is in force, for those too who would be let in or are cut off. */
+  private async inForce(
+    changed: Map<number, { before: CompiledPolicy; after: CompiledPolicy }>,
+    touched: ReadonlySet<number>,
+    isTruncated: boolean,
+  ): Promise<AffectedRules> {
+    const now = this.admission.cutOff;
+    const cutOff = await this.admission.afterwards(changed);
+    const letIn = [...now.keys()].filter((identity) => !cutOff.has(identity) && !touched.has(identity));
+    const theirs = new Map<number, CompiledPolicy>();
+    takeRules(this.engine, letIn, theirs);
+    const subjects = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
+    for (const [identity, { before, after }] of changed) {
+      subjects.set(identity, {
+        before: now.has(identity) ? NOTHING : before,
+        after: cutOff.has(identity) ? NOTHING : after,
+      });
+    }
+    for (const [identity, rules] of theirs) subjects.set(identity, { before: NOTHING, after: rules });
+    return { subjects, cutOff, truncated: isTruncated || theirs.size < letIn.length };
+  }
+
+  private async encodeAll(policy: CompiledPolicy): Promise<PolicyContents> {
+    const { set, subjects, cidrs } = await this.encode(settingAll(policy));
+    return { entries: set, subjects: subjects.set, cidrs: cidrs.set };
   }
 
   private async encode(delta: PolicyDelta): Promise<PolicyChange> {
@@ -271,43 +261,18 @@ export class PolicySync {
   }
 }
 
-function isFull(error: unknown): error is AppError {
-  return error instanceof AppError && error.code === 'INSUFFICIENT_CAPACITY';
-}
-
-/** Not what is said of a refused change: something has changed. */
-const UNFIT = {
-  message: 'the recorded policies do not fit into the kernel',
-  hint: 'remove policies, or raise policy_max, policy_cidrs_max or subjects_max and restart the node; containers whose policy does not fit reach nobody meanwhile, and nobody reaches them',
-};
-
-function withdrawn(identities: number): AppError {
-  const message = `${UNFIT.message}: ${identities} identities are cut off`;
-  return new AppError('INSUFFICIENT_CAPACITY', message, { hint: UNFIT.hint });
-}
-
-/** How much a change is about each subject. */
-function* sizesOf({ set, cidrs, subjects }: PolicyChange): Steps<Map<number, number>> {
-  const sizes = new Map<number, number>();
-  const count = (subject: number) => sizes.set(subject, (sizes.get(subject) ?? 0) + 1);
-  yield* stepping(set, ({ key }) => count(key.subject));
-  yield* stepping(cidrs.set, ({ subject }) => count(subject));
-  yield* stepping(subjects.set, ({ identity }) => count(identity));
-  return sizes;
+function settingAll({ entries, subjects, cidrs }: CompiledPolicy): PolicyDelta {
+  return {
+    set: entries,
+    delete: [],
+    subjects: { set: subjects, delete: [] },
+    cidrs: { set: cidrs, delete: [] },
+  };
 }
 
 /** What endpoints call their ports. */
 function declaredNames(reader: Reader): Set<string> {
   return new Set(reader.list(endpoints).flatMap(({ ports }) => ports.flatMap(({ name }) => name ?? [])));
-}
-
-/** Those whose enforced or audited rules a delta changes. */
-function subjectsOf({ set, delete: gone, subjects, cidrs }: PolicyDelta): number[] {
-  const ids = [
-    ...[...set, ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
-    ...subjects.set.map(({ identity }) => identity),
-  ];
-  return [...new Set(ids)].sort((left, right) => left - right);
 }
 
 /** Takes the rules of one subject after the other, until there are as many as may be. */

@@ -1,4 +1,5 @@
 /** Port mappings: made by themselves or with the ports of a container, and gone with it. */
+import { cutOffAdvice } from '../model/cut-off.js';
 import type { Endpoint, EndpointRequest } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import type { PortMapping, PortMappingRecord, PortMappingRequest } from '../model/port-mapping.js';
@@ -7,6 +8,7 @@ import { endpoints, nextNumber, portMappings } from '../store/tables.js';
 import { endpointsOf } from './endpoint-records.js';
 import { requireNetwork } from './networks.js';
 import type { NodePorts } from './node-ports.js';
+import type { PolicySync } from './policy-sync.js';
 import { claimPlaces, forgetPlaces, placesOfMapping, takenPorts, takenPortsAt } from './published.js';
 import type { Publishing } from './publishing.js';
 import type { IsReachable } from './reachability.js';
@@ -19,6 +21,7 @@ export interface PortMappingsParts {
   serial: Serial;
   nodePorts: NodePorts;
   publishing: Publishing;
+  policy: Pick<PolicySync, 'cutOffBy'>;
   isReachable: IsReachable;
 }
 
@@ -85,6 +88,11 @@ export class PortMappings implements PortMappingService {
     const { protocol, container_port, network } = mapping;
     const isReachable = endpoint !== undefined && this.parts.isReachable(endpoint, protocol, container_port);
     if (isReachable) return { ...mapping, reachable_from_outside: true };
+    const cutOff = endpoint && this.parts.policy.cutOffBy(endpoint.identity);
+    if (cutOff !== undefined) {
+      const hint = `the container is cut off, because its rules do not fit into the kernel: ${cutOffAdvice(cutOff)}`;
+      return { ...mapping, reachable_from_outside: false, hint };
+    }
     const hint = `no policy lets the outside reach ${protocol} port ${container_port} of the container: allow it by a NetworkPolicy with an ipBlock in ingress, or connect it to a network of another isolation_mode than ${network} has`;
     return { ...mapping, reachable_from_outside: false, hint };
   }

@@ -1,5 +1,4 @@
-/** Whether somebody outside may reach a port of a container, as the compiled policy has it. */
-import type { PolicyEngine } from '../firewall/engine.js';
+/** Whether somebody outside may reach a port of a container, as the policies in force have it. */
 import { type PacketPeer, RuleTable } from '../firewall/lookup.js';
 import { judgeSides, passes } from '../firewall/sides.js';
 import { cidrContains, formatAddress, parseAddress, parseCidr } from '../model/address.js';
@@ -9,6 +8,7 @@ import { networkRanges } from '../model/network.js';
 import type { Reader } from '../store/store.js';
 import { networks } from '../store/tables.js';
 import { portNames } from './parties.js';
+import type { PolicySync } from './policy-sync.js';
 
 /** Documentation addresses (RFC 5737, RFC 3849): somebody outside whom no rule names. */
 const ANYBODY = ['192.0.2.1', '2001:db8::1'];
@@ -19,9 +19,9 @@ export type IsReachable = (endpoint: Endpoint, protocol: Protocol, port: number)
  * Anybody, or somebody in one of the ranges that the rules of the container name; ranges of networks are not outside. A
  * range is asked about by its first address: narrower ones inside of it are asked about themselves.
  */
-export function reachableFromOutside(engine: PolicyEngine, reader: Reader): IsReachable {
+export function reachableFromOutside(policy: Pick<PolicySync, 'rulesInForce'>, reader: Reader): IsReachable {
   return (endpoint, protocol, port) => {
-    const rules = engine.rulesOf(endpoint.identity);
+    const rules = policy.rulesInForce(endpoint.identity);
     const table = RuleTable.from(rules);
     const inside = reader.list(networks).flatMap(networkRanges);
     const named = rules.cidrs

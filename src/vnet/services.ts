@@ -5,6 +5,7 @@
  */
 import type { Family } from '../model/address.js';
 import type { ConnectionFilter, ConnectionList, ConnectionQuery } from '../model/connection.js';
+import type { LabelledCutOff } from '../model/cut-off.js';
 import type { DenyList, DenyListChange, DenyListQuery } from '../model/deny-list.js';
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
 import type { ExplainRequest, Explanation } from '../model/explanation.js';
@@ -70,7 +71,9 @@ export interface PolicyPreview {
   readonly changes: PolicyChange[];
   /** Recorded flows that were allowed and would have been dropped, the newest first. */
   readonly flows: FlowEvent[];
-  /** There may be more of either. */
+  /** Whose rules would not fit into the kernel. */
+  readonly cut_off: LabelledCutOff[];
+  /** There may be more of any. */
   readonly truncated: boolean;
 }
 

@@ -5,6 +5,8 @@ import { type DatapathMaps, openMaps } from '../../src/datapath/maps.js';
 import { type PolicyChange, type PolicyEntry, PolicyTable } from '../../src/datapath/policy-table.js';
 import { Programs } from '../support/programs.js';
 
+const POLICY_MAX = 2048;
+
 let programs: Programs;
 let maps: DatapathMaps;
 let table: PolicyTable;
@@ -12,7 +14,7 @@ let table: PolicyTable;
 let waits: string[][];
 
 beforeAll(async () => {
-  programs = await Programs.load();
+  programs = await Programs.load({ maxEntries: { qn_policy: POLICY_MAX } });
   maps = openMaps(programs.pinRoot);
 });
 afterAll(() => {
@@ -104,4 +106,39 @@ it('a change that does not fit is taken back, and every flow is judged again', a
   await expect(stubborn.commit(failing)).rejects.toThrow();
   expect(rules()).toEqual(['80: 1 1']);
   expect(table.epoch).toBe(epoch + 1);
+});
+
+it('the room is what the maps have it to be, whatever was changed, and a change that takes all of it fits', async () => {
+  const held = () => programs.policy.entries().length;
+  await table.load();
+  expect((await table.room()).policy_max).toBe(POLICY_MAX);
+  await table.commit({ ...NOTHING, set: [80, 81, 82].map((port) => entry(port, Verdict.ALLOW)) });
+  await table.commit({
+    ...NOTHING,
+    set: [entry(80, Verdict.DENY), entry(83, Verdict.DENY)],
+    delete: [entry(81, Verdict.ALLOW).key, entry(999, Verdict.ALLOW).key],
+  });
+  // What has been deleted is there until nobody reads it any more.
+  expect(held()).toBe(4);
+  expect((await table.room()).policy_max).toBe(POLICY_MAX - 3);
+  expect(held()).toBe(3);
+  await table.applyUnobserved({
+    ...NOTHING,
+    set: [entry(84, Verdict.ALLOW)],
+    delete: [entry(80, Verdict.ALLOW).key, entry(998, Verdict.ALLOW).key],
+  });
+  expect((await table.room()).policy_max).toBe(POLICY_MAX - 3);
+
+  const all = Array.from({ length: POLICY_MAX - 2 }, (_, index) => entry(1000 + index, Verdict.ALLOW));
+  await expect(table.commit({ ...NOTHING, set: all })).rejects.toMatchObject({
+    code: 'INSUFFICIENT_CAPACITY',
+  });
+  expect((await table.room()).policy_max).toBe(POLICY_MAX - 3);
+  await expect(table.applyUnobserved({ ...NOTHING, set: all })).rejects.toMatchObject({
+    code: 'INSUFFICIENT_CAPACITY',
+  });
+  expect((await table.room()).policy_max).toBe(POLICY_MAX - 3);
+  await table.commit({ ...NOTHING, set: all.slice(1) });
+  expect((await table.room()).policy_max).toBe(0);
+  expect(held()).toBe(POLICY_MAX);
 });

@@ -15,6 +15,7 @@ import {
   patchedLabels,
 } from '../../src/model/endpoint.js';
 import { AppError } from '../../src/model/errors.js';
+import type { PolicyState } from '../../src/model/health.js';
 import { FIRST_IDENTITY, type Identity, identityKey } from '../../src/model/identity.js';
 import { CLUSTER_WIDE, DEFAULT_NAMESPACE } from '../../src/model/names.js';
 import { type Namespace, namespaceLabels } from '../../src/model/namespace.js';
@@ -29,6 +30,7 @@ import type {
   NetworkService,
   Node,
   Observation,
+  PolicyPreview,
   PolicyService,
   PortMappingService,
   ServiceService,
@@ -51,6 +53,9 @@ export class FakeNode implements Node {
   readonly denyList: DenyListService;
 
   isReady = true;
+  cutOff: PolicyState | undefined;
+  /** What the next dry runs tell. */
+  preview: PolicyPreview = { changes: [], flows: [], cut_off: [], truncated: false };
   traffic: TrafficSample[] = [];
   lost: Record<string, bigint> = { ring_buffer: 0n };
   connectionCount = { used: 0, max: 262144 };
@@ -314,7 +319,7 @@ export class FakeNode implements Node {
       },
       preview: async () => {
         this.#fail();
-        return { changes: [], flows: [], truncated: false };
+        return this.preview;
       },
       list: () => [...this.#policies.values()],
       get,
@@ -337,6 +342,7 @@ export class FakeNode implements Node {
             ? { name: 'sync', ready: true }
             : { name: 'sync', ready: false, message: 'the kernel is being compared' },
         ],
+        ...(this.cutOff && { policies: this.cutOff }),
       }),
       identities: () =>
         [...this.#identities.values()].map((identity) => ({

@@ -4,7 +4,8 @@ import { type DatapathMaps, openMaps } from '../../src/datapath/maps.js';
 import { type PolicyContents, PolicyTable } from '../../src/datapath/policy-table.js';
 import { finish } from '../../src/firewall/steps.js';
 import type { CompiledPolicy } from '../../src/firewall/types.js';
-import { difference, encodeDelta } from '../../src/vnet/policy-encoding.js';
+import { difference } from '../../src/vnet/policy-difference.js';
+import { encodeDelta } from '../../src/vnet/policy-encoding.js';
 import type { Explainer } from './explainer.js';
 import { type Packet, PROTOCOL, packet } from './packet.js';
 import type { Populated } from './policy-arbitraries.js';
@@ -67,11 +68,12 @@ export class PolicyKernel implements Disposable {
       subjects: { set: compiled.subjects, delete: [] },
       cidrs: { set: compiled.cidrs, delete: [] },
     };
-    const wanted = finish(encodeDelta(delta, this.#numbers.claim(delta)));
-    await this.#table.commit(difference(wanted, this.#present));
+    const { set: entries, subjects, cidrs } = finish(encodeDelta(delta, this.#numbers.claim(delta)));
+    const wanted = { entries, subjects: subjects.set, cidrs: cidrs.set };
+    await this.#table.commit(finish(difference(wanted, this.#present)));
     // Half of the time the slots of the change before are still there.
     if (this.#table.epoch % 2 === 0) await this.#table.advance();
-    this.#present = { entries: wanted.set, subjects: wanted.subjects.set, cidrs: wanted.cidrs.set };
+    this.#present = wanted;
   }
 
   /** Throws when the programs, those that explain or those that enforce, say something else than the oracle. */

@@ -210,4 +210,24 @@ describe('status', () => {
     expect(starting.out).toMatch(/sync +no +the kernel is being compared/);
     expect(await json('status')).toMatchObject({ version: VERSION, ready: false });
   });
+
+  it('names those who are cut off, and what leaves no room for them', async () => {
+    api.node.cutOff = {
+      identities_cut_off: 3,
+      cut_off: [
+        { identity: 256, network: 'blue', namespace: 'shop', cut_off_by: ['policy_max', 'subjects_max'] },
+        { identity: 257, network: 'blue', namespace: 'default', cut_off_by: [] },
+      ],
+      message: 'why',
+    };
+    const { out, exit } = await ctl('status');
+    expect(exit).toBe(0);
+    expect(out.split('\n').slice(1, 5)).toEqual([
+      '3 identities are cut off: why',
+      '  identity 256 (blue/shop): policy_max, subjects_max',
+      '  identity 257 (blue/default)',
+      '  and 1 more',
+    ]);
+    expect(await json('status')).toMatchObject({ policies: api.node.cutOff });
+  });
 });

@@ -66,6 +66,18 @@ it('explain asks what its flags say, and tells the answer', async () => {
   expect(asked[1]).toEqual({ from: 'a', to: 'b' });
 });
 
+it('who is cut off is told with what leaves no room', async () => {
+  api.node.explanations.explain = async () => ({
+    ...ANSWER,
+    egress: { verdict: 'denied', cut_off_by: ['policy_max', 'subjects_max'] },
+    ingress: { verdict: 'denied', cut_off_by: [] },
+  });
+  expect((await ctl('explain', 'a', 'b')).out.split('\n').slice(2, 4)).toEqual([
+    '  egress:  cut off: its rules do not fit into the kernel; remove policies, or raise policy_max and subjects_max and restart the node',
+    '  ingress: cut off: its rules do not fit into the kernel; remove policies',
+  ]);
+});
+
 it('what is not right is told', async () => {
   expect(await ctl('explain', 'a')).toMatchObject({ exit: 2 });
   expect((await ctl('explain', 'a', 'b', '--protocol', 'udp')).err).toContain('UDP needs a port');

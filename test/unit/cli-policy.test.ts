@@ -36,6 +36,38 @@ describe('policy', () => {
     return path;
   };
 
+  it('apply --dry-run tells what would change, and who would be cut off', async () => {
+    const args = ['policy', 'apply', '--dry-run', '-f', file(POLICY)];
+    expect((await ctl(...args)).out).toBe('nothing would change\n');
+    const web = { network: 'blue', namespace: 'default', labels: { app: 'web' }, identity: 256 };
+    api.node.preview = {
+      changes: [],
+      flows: [],
+      cut_off: [{ ...web, cut_off_by: ['policy_cidrs_max'] }],
+      truncated: false,
+    };
+    expect((await ctl(...args)).out.split('\n')).toEqual([
+      'nothing would change',
+      'blue/default[app=web] would be cut off: its rules do not fit into the kernel; remove policies, or raise policy_cidrs_max and restart the node',
+      '',
+    ]);
+    api.node.preview = {
+      ...api.node.preview,
+      changes: [
+        {
+          ...{ source: { kind: 'host' }, destination: { kind: 'identity', ...web } },
+          ...{ protocol: 'any', ports: 'any', before: 'denied', after: 'allowed' },
+        },
+      ],
+    };
+    const { out } = await ctl(...args);
+    expect(out).toMatch(/^SOURCE/);
+    expect(out).toMatch(
+      /host +blue\/default\[app=web\] +any +any +denied +allowed\n\nblue\S+ would be cut off/,
+    );
+    expect(await json(...args)).toEqual(api.node.preview);
+  });
+
   it('apply makes what is in the file and says what it did', async () => {
     expect(await ctl('policy', 'apply', '-f', file(POLICY))).toEqual({
       exit: 0,

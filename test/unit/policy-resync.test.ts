@@ -4,40 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConntrackSweeper } from '../../src/datapath/conntrack-sweeper.js';
-import type { DatapathMaps } from '../../src/datapath/maps.js';
-import { PolicyTable } from '../../src/datapath/policy-table.js';
+import type { PolicyTable } from '../../src/datapath/policy-table.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
-import { KernelError } from '../../src/native/errors.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { PolicySync } from '../../src/vnet/policy-sync.js';
-
-/** A map of the kernel that takes as many entries. */
-class FullMap<K, V> {
-  readonly #entries = new Map<string, [K, V]>();
-
-  constructor(private readonly max: number) {}
-
-  get(key: K): V | undefined {
-    return structuredClone(this.#entries.get(JSON.stringify(key))?.[1]);
-  }
-
-  set(key: K, value: V): void {
-    const text = JSON.stringify(key);
-    if (!this.#entries.has(text) && this.#entries.size >= this.max) {
-      throw new KernelError({ errno: 7, code: 'E2BIG', text: 'full', operation: 'update', object: 'map' });
-    }
-    this.#entries.set(text, structuredClone([key, value]));
-  }
-
-  delete(key: K): boolean {
-    return this.#entries.delete(JSON.stringify(key));
-  }
-
-  async entries(): Promise<[K, V][]> {
-    return structuredClone([...this.#entries.values()]);
-  }
-}
+import { smallTable } from '../support/small-table.js';
 
 const POLICY_MAX = 16;
 const SUBJECTS = { web: 256, db: 257 };
@@ -49,13 +21,7 @@ let table: PolicyTable;
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'quantum-resync-'));
   store = await EmbeddedStore.open(directory);
-  const maps = {
-    control: new FullMap(1),
-    policy: new FullMap(POLICY_MAX),
-    subjects: new FullMap(POLICY_MAX),
-    cidrs: new FullMap(POLICY_MAX),
-  };
-  table = new PolicyTable(maps as unknown as DatapathMaps, async () => undefined);
+  table = smallTable({ policy_max: POLICY_MAX, policy_cidrs_max: POLICY_MAX, subjects_max: POLICY_MAX });
 });
 afterEach(async () => {
   await store.close();
@@ -110,14 +76,14 @@ describe('recorded policies that do not fit beside those in force', () => {
   it('nor in their place: whom they concern is cut off, and everybody else is not', async () => {
     await daemonWith(1001, 10).resync();
     const daemon = daemonWith(2001, POLICY_MAX + 1);
-    const { unfit } = await daemon.resync();
-    expect(unfit).toMatchObject({ code: 'INSUFFICIENT_CAPACITY' });
-    expect(unfit?.hint).toContain('policy_max');
-    expect(unfit?.hint).toContain('restart the node');
+    await daemon.resync();
     expect(daemon.state).toEqual({
       identities_cut_off: 1,
-      message: expect.stringMatching(/do not fit.*policy_max/),
+      cut_off: [],
+      message: expect.stringMatching(/do not fit.* raise policy_max and restart the node/),
     });
+    expect(daemon.cutOffBy(SUBJECTS.web)).toEqual(['policy_max']);
+    expect(daemon.cutOffBy(SUBJECTS.db)).toBeUndefined();
     const { ports, subjects } = await inForce();
     expect(ports).toEqual([]);
     expect(subjects).not.toContain(SUBJECTS.web);
@@ -126,9 +92,11 @@ describe('recorded policies that do not fit beside those in force', () => {
 
   it('are in force as soon as they fit', async () => {
     await daemonWith(1001, 10).resync();
-    expect((await daemonWith(2001, POLICY_MAX + 1).resync()).unfit).toBeDefined();
+    const before = daemonWith(2001, POLICY_MAX + 1);
+    await before.resync();
+    expect(before.state).toBeDefined();
     const daemon = daemonWith(2001, 10);
-    expect((await daemon.resync()).unfit).toBeUndefined();
+    await daemon.resync();
     expect(daemon.state).toBeUndefined();
     expect((await inForce()).ports).toHaveLength(10);
     expect((await inForce()).subjects).toEqual(Object.values(SUBJECTS));

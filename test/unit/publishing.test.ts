@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FrontendChange } from '../../src/datapath/frontend-table.js';
+import type { PolicySize } from '../../src/model/cut-off.js';
 import { type Endpoint, type EndpointRequestInput, endpointRequest } from '../../src/model/endpoint.js';
 import { AppError } from '../../src/model/errors.js';
 import { networkFrom, networkRequest } from '../../src/model/network.js';
@@ -30,6 +31,8 @@ const NODE_ADDRESS = '198.18.0.1';
 class Kernel {
   readonly frontends = new Map<string, FrontendState>();
   readonly prefixes = new Set<string>();
+  /** Identities whose rules it has no room for. */
+  readonly cutOff = new Map<number, readonly PolicySize[]>();
   failure: unknown;
   listening: { port: number; address: string; owner: string }[] = [];
 
@@ -100,8 +103,9 @@ async function started(settings: object = {}) {
     removeService: (address: string) => kernel.prefixes.delete(address),
   } as unknown as HostPrefixes;
   const addresses = new ServiceAddresses(options, isOwn);
+  const policy = { cutOffBy: (identity: number) => kernel.cutOff.get(identity) };
   const portMappingService = new PortMappings({
-    ...{ store, serial, nodePorts, publishing, isReachable: () => false },
+    ...{ store, serial, nodePorts, publishing, policy, isReachable: () => false },
   });
   const services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
   const connect = async (id: string, more: Partial<EndpointRequestInput> = {}, network = 'front') => {
@@ -185,6 +189,19 @@ describe('a port mapping', () => {
     await map();
     await disconnect(endpoint);
     expect([kernel.leads, service.list(), store.list(frontendNumbers)]).toEqual([{}, [], []]);
+  });
+
+  it('of a container that is cut off is told with what leaves no room', async () => {
+    const { connect, map, portMappings: service } = await started();
+    const { identity } = await connect('a');
+    expect(await map()).toMatchObject({ hint: expect.stringContaining('no policy lets') });
+    kernel.cutOff.set(identity, ['policy_cidrs_max']);
+    expect(service.list()).toMatchObject([
+      {
+        reachable_from_outside: false,
+        hint: expect.stringMatching(/cut off.*fit.*remove policies, or raise policy_cidrs_max and restart/),
+      },
+    ]);
   });
 
   it('that is removed closes its port', async () => {

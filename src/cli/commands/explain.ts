@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { cutOffAdvice } from '../../model/cut-off.js';
 import {
   type ExplainedParty,
   type ExplainedSide,
@@ -51,6 +52,9 @@ function partyText({ kind, container_id, network, labels, ip }: ExplainedParty):
 }
 
 function sideText(side: ExplainedSide): string {
+  if (side.cut_off_by !== undefined) {
+    return `cut off: its rules do not fit into the kernel; ${cutOffAdvice(side.cut_off_by)}`;
+  }
   const by = side.rule === undefined ? ' by default' : ` by ${side.rule}`;
   const tier = side.tier === undefined ? '' : ` (${side.tier})`;
   return `${side.verdict}${by}${tier}${isolationText(side)}`;

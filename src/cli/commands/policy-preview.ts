@@ -1,4 +1,5 @@
 /** What a dry run tells, for a reader. */
+import { cutOffAdvice, type LabelledCutOff } from '../../model/cut-off.js';
 import type { PolicyChange, PolicyChangeParty } from '../../model/policy-preview.js';
 import { labelsText, tableOf } from '../text.js';
 import { type Flow, flowSentence } from './flows.js';
@@ -7,11 +8,16 @@ import { type Flow, flowSentence } from './flows.js';
 export interface Preview {
   changes: PolicyChange[];
   flows: Flow[];
+  cut_off: LabelledCutOff[];
   truncated: boolean;
 }
 
-export function previewText({ changes, flows, truncated }: Preview): string {
-  if (changes.length === 0 && flows.length === 0 && !truncated) return 'nothing would change\n';
+export function previewText({ changes, flows, cut_off, truncated }: Preview): string {
+  const isNothing = changes.length === 0 && flows.length === 0 && !truncated;
+  const lost = cut_off.map(({ cut_off_by, ...identity }) => {
+    const who = partyText({ kind: 'identity', ...identity });
+    return `${who} would be cut off: its rules do not fit into the kernel; ${cutOffAdvice(cut_off_by)}\n`;
+  });
   const rows = changes.map(({ source, destination, protocol, ports, before, after }) => [
     partyText(source),
     partyText(destination),
@@ -23,8 +29,11 @@ export function previewText({ changes, flows, truncated }: Preview): string {
   const headings = ['SOURCE', 'DESTINATION', 'PROTOCOL', 'PORTS', 'BEFORE', 'AFTER'];
   const recorded = flows.map((flow) => `${flowSentence(flow)}\n`).join('');
   return [
+    ...(isNothing ? ['nothing would change\n'] : []),
     ...(rows.length === 0 ? [] : [tableOf(headings, rows)]),
     ...(recorded === '' ? [] : [`\nrecorded flows that would have been dropped:\n${recorded}`]),
+    ...(rows.length === 0 || lost.length === 0 ? [] : ['\n']),
+    ...lost,
     ...(truncated ? ['\nthere may be more: a limit was reached\n'] : []),
   ].join('');
 }

@@ -22,11 +22,20 @@ export function register(command: Command, contextOf: ContextOf): void {
     const ways =
       more.length === 0 ? `uplink ${wayOf(first)}` : `uplinks ${[first, ...more].map(wayOf).join('; ')}`;
     const head = `quantum-api ${version} is ${readiness.ready ? 'ready' : 'not ready'}, ${ways}\n`;
-    const { policies } = readiness;
-    const cut =
-      policies === undefined ? '' : `${policies.identities_cut_off} identities: ${policies.message}\n`;
-    return print(head + cut + tableOf(['CHECK', 'READY', 'MESSAGE'], rows));
+    return print(head + cutOffText(readiness.policies) + tableOf(['CHECK', 'READY', 'MESSAGE'], rows));
   });
+}
+
+function cutOffText(policies: Readiness['policies']): string {
+  if (policies === undefined) return '';
+  const { identities_cut_off, cut_off, message } = policies;
+  const lines = cut_off.map(
+    ({ identity, network, namespace, cut_off_by }) =>
+      `  identity ${identity} (${network}/${namespace})${cut_off_by.length === 0 ? '' : `: ${cut_off_by.join(', ')}`}\n`,
+  );
+  const more = identities_cut_off - cut_off.length;
+  const rest = more === 0 ? '' : `  and ${more} more\n`;
+  return `${identities_cut_off} identities are cut off: ${message}\n${lines.join('')}${rest}`;
 }
 
 function wayOf({ interface: name, ip_address, ip6_address, message, xdp }: UplinkState): string {

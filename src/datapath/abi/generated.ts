@@ -1359,7 +1359,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 24, name: 'BAD_SOURCE', text: 'from outside with a source address that belongs to the fabric or to nobody' },
   { value: 25, name: 'NO_SUCH_ENDPOINT', text: 'the address lies in a network and no endpoint has it' },
   { value: 26, name: 'NOT_FOR_ENDPOINT', text: 'arrived at an endpoint that does not have the destination address' },
-  { value: 27, name: 'POLICY_MISSING', text: 'the policy of an identity is not computed yet' },
+  { value: 27, name: 'POLICY_MISSING', text: 'the policy of an identity is not computed yet, or does not fit' },
   { value: 28, name: 'POLICY_EGRESS', text: 'no rule lets the source send this' },
   { value: 29, name: 'POLICY_INGRESS', text: 'no rule lets the destination receive this' },
   { value: 30, name: 'POLICY_EGRESS_DENY', text: 'a rule forbids the source to send this' },
