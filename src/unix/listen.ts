@@ -40,6 +40,8 @@ export async function listenUnix(server: Server, options: UnixSocketOptions): Pr
 export async function closeServer(server: Server, patienceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
+  // Those on which something is asked are kept by Node.js, once it is answered, for whatever else is asked.
+  server.keepAliveTimeout = 1;
   const timer = setTimeout(() => server.closeAllConnections(), patienceMs);
   await closed;
   clearTimeout(timer);

@@ -15,11 +15,15 @@ export interface Fitting {
 export function* fitting(needs: ReadonlyMap<number, PolicyRoom>, room: PolicyRoom): Steps<Fitting> {
   const fit: number[] = [];
   const others: number[] = [];
+  const candidates: [number, PolicyRoom][] = [];
+  // Most removals make room for nobody: then nothing is put in order.
+  yield* stepping(needs, ([identity, need]) => {
+    if (lacking(need, room).length > 0) others.push(identity);
+    else candidates.push([identity, need]);
+  });
+  candidates.sort(([id, need], [otherId, other]) => totalOf(need) - totalOf(other) || id - otherId);
   let left = room;
-  const ordered = [...needs].sort(
-    ([id, need], [otherId, other]) => totalOf(need) - totalOf(other) || id - otherId,
-  );
-  yield* stepping(ordered, ([identity, need]) => {
+  yield* stepping(candidates, ([identity, need]) => {
     if (lacking(need, left).length > 0) others.push(identity);
     else {
       fit.push(identity);

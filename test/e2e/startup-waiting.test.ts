@@ -1,22 +1,20 @@
 /** Who asks while the daemon starts waits for it, and is told at once when it cannot. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { Daemon } from '../support/daemon.js';
+import { copyProgram } from '../support/program-copy.js';
 import { errorOf } from '../support/rest.js';
 
 const ROOT = join(import.meta.dirname, '../..');
-const LISTENS_MS = 20_000;
+const LISTENS_MS = 60_000;
 
 /** A copy of the program whose start goes on only when somebody has opened `gate` for writing. */
 function halting(folder: string): { program: string; gate: string } {
-  for (const name of ['dist', 'bpf/build', 'package.json']) {
-    cpSync(join(ROOT, name), join(folder, name), { recursive: true });
-  }
-  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  const { program } = copyProgram(folder, ['node_modules']);
   // The plugin, which is installed when the API listens already.
   const build = join(folder, 'native/build');
   const gate = join(build, 'quantum-cni');
@@ -25,10 +23,10 @@ function halting(folder: string): { program: string; gate: string } {
     if (name !== 'quantum-cni') symlinkSync(join(ROOT, 'native/build', name), join(build, name));
   }
   execFileSync('mkfifo', [gate]);
-  return { program: join(folder, 'dist/bin/quantum-api.js'), gate };
+  return { program, gate };
 }
 
-it('a start that fails refuses those who wait for it, and says why', async () => {
+it('a start that fails refuses those who wait for it, and says why', { timeout: 120_000 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'quantum-waiting-'));
   await using daemon = new Daemon();
   try {

@@ -2,7 +2,6 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
-  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -10,19 +9,18 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Container, unlike } from '../support/containers.js';
-import { DAEMON_PROGRAM, Daemon, type DaemonOptions, type Ending } from '../support/daemon.js';
+import { Daemon, type DaemonOptions, type Ending } from '../support/daemon.js';
 import { kernelState, nodeState } from '../support/node-state.js';
+import { copyProgram } from '../support/program-copy.js';
 
-const ROOT = join(import.meta.dirname, '../..');
 const open: Disposable[] = [];
 const daemons: Daemon[] = [];
 const folders: string[] = [];
@@ -253,18 +251,7 @@ describe('a damaged store', () => {
 });
 
 describe('a kernel or a build that lacks something', () => {
-  /** A copy of the program whose files can be damaged. */
-  function copy(): { program: string; objects: string } {
-    const folder = scratch();
-    cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true });
-    cpSync(join(ROOT, 'bpf/build'), join(folder, 'bpf/build'), { recursive: true });
-    cpSync(join(ROOT, 'package.json'), join(folder, 'package.json'));
-    for (const name of ['node_modules', 'native']) symlinkSync(join(ROOT, name), join(folder, name));
-    return {
-      program: join(folder, 'dist', 'bin', DAEMON_PROGRAM.slice(dirname(DAEMON_PROGRAM).length + 1)),
-      objects: join(folder, 'bpf/build'),
-    };
-  }
+  const copy = () => copyProgram(scratch());
 
   it.each(['from_container', 'to_container', 'conntrack_sweep', 'node_connect'])(
     'the program %s is missing',

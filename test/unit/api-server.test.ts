@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { type IncomingMessage, type RequestOptions, request } from 'node:http';
+import { Agent, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -113,7 +113,8 @@ describe('the listeners', () => {
 });
 
 describe('a stop', () => {
-  it('lets a request that is under way end', async () => {
+  /** A deletion of a network that is under way until `finish` is called. */
+  function slowDeletion() {
     let finish = () => {};
     let reached = () => {};
     const underWay = new Promise<void>((resolve) => {
@@ -126,6 +127,11 @@ describe('a stop', () => {
           reached();
         }),
     });
+    return { underWay, finish: () => finish() };
+  }
+
+  it('lets a request that is under way end', async () => {
+    const { underWay, finish } = slowDeletion();
     const answer = ask({ socketPath: api.socketPath, method: 'DELETE', path: '/networks/x' });
     await underWay;
     const closed = api.server.close();
@@ -133,6 +139,21 @@ describe('a stop', () => {
     expect((await answer).status).toBe(204);
     await closed;
     expect(statSync(api.socketPath, { throwIfNoEntry: false })).toBeUndefined();
+  });
+
+  it('does not wait for what else might be asked after it', async () => {
+    const { underWay, finish } = slowDeletion();
+    const agent = new Agent({ keepAlive: true });
+    const answer = ask({ socketPath: api.socketPath, method: 'DELETE', path: '/networks/x', agent });
+    await underWay;
+    const closed = api.server.close();
+    finish();
+    expect((await answer).status).toBe(204);
+    const began = performance.now();
+    await closed;
+    // Five seconds and more are what a client may take for its next question.
+    expect(performance.now() - began).toBeLessThan(4000);
+    agent.destroy();
   });
 
   it('does not wait for connections on which nothing is asked', async () => {
