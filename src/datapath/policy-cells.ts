@@ -78,10 +78,10 @@ export class SlottedMap<K, T> {
 
   /** `found`: what read() says of it. */
   write(key: K, found: Slots<T>, slot: Slots<T>): void {
-    const exists = (slots: Slots<T>) => !slots.every(this.content.isNothing);
-    if (exists(slot)) this.map.set(key, { key, slot });
+    const [was, is] = [found, slot].map((slots) => !slots.every(this.content.isNothing));
+    if (is) this.map.set(key, { key, slot });
     else this.map.delete(key);
-    this.size += Number(exists(slot)) - Number(exists(found));
+    this.size += Number(is) - Number(was);
   }
 }
 

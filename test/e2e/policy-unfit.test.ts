@@ -207,7 +207,9 @@ describe('while somebody is cut off', () => {
     expect(await mappings()).toMatchObject([{ reachable_from_outside: true }]);
   });
 
-  it('a container that goes lets in whoever has waited for its room', async () => {
+  it('a container that goes lets in whoever has waited for its room', {
+    timeout: 120_000,
+  }, async () => {
     const { daemon, rest } = site();
     await site().network('blue', { isolation_mode: 'peer' });
     const [a, b, c] = [await labelled('a'), await labelled('b'), await labelled('c')];
