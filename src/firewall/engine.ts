@@ -229,12 +229,12 @@ export class PolicyEngine {
 
   /** What the maps must hold of one identity; nothing when there is none of that number. */
   rulesOf(identity: number): CompiledPolicy {
-    return finish(this.compilingRulesOf([identity]));
+    return finish(this.takingRulesOf(identity));
   }
 
-  /** The same of several. */
-  compilingRulesOf(identities: Iterable<number>): Steps<CompiledPolicy> {
-    return compiling([...identities].flatMap((identity) => this.#identities.get(identity) ?? []));
+  takingRulesOf(identity: number): Steps<CompiledPolicy> {
+    const subject = this.#identities.get(identity);
+    return compiling(subject === undefined ? [] : [subject]);
   }
 
   /** What changed since the last call; the first tells everything. */
@@ -257,7 +257,7 @@ export class PolicyEngine {
   }
 
   takingSnapshot(): Steps<CompiledPolicy> {
-    return this.#ledger.snapshot();
+    return this.#ledger.takingSnapshot();
   }
 
   #read(policy: Policy): PolicyRules {

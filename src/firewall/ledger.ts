@@ -185,7 +185,7 @@ export class RuleLedger {
   }
 
   /** Everything, whatever the deltas told. */
-  snapshot(): Steps<CompiledPolicy> {
+  takingSnapshot(): Steps<CompiledPolicy> {
     return compiling(this.#subjects.values());
   }
 

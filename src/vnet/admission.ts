@@ -51,16 +51,16 @@ export class Admission {
     return !isEmpty(change);
   }
 
-  /** Told of a change that is in force: whoever is cut off gets what is theirs, where it has made room for it. */
+  /** Told of each change that is in force: whoever is cut off gets what is theirs, where it has made room for it. */
   async readmit(made: PolicyDelta): Promise<void> {
     if (this.misfits.size === 0) return;
     const gone = new Set(made.subjects.delete);
     this.set(new Map([...this.misfits].filter(([identity]) => !gone.has(identity))), this.needs);
     for (const identity of subjectsOf(made)) this.needs.delete(identity);
-    const makesRoom = made.delete.length + made.cidrs.delete.length + gone.size > 0;
-    if (!makesRoom || this.misfits.size === 0) return;
+    if (this.misfits.size === 0) return;
+    // Also where nothing has gone: what has come may be one more reason why they do not fit.
     await this.give(await this.needsOfMisfits(), async (identities) =>
-      this.encode(await inTurns(this.engine.compilingRulesOf(identities))),
+      this.encode(await this.rulesOf(identities)),
     );
   }
 
@@ -104,9 +104,19 @@ export class Admission {
   private async needsOfMisfits(): Promise<Needs> {
     for (const identity of this.misfits.keys()) {
       if (this.needs.has(identity)) continue;
-      this.needs.set(identity, needOf(await inTurns(this.engine.compilingRulesOf([identity]))));
+      this.needs.set(identity, needOf(await inTurns(this.engine.takingRulesOf(identity))));
     }
     return this.needs;
+  }
+
+  private async rulesOf(identities: readonly number[]): Promise<CompiledPolicy> {
+    const parts: CompiledPolicy[] = [];
+    for (const identity of identities) parts.push(await inTurns(this.engine.takingRulesOf(identity)));
+    return {
+      entries: parts.flatMap(({ entries }) => entries),
+      subjects: parts.flatMap(({ subjects }) => subjects),
+      cidrs: parts.flatMap(({ cidrs }) => cidrs),
+    };
   }
 
   private set(misfits: CutOffBy, needs: Needs): void {

@@ -1,0 +1,254 @@
+/** Who is cut off is let in again as room is made, at no more cost than that, and not by halves. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { PolicyEngine } from '../../src/firewall/engine.js';
+import type { Steps } from '../../src/firewall/steps.js';
+import type { CompiledPolicy } from '../../src/firewall/types.js';
+import { type Policy, policyRef } from '../../src/model/policy.js';
+import { EmbeddedStore } from '../../src/store/embedded.js';
+import { count, FIRST, policyOf, WIDE, World } from '../support/admission-world.js';
+import { random } from '../support/random.js';
+import { smallTable } from '../support/small-table.js';
+
+let directory: string;
+let store: EmbeddedStore;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'quantum-admission-'));
+  store = await EmbeddedStore.open(directory);
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await store.close();
+  rmSync(directory, { recursive: true });
+});
+
+describe('while somebody is cut off', () => {
+  it('what goes of others lets in whoever fits then, without comparing everything anew', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 20 });
+    const wishes = [{ ports: 9 }, { ports: 9 }, { ports: 10 }, { ports: 11 }];
+    const world = new World(store, table, wishes);
+    await world.sync.resync();
+    expect(world.cutOff).toEqual([FIRST + 2, FIRST + 3]);
+    const loads = vi.spyOn(table, 'load');
+    const snapshots = vi.spyOn(PolicyEngine.prototype, 'takingSnapshot');
+    const compiled = vi.spyOn(PolicyEngine.prototype, 'takingRulesOf');
+
+    await world.remove(policyOf('p0', '0', { ports: 9 }));
+    expect(world.cutOff).toEqual([FIRST + 3]);
+    expect(compiled.mock.calls).toEqual([[FIRST + 2]]);
+    await world.remove(policyOf('p1', '1', { ports: 9 }));
+    expect(world.cutOff).toEqual([FIRST + 3]);
+    await world.remove(policyOf('p2', '2', { ports: 10 }));
+    expect(world.cutOff).toEqual([]);
+    expect(world.sync.state).toBeUndefined();
+    expect(compiled).toHaveBeenCalledTimes(2);
+    expect(loads).not.toHaveBeenCalled();
+    expect(snapshots).not.toHaveBeenCalled();
+    await world.requireExact();
+  });
+
+  it('so does what one who is cut off needs no longer, and an identity that goes', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10, subjects_max: 2 });
+    const world = new World(store, table, [{ ports: 4 }, { ports: 5 }, { ports: 12 }]);
+    await world.sync.resync();
+    expect(world.sync.cutOffBy(FIRST + 2)).toEqual(['policy_max', 'subjects_max']);
+    await world.apply(policyOf('p2', '2', { ports: 6 }), policyOf('p2', '2', { ports: 12 }));
+    expect(world.sync.cutOffBy(FIRST + 2)).toEqual(['policy_max', 'subjects_max']);
+    const [first] = world.ids;
+    await world.sync.changeUnobserved(
+      (engine) => engine.removingIdentity(first ?? 0),
+      () => {
+        throw new Error('not undone');
+      },
+    );
+    expect(world.sync.state?.identities_cut_off).toBe(1);
+    await world.apply(policyOf('p2', '2', { ports: 5 }), policyOf('p2', '2', { ports: 6 }));
+    expect(world.sync.state).toBeUndefined();
+    await world.requireExact();
+  });
+
+  it('what they need more meanwhile counts', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    await world.sync.resync();
+    const more = policyOf('more', '1', { ports: 1, ranges: 5 });
+    await world.apply(more);
+    await world.remove(policyOf('p0', '0', { ports: 5 }));
+    expect(world.cutOff).toEqual([FIRST + 1]);
+    await world.remove(more);
+    expect(world.cutOff).toEqual([]);
+    await world.requireExact();
+  });
+
+  it('one who goes is not missed, and comes back only where there is room', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    await world.sync.resync();
+    const identity = { id: FIRST + 1, network_id: 1, namespace: 'default', labels: { app: '1' } };
+    await world.sync.changeUnobserved(
+      (engine) => engine.removingIdentity(identity.id),
+      (engine) => engine.upsertingIdentity(identity),
+    );
+    expect(world.sync.state).toBeUndefined();
+    const coming = world.sync.changeUnobserved(
+      (engine) => engine.upsertingIdentity(identity),
+      (engine) => engine.removingIdentity(identity.id),
+    );
+    await expect(coming).rejects.toMatchObject({ code: 'INSUFFICIENT_CAPACITY' });
+    expect(world.sync.state).toBeUndefined();
+    await world.requireExact();
+  });
+
+  it('a change that is taken back lets nobody in and leaves everybody as they were', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    await world.sync.resync();
+    const policy = policyOf('p0', '0', { ports: 5 });
+    const refusing = world.sync.change(
+      (engine) => engine.removingPolicy(policyRef(policy)),
+      (engine) => engine.upsertingPolicy(policy),
+      () => Promise.reject(new Error('the disk is full')),
+    );
+    await expect(refusing).rejects.toThrow('the disk is full');
+    expect(world.cutOff).toEqual([FIRST + 1]);
+    await world.requireExact();
+  });
+
+  it('what has failed on the way is found out with the next change', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const errors: unknown[] = [];
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    Object.assign(world.sync, { onError: (error: unknown) => errors.push(error) });
+    await world.sync.resync();
+    const broken = new Error('no grace period');
+    vi.spyOn(table, 'room').mockRejectedValueOnce(broken);
+    await world.remove(policyOf('p0', '0', { ports: 5 }));
+    expect(errors).toEqual([broken]);
+    expect(world.cutOff).toEqual([FIRST + 1]);
+    await world.apply(policyOf('later', '0', { ports: 1 }));
+    expect(world.cutOff).toEqual([]);
+    await world.requireExact();
+  });
+
+  it('a dry run tells what would be in force of whom, and changes nothing', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    await world.sync.resync();
+    const [policy, more] = [policyOf('p0', '0', { ports: 5 }), policyOf('more', '1', { ports: 2 })];
+    const removal = await world.sync.preview(
+      (engine) => engine.removingPolicy(policyRef(policy)),
+      (engine) => engine.upsertingPolicy(policy),
+    );
+    const sizes = ({ subjects }: typeof removal) =>
+      [...subjects].map(([id, { before, after }]) => [id, before.entries.length, after.entries.length]);
+    expect(sizes(removal)).toEqual([
+      [FIRST, 5, 0],
+      [FIRST + 1, 0, 6],
+    ]);
+    expect([...removal.cutOff]).toEqual([]);
+    const addition = await world.sync.preview(
+      (engine) => engine.upsertingPolicy(more),
+      (engine) => engine.removingPolicy(policyRef(more)),
+    );
+    expect(sizes(addition)).toEqual([[FIRST + 1, 0, 0]]);
+    expect([...addition.cutOff]).toEqual([[FIRST + 1, ['policy_max']]]);
+    expect(world.cutOff).toEqual([FIRST + 1]);
+    await world.requireExact();
+  });
+
+  it('whatever changes, a dry run has told who is cut off then', async () => {
+    const pick = random(11);
+    let letIn = 0;
+    for (const _ of count(20)) {
+      const wish = () => ({ ports: pick(10), ranges: pick(6) });
+      const wishes = count(4 + pick(6)).map(wish);
+      const world = new World(
+        store,
+        smallTable({ policy_max: 20 + pick(20), policy_cidrs_max: 5 + pick(20), subjects_max: 3 + pick(8) }),
+        wishes,
+      );
+      await world.sync.resync();
+      for (const _ of count(3)) {
+        const index = pick(wishes.length);
+        const [before, after] = [wishes[index] ?? {}, pick(2) === 0 ? {} : wish()].map((one) =>
+          policyOf(`p${index}`, `${index}`, one),
+        ) as [Policy, Policy];
+        const was = world.cutOff.length;
+        const told = await world.sync.preview(
+          (engine) => engine.upsertingPolicy(after),
+          (engine) => engine.upsertingPolicy(before),
+        );
+        const made = await world.apply(after, before).then(
+          () => true,
+          () => false,
+        );
+        if (!made) break;
+        expect(world.cutOff.map((id) => [id, world.sync.cutOffBy(id)])).toEqual(
+          [...told.cutOff].sort(([left], [right]) => left - right),
+        );
+        for (const [id, { after: rules }] of told.subjects)
+          expect(world.sync.rulesInForce(id)).toEqual(rules);
+        letIn += was - world.cutOff.length;
+        wishes[index] = { ports: 0, ranges: 0 };
+        await world.apply(policyOf(`p${index}`, `${index}`, {}), after);
+        await world.requireExact();
+      }
+    }
+    expect(letIn).toBeGreaterThan(3);
+  });
+
+  it('others have their turn while that is worked out', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 900 });
+    const world = new World(store, table, [{ ranges: 500 }, { ranges: 550 }]);
+    // Each step takes as long as others may wait.
+    let now = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => {
+      now += 20;
+      return now;
+    });
+    let turn = 0;
+    let isOver = false;
+    const others = () => {
+      turn += 1;
+      if (!isOver) setImmediate(others);
+    };
+    setImmediate(others);
+    const told = followed(['takingSnapshot', 'takingRulesOf'], () => turn);
+    await world.sync.resync();
+    expect(world.cutOff).toEqual([FIRST + 1]);
+    await world.remove(policyOf('p0', '0', { ranges: 500 }));
+    isOver = true;
+    expect(world.cutOff).toEqual([]);
+    for (const turns of [told.takingSnapshot, told.takingRulesOf]) {
+      expect(turns.length).toBeGreaterThan(5);
+      expect(new Set(turns).size).toBe(turns.length);
+    }
+  });
+});
+
+/** At which turn each step of what the engine tells was done. */
+function followed<Name extends 'takingSnapshot' | 'takingRulesOf'>(
+  names: readonly Name[],
+  turn: () => number,
+) {
+  const told = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
+  for (const name of names) {
+    const original = PolicyEngine.prototype[name] as (...args: unknown[]) => Steps<CompiledPolicy>;
+    vi.spyOn(PolicyEngine.prototype, name).mockImplementation(function* (
+      this: PolicyEngine,
+      ...args: unknown[]
+    ) {
+      const steps = original.apply(this, args);
+      for (;;) {
+        const step = steps.next();
+        told[name].push(turn());
+        if (step.done === true) return step.value;
+        yield;
+      }
+    } as never);
+  }
+  return told;
+}
