@@ -9,7 +9,8 @@ import { AppError } from '../model/errors.js';
 import { appendCell, diffCell, insertRule, placeAt, positionOf } from './entries.js';
 import { LANES, type Lane } from './lanes.js';
 import type { PeerKey } from './peer-key.js';
-import { type Range, RangeTable } from './ranges.js';
+import { RangeTable } from './range-table.js';
+import type { Range } from './ranges.js';
 import { type Steps, stepping } from './steps.js';
 import {
   type Cell,

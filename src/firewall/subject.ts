@@ -1,7 +1,8 @@
 /** One identity as the owner of rules: which apply to it, and what there is to look for among them. */
 import { LANES, type Lane, laneIndex } from './lanes.js';
 import type { PeerKey } from './peer-key.js';
-import { NO_LENGTHS, type RangeTable, type RuleRange } from './ranges.js';
+import { NO_LENGTHS, type RangeTable } from './range-table.js';
+import type { RuleRange } from './ranges.js';
 import {
   DIRECTIONS,
   type Direction,
