@@ -10,6 +10,7 @@ import type { Labels } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
 import { clusterNetworkPolicyRules } from './cluster-network-policy.js';
 import { HOST_ACCESS_RULE } from './host-access.js';
+import { InForce } from './in-force.js';
 import { NetworkDirectory } from './isolation.js';
 import { compiled, RuleLedger } from './ledger.js';
 import { Matching } from './matching.js';
@@ -17,13 +18,11 @@ import { NamespaceDirectory } from './namespaces.js';
 import { networkPolicyRules } from './network-policy.js';
 import { HOST } from './peer-key.js';
 import { IdentityRecord, PolicyRecord } from './records.js';
-import { compareText } from './rule-ref.js';
 import type { PolicyRules } from './rules.js';
 import { type LabelMap, labelMap } from './selector.js';
 import { finish, type Steps } from './steps.js';
 import type {
   CompiledPolicy,
-  Direction,
   PolicyDelta,
   PolicyIdentity,
   PolicyNamespace,
@@ -49,7 +48,7 @@ export interface PolicyEngineOptions {
  * that is not there, a network removed before its identities, two networks of one name).
  *
  * Each is there in steps as well (`upsertingPolicy()` and the like): between two of them nothing else may change, and
- * what is asked is answered of what is half done. They must be run to their end.
+ * what is asked is answered of what is half done, but for `inForce` of what is held. They must be run to their end.
  */
 export class PolicyEngine {
   readonly #nodeLabels: LabelMap;
@@ -61,11 +60,13 @@ export class PolicyEngine {
   readonly #identities = new Map<number, IdentityRecord>();
   readonly #policies = new Map<string, PolicyRecord>();
   readonly #matching: Matching;
+  readonly inForce: InForce;
 
   constructor({ maxSize = Number.POSITIVE_INFINITY, node }: PolicyEngineOptions = {}) {
     this.#nodeLabels = labelMap(node?.labels ?? {});
     this.#hostAccess = node?.hostAccess ?? 'policy';
     this.#ledger = new RuleLedger(maxSize);
+    this.inForce = new InForce((identity) => this.#ledger.inForce(identity));
     this.#networks = new NetworkDirectory(this.#ledger, this.#vocabulary);
     this.#matching = new Matching({
       ledger: this.#ledger,
@@ -90,6 +91,13 @@ export class PolicyEngine {
    */
   undoing(undo: () => Steps): Steps {
     return this.#ledger.unlimited(undo);
+  }
+
+  /**
+   * Until what it returns is disposed of, `inForce` tells of what is now, whatever changes meanwhile. Once at a time.
+   */
+  hold(): Disposable {
+    return this.#ledger.hold();
   }
 
   /** Port matches and ranges applied: at least the number of entries; more where several rules give the same key. */
@@ -209,28 +217,10 @@ export class PolicyEngine {
     yield* this.#matching.removePolicy(policy);
   }
 
-  /**
-   * The policies that isolate the identity in that direction, by namespace and name: the enforced ones, with `audit`
-   * the audited ones too. None: what no rule of that tier allows is for the tiers after it to say.
-   */
-  selectedBy(
-    identity: number,
-    direction: Direction,
-    { audit = false }: { readonly audit?: boolean } = {},
-  ): PolicyRef[] {
-    return [...(this.#identities.get(identity)?.policies ?? [])]
-      .map(({ head }) => head)
-      .filter((policy) => policy.isolates.has(direction) && (audit || !policy.audit))
-      .map(({ ref }) => ref)
-      .sort(
-        (left, right) => compareText(left.namespace, right.namespace) || compareText(left.name, right.name),
-      );
-  }
-
   /** What the maps must hold of one identity; nothing when there is none of that number. */
   rulesOf(identity: number): CompiledPolicy {
-    const subject = this.#identities.get(identity);
-    return compiled(subject === undefined ? [] : [subject]);
+    const view = this.#ledger.view(identity);
+    return compiled(view === undefined ? [] : [view]);
   }
 
   /** What changed since the last call; the first tells everything. */

@@ -119,7 +119,7 @@ export class LocalNode implements Node, AsyncDisposable {
       onChange: (state) => log.info(state, "the way of the node's own processes to port mappings"),
       onError: (error) => log.error({ err: error }, 'could not attach the hooks of sockets'),
     });
-    const isolating = isolatedBy(engine);
+    const isolating = isolatedBy(engine.inForce);
     this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes, uplinks, nodeConnect, flows, publishing } = this;
     this.observation = new NodeObservation({
