@@ -31,7 +31,7 @@ import { previewPolicies } from './policy-preview.js';
 import { PolicySync } from './policy-sync.js';
 import { PortMappings } from './port-mappings.js';
 import { Publishing } from './publishing.js';
-import { reachableFromOutside } from './reachability.js';
+import { reachableNow } from './reachability.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Reservations } from './reservations.js';
 import { RuntimeNetworks } from './runtime-networks.js';
@@ -173,8 +173,13 @@ export class LocalNode implements Node, AsyncDisposable {
       policy,
       preview: (apply, undo) => previewPolicies(previewed, apply, undo),
     });
-    const isReachable = reachableFromOutside(engine, store);
-    this.portMappings = new PortMappings({ store, serial, nodePorts, publishing, isReachable });
+    this.portMappings = new PortMappings({
+      store,
+      serial,
+      nodePorts,
+      publishing,
+      reachableNow: () => reachableNow(engine.inForce, store),
+    });
     const addresses = new ServiceAddresses(options.settings, isOwn);
     this.services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
     this.connections = new Connections(store, datapath.connections);
@@ -182,7 +187,7 @@ export class LocalNode implements Node, AsyncDisposable {
       store,
       serial,
       host,
-      engine,
+      inForce: engine.inForce,
       explainer: datapath.explainer,
       isolatedBy: isolating,
       publishing,

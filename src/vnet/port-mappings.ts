@@ -19,17 +19,19 @@ export interface PortMappingsParts {
   serial: Serial;
   nodePorts: NodePorts;
   publishing: Publishing;
-  isReachable: IsReachable;
+  /** As it is now: for what is asked before anything changes. */
+  reachableNow: () => IsReachable;
 }
 
 export class PortMappings implements PortMappingService {
   constructor(private readonly parts: PortMappingsParts) {}
 
   list(): PortMapping[] {
+    const isReachable = this.parts.reachableNow();
     return this.parts.store
       .list(portMappings)
       .sort((left, right) => left.id - right.id)
-      .map((mapping) => this.described(mapping));
+      .map((mapping) => this.described(mapping, isReachable));
   }
 
   get(id: number): PortMapping {
@@ -80,11 +82,14 @@ export class PortMappings implements PortMappingService {
     return putMapping(transaction, endpoint, { protocol, host_port: port, host_ip, container_port });
   }
 
-  private described(mapping: PortMappingRecord): PortMapping {
+  private described(mapping: PortMappingRecord, isReachable = this.parts.reachableNow()): PortMapping {
     const endpoint = this.parts.store.get(endpoints, [mapping.endpoint_id]);
     const { protocol, container_port, network } = mapping;
-    const isReachable = endpoint !== undefined && this.parts.isReachable(endpoint, protocol, container_port);
-    if (isReachable) return { ...mapping, reachable_from_outside: true };
+    if (endpoint?.state !== 'ready') {
+      const hint = 'the container is being connected or disconnected: ask again when that is done';
+      return { ...mapping, reachable_from_outside: false, hint };
+    }
+    if (isReachable(endpoint, protocol, container_port)) return { ...mapping, reachable_from_outside: true };
     const hint = `no policy lets the outside reach ${protocol} port ${container_port} of the container: allow it by a NetworkPolicy with an ipBlock in ingress, or connect it to a network of another isolation_mode than ${network} has`;
     return { ...mapping, reachable_from_outside: false, hint };
   }

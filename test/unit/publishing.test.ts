@@ -101,7 +101,7 @@ async function started(settings: object = {}) {
   } as unknown as HostPrefixes;
   const addresses = new ServiceAddresses(options, isOwn);
   const portMappingService = new PortMappings({
-    ...{ store, serial, nodePorts, publishing, isReachable: () => false },
+    ...{ store, serial, nodePorts, publishing, reachableNow: () => () => false },
   });
   const services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
   const connect = async (id: string, more: Partial<EndpointRequestInput> = {}, network = 'front') => {
