@@ -12,7 +12,7 @@ import { clusterNetworkPolicyRules } from './cluster-network-policy.js';
 import { HOST_ACCESS_RULE } from './host-access.js';
 import { InForce } from './in-force.js';
 import { NetworkDirectory } from './isolation.js';
-import { compiled, RuleLedger } from './ledger.js';
+import { compiling, RuleLedger } from './ledger.js';
 import { Matching } from './matching.js';
 import { NamespaceDirectory } from './namespaces.js';
 import { networkPolicyRules } from './network-policy.js';
@@ -219,8 +219,12 @@ export class PolicyEngine {
 
   /** What the maps must hold of one identity; nothing when there is none of that number. */
   rulesOf(identity: number): CompiledPolicy {
+    return finish(this.takingRulesOf(identity));
+  }
+
+  takingRulesOf(identity: number): Steps<CompiledPolicy> {
     const view = this.#ledger.view(identity);
-    return compiled(view === undefined ? [] : [view]);
+    return compiling(view === undefined ? [] : [view]);
   }
 
   /** What changed since the last call; the first tells everything. */

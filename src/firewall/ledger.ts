@@ -204,7 +204,7 @@ export class RuleLedger {
 
   /** Everything, whatever the deltas told. */
   snapshot(): CompiledPolicy {
-    return compiled([...this.#subjects.values()].map((subject) => new SubjectView(subject)));
+    return finish(compiling([...this.#subjects.values()].map((subject) => new SubjectView(subject))));
   }
 
   #require(entries: number): void {
@@ -235,9 +235,9 @@ export class RuleLedger {
 }
 
 /** All that the maps hold of some subjects. */
-export function compiled(views: Iterable<SubjectView>): CompiledPolicy {
+export function* compiling(views: Iterable<SubjectView>): Steps<CompiledPolicy> {
   const all: CompiledPolicy = { entries: [], subjects: [], cidrs: [] };
-  for (const view of views) finish(appending(view, all));
+  for (const view of views) yield* appending(view, all);
   return all;
 }
 

@@ -5,29 +5,17 @@
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
-import { finish, type Steps, stepping } from '../firewall/steps.js';
+import { type Steps, stepping } from '../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
 import { AppError } from '../model/errors.js';
 import type { PolicyState } from '../model/health.js';
-import type { Reader, Store } from '../store/store.js';
-import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
-import {
-  difference,
-  encodeDelta,
-  givingNothingTo,
-  isEmpty,
-  namesOfPorts,
-  partOf,
-  rangesOf,
-  rulesOf,
-  withdrawal,
-} from './policy-encoding.js';
-import { takeBack } from './rollback.js';
-import { RuleNumbers } from './rule-numbers.js';
-import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
+import type { Store } from '../store/store.js';
+import { difference, givingNothingTo, isEmpty, partOf, withdrawal } from './policy-encoding.js';
+import { PolicyNumbering } from './policy-numbering.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import { inTurns } from './turns.js';
 
-/** Subjects whose rules are taken out of the engine at once, and how many rules; both are a few milliseconds of work. */
+/** Subjects whose rules are taken out of the engine for a preview, and how many rules, but for those of the first. */
 const PREVIEW_SUBJECTS_MAX = 1000;
 const PREVIEW_ENTRIES_MAX = 20_000;
 
@@ -42,7 +30,7 @@ export interface AffectedRules {
 }
 
 export class PolicySync {
-  private readonly numbers: RuleNumbers;
+  private readonly numbering: PolicyNumbering;
   /** Subjects for whose rules there is no room: the kernel lacks them, and lets nothing of theirs pass. */
   private cutOff: ReadonlySet<number> = new Set();
   /** It is not known what the kernel has: a comparison has failed on its way. */
@@ -51,42 +39,35 @@ export class PolicySync {
   constructor(
     private readonly engine: PolicyEngine,
     private readonly table: PolicyTable,
-    private readonly store: Store,
+    store: Store,
     private readonly sweeper: ConntrackSweeper,
-    private readonly onError: (error: unknown, what: string) => void,
+    private readonly on: {
+      /** Something went wrong that no caller is told of. */
+      error: (error: unknown, what: string) => void;
+      left: OnLeft;
+    },
   ) {
-    this.numbers = new RuleNumbers(store);
+    this.numbering = new PolicyNumbering(store, engine);
   }
 
   /**
-   * Throws what change() would throw because it does not fit, and changes nothing. Asked before a change is recorded:
-   * a record that does not fit would keep the next daemon from starting.
+   * Throws what change() would throw because it does not fit, and changes nothing. Tells the rules of those whom the
+   * change would touch, before it and after it.
    */
-  rehearse(apply: EngineChange, undo: EngineChange): void {
-    const { engine } = this;
-    try {
-      finish(apply(engine));
-    } finally {
-      finish(engine.undoing(() => undo(engine)));
-      engine.takeDelta();
-    }
-  }
-
-  /** The same, and tells the rules of those whom the change would touch, before it and after it. */
   async preview(apply: EngineChange, undo: EngineChange): Promise<AffectedRules> {
     const { engine } = this;
+    using _ = engine.hold();
     const after = new Map<number, CompiledPolicy>();
     let touched: number[] = [];
     try {
       await inTurns(apply(engine));
       touched = subjectsOf(await inTurns(engine.takingDelta()));
-      takeRules(engine, touched, after);
+      await inTurns(takingRules(engine, touched, after));
     } finally {
-      await inTurns(engine.undoing(() => undo(engine)));
-      await inTurns(engine.takingDelta());
+      await this.takeBack(undo);
     }
     const before = new Map<number, CompiledPolicy>();
-    takeRules(engine, [...after.keys()], before);
+    await inTurns(takingRules(engine, [...after.keys()], before));
     const subjects = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
     for (const [identity, rules] of before) {
       subjects.set(identity, { before: rules, after: after.get(identity) ?? rules });
@@ -139,14 +120,14 @@ export class PolicySync {
       subjects: { set: compiled.subjects, delete: [] },
       cidrs: { set: compiled.cidrs, delete: [] },
     };
-    const wanted = await this.encode(everything);
+    const wanted = await this.numbering.encode(everything);
     const change = difference(wanted, await this.table.load());
     const changed = !isEmpty(change);
     this.isUncertain = true;
     this.cutOff = changed ? await this.adjust(wanted, change) : new Set();
     this.isUncertain = false;
     if (changed) this.cutIdle();
-    await this.forgetNumbers(everything);
+    await this.numbering.retain(everything);
     return this.cutOff.size === 0 ? { changed } : { changed, unfit: withdrawn(this.cutOff.size) };
   }
 
@@ -190,7 +171,7 @@ export class PolicySync {
   private cutIdle(): void {
     this.sweeper
       .sweep()
-      .catch((error: unknown) => this.onError(error, 'could not sweep the connection table'));
+      .catch((error: unknown) => this.on.error(error, 'could not sweep the connection table'));
   }
 
   private async put(
@@ -201,23 +182,43 @@ export class PolicySync {
   ): Promise<boolean> {
     // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
     if (this.isUncertain) await this.resync();
-    await this.forgetUnnamed();
+    await this.numbering.forgetUnnamed();
+    const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
+    await this.letInAgain(delta);
+    return isChanged;
+  }
+
+  /** Until the change is in force, or taken back, others see what was in force before. */
+  private async makeInForce(
+    apply: EngineChange,
+    undo: EngineChange,
+    write: (change: PolicyChange) => Promise<void>,
+    record: () => Promise<unknown>,
+  ): Promise<{ delta: PolicyDelta; isChanged: boolean }> {
+    const { engine } = this;
+    using _ = engine.hold();
     try {
-      await inTurns(apply(this.engine));
-      const delta = await inTurns(this.engine.takingDelta());
+      await inTurns(apply(engine));
+      const delta = await inTurns(engine.takingDelta());
       await record();
-      const change = await this.encode(givingNothingTo(delta, this.cutOff));
-      if (!isEmpty(change)) await write(change);
-      await this.letInAgain(delta);
-      return !isEmpty(change);
+      const change = await this.numbering.encode(givingNothingTo(delta, this.cutOff));
+      const isChanged = !isEmpty(change);
+      if (isChanged) await write(change);
+      return { delta, isChanged };
     } catch (error) {
-      const failures = await takeBack(
-        () => inTurns(this.engine.undoing(() => undo(this.engine))),
-        () => inTurns(this.engine.takingDelta()),
-      );
-      for (const failure of failures) this.onError(failure, 'could not take back a change of policies');
+      await this.takeBack(undo);
       throw error;
     }
+  }
+
+  private async takeBack(undo: EngineChange): Promise<void> {
+    const { engine } = this;
+    const rollback = new Rollback(this.on.left);
+    rollback.add('what is not in force is not forgotten', () => inTurns(engine.takingDelta()));
+    rollback.add('policies are compiled that are not in force', () =>
+      inTurns(engine.undoing(() => undo(engine))),
+    );
+    await rollback.run();
   }
 
   /** Whoever is cut off gets what is theirs, if a change has made room for it. */
@@ -227,47 +228,8 @@ export class PolicySync {
     if (gone.length + subjects.delete.length + cidrs.delete.length === 0) return;
     // The change is made, whatever becomes of this.
     await this.resync().catch((error: unknown) =>
-      this.onError(error, 'could not let in again who is cut off'),
+      this.on.error(error, 'could not let in again who is cut off'),
     );
-  }
-
-  private async encode(delta: PolicyDelta): Promise<PolicyChange> {
-    const { store } = this;
-    const numbers = {
-      rules: await this.numbers.of(await inTurns(rulesOf(delta))),
-      names: await claimNumbers(store, portNames, await inTurns(namesOfPorts(delta))),
-      cidrs: await claimNumbers(store, cidrNumbers, await inTurns(rangesOf(delta))),
-    };
-    return inTurns(encodeDelta(delta, numbers));
-  }
-
-  /** Keeps the numbers of what is in force alone. */
-  private async forgetNumbers(inForce: PolicyDelta): Promise<void> {
-    this.engine.takeUnnamed();
-    const names = await inTurns(namesOfPorts(inForce));
-    await this.numbers.retain(await inTurns(rulesOf(inForce)));
-    await retainNumbers(this.store, portNames, [...names, ...declaredNames(this.store)]);
-    await retainNumbers(this.store, cidrNumbers, await inTurns(rangesOf(inForce)));
-  }
-
-  /**
-   * Forgets the numbers of what went with the changes before this one: until then the events of those who met it are
-   * told by name. What is lost with a crash is forgotten at the next start.
-   */
-  private async forgetUnnamed(): Promise<void> {
-    const { rules, names, cidrs } = this.engine.takeUnnamed();
-    if (rules.length + names.length + cidrs.length === 0) return;
-    await this.store.stage((transaction) => {
-      this.numbers.forget(transaction, rules);
-      forgetNumbersOf(transaction, cidrNumbers, cidrs);
-      if (names.length === 0) return;
-      const declared = declaredNames(transaction);
-      forgetNumbersOf(
-        transaction,
-        portNames,
-        names.filter((name) => !declared.has(name)),
-      );
-    }, 'soon');
   }
 }
 
@@ -296,11 +258,6 @@ function* sizesOf({ set, cidrs, subjects }: PolicyChange): Steps<Map<number, num
   return sizes;
 }
 
-/** What endpoints call their ports. */
-function declaredNames(reader: Reader): Set<string> {
-  return new Set(reader.list(endpoints).flatMap(({ ports }) => ports.flatMap(({ name }) => name ?? [])));
-}
-
 /** Those whose enforced or audited rules a delta changes. */
 function subjectsOf({ set, delete: gone, subjects, cidrs }: PolicyDelta): number[] {
   const ids = [
@@ -311,14 +268,14 @@ function subjectsOf({ set, delete: gone, subjects, cidrs }: PolicyDelta): number
 }
 
 /** Takes the rules of one subject after the other, until there are as many as may be. */
-function takeRules(
+function* takingRules(
   engine: PolicyEngine,
   subjects: readonly number[],
   into: Map<number, CompiledPolicy>,
-): void {
+): Steps {
   let entries = 0;
   for (const identity of subjects.slice(0, PREVIEW_SUBJECTS_MAX)) {
-    const rules = engine.rulesOf(identity);
+    const rules = yield* engine.takingRulesOf(identity);
     entries += rules.entries.length + rules.cidrs.length;
     if (into.size > 0 && entries > PREVIEW_ENTRIES_MAX) return;
     into.set(identity, rules);

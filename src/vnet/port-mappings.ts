@@ -10,7 +10,7 @@ import type { NodePorts } from './node-ports.js';
 import { claimPlaces, forgetPlaces, placesOfMapping, takenPorts, takenPortsAt } from './published.js';
 import type { Publishing } from './publishing.js';
 import type { IsReachable } from './reachability.js';
-import { takeBack } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { PortMappingService } from './services.js';
 
@@ -21,6 +21,7 @@ export interface PortMappingsParts {
   publishing: Publishing;
   /** As it is now: for what is asked before anything changes. */
   reachableNow: () => IsReachable;
+  onLeft: OnLeft;
 }
 
 export class PortMappings implements PortMappingService {
@@ -40,17 +41,19 @@ export class PortMappings implements PortMappingService {
 
   create(request: PortMappingRequest): Promise<PortMapping> {
     return this.parts.serial.run(async () => {
-      const { store, publishing } = this.parts;
+      const { store, publishing, onLeft } = this.parts;
       const { mapping, endpoint } = await store.transaction((transaction) => {
         const target = targetOf(transaction, request);
         return { endpoint: target, mapping: this.record(transaction, request, target) };
       });
+      const rollback = new Rollback(onLeft);
+      rollback.add(`the record of port mapping ${mapping.id}, which is not in force`, () =>
+        store.transaction((transaction) => eraseMapping(transaction, mapping, endpoint)),
+      );
       try {
         await publishing.putMapping(mapping, endpoint);
       } catch (error) {
-        await takeBack(() =>
-          store.transaction((transaction) => eraseMapping(transaction, mapping, endpoint)),
-        );
+        await rollback.run();
         throw error;
       }
       return this.described(mapping);

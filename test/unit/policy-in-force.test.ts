@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PolicyEngine } from '../../src/firewall/engine.js';
-import { compiled } from '../../src/firewall/ledger.js';
+import { compiling } from '../../src/firewall/ledger.js';
 import { formatRuleKey } from '../../src/firewall/lookup.js';
 import { formatRuleRef } from '../../src/firewall/rule-ref.js';
 import { finish, type Steps } from '../../src/firewall/steps.js';
@@ -106,7 +106,7 @@ function answers(engine: PolicyEngine) {
   return IDENTITIES.map((identity) => {
     const view = engine.inForce.view(identity);
     return {
-      rules: canonical(compiled(view === undefined ? [] : [view])),
+      rules: canonical(finish(compiling(view === undefined ? [] : [view]))),
       isolated: DIRECTIONS.flatMap((direction) =>
         [false, true].map((audit) => engine.inForce.selectedBy(identity, direction, { audit })),
       ),

@@ -9,6 +9,7 @@ import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { cidrNumbers, portNames, rules } from '../../src/store/tables.js';
 import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { nothingLeft } from '../support/nothing-left.js';
 
 /** A kernel that takes every change, or refuses the next one. */
 class Kernel {
@@ -46,8 +47,11 @@ function openSync(): PolicySync {
   engine.upsertNetwork({ id: 1, name: 'n', isolation_mode: 'full', peers: [] });
   engine.upsertIdentity({ id: 256, network_id: 1, namespace: 'default', labels: {} });
   const sweeper = { sweep: async () => undefined } as unknown as ConntrackSweeper;
-  return new PolicySync(engine, kernel.table, store, sweeper, (error) => {
-    throw error;
+  return new PolicySync(engine, kernel.table, store, sweeper, {
+    error: (error) => {
+      throw error;
+    },
+    left: nothingLeft,
   });
 }
 
@@ -108,7 +112,7 @@ describe('numbers of rules, ranges and names of ports', () => {
     const before = stored();
     kernel.refuses = true;
     await expect(take(policy)).rejects.toThrow('no');
-    sync.rehearse(remove(policy), add(policy));
+    await sync.preview(remove(policy), add(policy));
     kernel.refuses = false;
     const passing = named('passing', '10.2.0.0/16', 'other');
     await put(passing);

@@ -11,6 +11,7 @@ import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { KernelError } from '../../src/native/errors.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { nothingLeft } from '../support/nothing-left.js';
 
 /** A map of the kernel that takes as many entries. */
 class FullMap<K, V> {
@@ -84,8 +85,11 @@ function daemonWith(first: number, ports: number, engine = new PolicyEngine()): 
   }
   engine.upsertPolicy(portsOf('ports', 'web', first, ports));
   const sweeper = { sweep: async () => undefined } as unknown as ConntrackSweeper;
-  return new PolicySync(engine, table, store, sweeper, (error) => {
-    throw error;
+  return new PolicySync(engine, table, store, sweeper, {
+    error: (error) => {
+      throw error;
+    },
+    left: nothingLeft,
   });
 }
 
@@ -174,7 +178,6 @@ it('what a change or a dry run gives up comes back, also when identities have ta
   const apply = () => engine.upsertingPolicy(portsOf('ports', 'web', 3001, 5));
   const undo = () => engine.upsertingPolicy(policy);
   await daemon.preview(apply, undo);
-  daemon.rehearse(apply, undo);
   const full = new Error('no room');
   const failing = daemon.change(apply, undo, () => Promise.reject(full));
   await expect(failing).rejects.toBe(full);
