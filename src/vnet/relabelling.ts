@@ -63,6 +63,9 @@ export class Relabelling {
     const { id, network: name, network_id } = before;
     const network = requireNetwork(store, name);
     const link = host.link(before.host_interface);
+    const tell = (endpoint: Endpoint) => {
+      if (link !== undefined) datapath.endpoints.put(endpointState(store, endpoint, network, link.index));
+    };
     const set = {
       labels: patchedLabels(before.labels, change),
       namespace: change.namespace ?? before.namespace,
@@ -84,12 +87,13 @@ export class Relabelling {
         publishing.relabel(after, before),
       );
       await publishing.relabel(before, after);
+      rollback.add(`the programs may take endpoint ${id} for who it was to be`, () => tell(before));
+      tell(after);
+      await policy.judgeAgain();
     } catch (error) {
       await rollback.run();
       throw capacityError(error);
     }
-    if (link !== undefined) datapath.endpoints.put(endpointState(store, after, network, link.index));
-    await policy.judgeAgain();
     await this.enlistment.dismiss(before);
     if (!this.enlistment.isInUse(before.identity)) {
       await store.transaction((transaction) => this.enlistment.drop(transaction, before.identity));
