@@ -243,7 +243,11 @@ export class PolicyEngine {
 
   /** Everything, whatever the deltas told: what the maps are compared with. */
   snapshot(): CompiledPolicy {
-    return this.#ledger.snapshot();
+    return finish(this.takingSnapshot());
+  }
+
+  takingSnapshot(): Steps<CompiledPolicy> {
+    return this.#ledger.takingSnapshot();
   }
 
   #read(policy: Policy): PolicyRules {

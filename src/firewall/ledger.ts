@@ -12,7 +12,7 @@ import { Past, type PastSubject } from './past.js';
 import type { PeerKey } from './peer-key.js';
 import { RangeTable } from './range-table.js';
 import type { Range } from './ranges.js';
-import { finish, type Steps, stepping } from './steps.js';
+import { type Steps, stepping } from './steps.js';
 import {
   type Cell,
   type IsolatingPolicy,
@@ -203,8 +203,8 @@ export class RuleLedger {
   }
 
   /** Everything, whatever the deltas told. */
-  snapshot(): CompiledPolicy {
-    return finish(compiling([...this.#subjects.values()].map((subject) => new SubjectView(subject))));
+  takingSnapshot(): Steps<CompiledPolicy> {
+    return compiling([...this.#subjects.values()].map((subject) => new SubjectView(subject)));
   }
 
   #require(entries: number): void {

@@ -98,15 +98,15 @@ export function* encodeDelta(delta: PolicyDelta, numbers: PolicyNumbers): Steps<
 }
 
 /** What turns the tables that are present into the ones wanted; `wanted` only sets. */
-export function difference(wanted: PolicyChange, present: PolicyContents): PolicyChange {
-  const entries = missing(wanted.set, present.entries, entryText, decisionText);
-  const subjects = missing(
+export function* differing(wanted: PolicyChange, present: PolicyContents): Steps<PolicyChange> {
+  const entries = yield* missing(wanted.set, present.entries, entryText, decisionText);
+  const subjects = yield* missing(
     wanted.subjects.set,
     present.subjects,
     ({ identity }) => String(identity),
     subjectText,
   );
-  const cidrs = missing(wanted.cidrs.set, present.cidrs, policyCidrText, ({ cidrClass }) =>
+  const cidrs = yield* missing(wanted.cidrs.set, present.cidrs, policyCidrText, ({ cidrClass }) =>
     String(cidrClass),
   );
   return {
@@ -263,17 +263,19 @@ function known<K>(numbers: ReadonlyMap<K, number>, key: K): number {
 }
 
 /** Of two sets of things with names: what is wanted and not there or not so, and what is there and not wanted. */
-function missing<Wanted extends Present, Present>(
+function* missing<Wanted extends Present, Present>(
   wanted: readonly Wanted[],
   present: readonly Present[],
   name: (item: Present) => string,
   content: (item: Present) => string,
-): { missing: Wanted[]; surplus: Present[] } {
-  const left = new Map(present.map((item) => [name(item), item]));
-  const absent = wanted.filter((item) => {
+): Steps<{ missing: Wanted[]; surplus: Present[] }> {
+  const left = new Map<string, Present>();
+  yield* stepping(present, (item) => left.set(name(item), item));
+  const absent: Wanted[] = [];
+  yield* stepping(wanted, (item) => {
     const found = left.get(name(item));
     left.delete(name(item));
-    return found === undefined || content(found) !== content(item);
+    if (found === undefined || content(found) !== content(item)) absent.push(item);
   });
   return { missing: absent, surplus: [...left.values()] };
 }

@@ -10,7 +10,7 @@ import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
 import { AppError } from '../model/errors.js';
 import type { PolicyState } from '../model/health.js';
 import type { Store } from '../store/store.js';
-import { difference, givingNothingTo, isEmpty, partOf, withdrawal } from './policy-encoding.js';
+import { differing, givingNothingTo, isEmpty, partOf, withdrawal } from './policy-encoding.js';
 import { PolicyNumbering } from './policy-numbering.js';
 import { type OnLeft, Rollback } from './rollback.js';
 import { inTurns } from './turns.js';
@@ -112,8 +112,8 @@ export class PolicySync {
    * who lacks rules talks to nobody, until what is taken away makes room.
    */
   async resync(): Promise<{ changed: boolean; unfit?: AppError }> {
-    this.engine.takeDelta();
-    const compiled = this.engine.snapshot();
+    await inTurns(this.engine.takingDelta());
+    const compiled = await inTurns(this.engine.takingSnapshot());
     const everything: PolicyDelta = {
       set: compiled.entries,
       delete: [],
@@ -121,7 +121,7 @@ export class PolicySync {
       cidrs: { set: compiled.cidrs, delete: [] },
     };
     const wanted = await this.numbering.encode(everything);
-    const change = difference(wanted, await this.table.load());
+    const change = await inTurns(differing(wanted, await this.table.load()));
     const changed = !isEmpty(change);
     this.isUncertain = true;
     this.cutOff = changed ? await this.adjust(wanted, change) : new Set();
@@ -139,7 +139,7 @@ export class PolicySync {
   private async adjust(wanted: PolicyChange, change: PolicyChange): Promise<ReadonlySet<number>> {
     if (await this.fits(change)) return new Set();
     await this.table.commit(withdrawal(change));
-    const rest = difference(wanted, await this.table.load());
+    const rest = await inTurns(differing(wanted, await this.table.load()));
     const subjects = [...(await inTurns(sizesOf(rest)))].sort(([, left], [, right]) => left - right);
     return this.giveInParts(
       rest,

@@ -4,7 +4,7 @@ import { type DatapathMaps, openMaps } from '../../src/datapath/maps.js';
 import { type PolicyContents, PolicyTable } from '../../src/datapath/policy-table.js';
 import { finish } from '../../src/firewall/steps.js';
 import type { CompiledPolicy } from '../../src/firewall/types.js';
-import { difference, encodeDelta } from '../../src/vnet/policy-encoding.js';
+import { differing, encodeDelta } from '../../src/vnet/policy-encoding.js';
 import type { Explainer } from './explainer.js';
 import { type Packet, PROTOCOL, packet } from './packet.js';
 import type { Populated } from './policy-arbitraries.js';
@@ -68,7 +68,7 @@ export class PolicyKernel implements Disposable {
       cidrs: { set: compiled.cidrs, delete: [] },
     };
     const wanted = finish(encodeDelta(delta, this.#numbers.claim(delta)));
-    await this.#table.commit(difference(wanted, this.#present));
+    await this.#table.commit(finish(differing(wanted, this.#present)));
     // Half of the time the slots of the change before are still there.
     if (this.#table.epoch % 2 === 0) await this.#table.advance();
     this.#present = { entries: wanted.set, subjects: wanted.subjects.set, cidrs: wanted.cidrs.set };

@@ -202,6 +202,23 @@ describe('a port mapping', () => {
     expect([kernel.leads, service.list(), store.list(frontendNumbers)]).toEqual([{}, [], []]);
   });
 
+  it.each(['creating', 'deleting'] as const)(
+    'to a container that is %s says so, and not that policies let nobody in',
+    async (state) => {
+      const { connect, map, portMappings } = await started();
+      const a = await connect('a');
+      const { id } = await map();
+      expect(portMappings.get(id).hint).toMatch(/no policy/);
+      await store.transaction((transaction) => transaction.put(endpoints, [a.id], { ...a, state }));
+      for (const mapping of [portMappings.get(id), ...portMappings.list()]) {
+        expect(mapping).toMatchObject({
+          reachable_from_outside: false,
+          hint: expect.stringMatching(/ask again/),
+        });
+      }
+    },
+  );
+
   it('that is removed closes its port', async () => {
     const { connect, map, portMappings: service } = await started();
     await connect('a');
