@@ -8,15 +8,14 @@
  */
 import type { Labels } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
-import { clusterNetworkPolicyRules } from './cluster-network-policy.js';
 import { HOST_ACCESS_RULE } from './host-access.js';
 import { InForce } from './in-force.js';
 import { NetworkDirectory } from './isolation.js';
 import { compiling, RuleLedger } from './ledger.js';
 import { Matching } from './matching.js';
 import { NamespaceDirectory } from './namespaces.js';
-import { networkPolicyRules } from './network-policy.js';
 import { HOST } from './peer-key.js';
+import { policyRules } from './policy-rules.js';
 import { IdentityRecord, PolicyRecord } from './records.js';
 import type { PolicyRules } from './rules.js';
 import { type LabelMap, labelMap } from './selector.js';
@@ -93,9 +92,7 @@ export class PolicyEngine {
     return this.#ledger.unlimited(undo);
   }
 
-  /**
-   * Until what it returns is disposed of, `inForce` tells of what is now, whatever changes meanwhile. Once at a time.
-   */
+  /** Until what it returns is disposed of, `inForce` tells of what is now, whatever changes meanwhile. Once at a time. */
   hold(): Disposable {
     return this.#ledger.hold();
   }
@@ -188,7 +185,7 @@ export class PolicyEngine {
   }
 
   *upsertingPolicy(source: Policy): Steps {
-    const after = this.#read(source);
+    const after = policyRules(source, this.#nodeLabels);
     const { ref, text } = after.head;
     const policy = this.#policies.get(policyKey(ref));
     const before = policy?.source;
@@ -248,12 +245,6 @@ export class PolicyEngine {
 
   takingSnapshot(): Steps<CompiledPolicy> {
     return this.#ledger.takingSnapshot();
-  }
-
-  #read(policy: Policy): PolicyRules {
-    return policy.kind === 'NetworkPolicy'
-      ? networkPolicyRules(policy)
-      : clusterNetworkPolicyRules(policy, this.#nodeLabels);
   }
 
   *#addIdentity(of: PolicyIdentity): Steps {

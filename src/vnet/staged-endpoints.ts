@@ -161,7 +161,8 @@ export class StagedEndpoints implements StagedEndpointService {
   /** The rules first, then the records, the programs last. When it fails, nothing has changed. */
   private async finish(before: Endpoint, who: ContainerIdentity): Promise<Endpoint> {
     const { store, maker, enlistment, onLeft } = this.parts;
-    const { container_id, ...set } = who;
+    const { container_id, namespace, labels } = who;
+    const set = { namespace, labels };
     const { id, network: name } = before;
     const network = requireNetwork(store, name);
     requireNewEndpoint(store, network, { ...before, container_id }, id);
