@@ -86,10 +86,14 @@ export class RuleLedger {
   /** Removes the subject with all of its cells and ranges. */
   *removeSubject(subject: Subject): Steps {
     for (const lane of LANES) {
-      yield* stepping(subject.lanes[lane.index]?.cells ?? [], ([peer, cell]) => {
-        this.#rememberCell(subject, lane, peer, cell);
-        for (const rule of cell) this.#size -= rule.ports.length;
-      });
+      yield* stepping(
+        subject.lanes[lane.index]?.cells ?? [],
+        ([peer, cell]) => {
+          this.#rememberCell(subject, lane, peer, cell);
+          for (const rule of cell) this.#size -= rule.ports.length;
+        },
+        ([, cell]) => cell.length,
+      );
     }
     for (const direction of DIRECTIONS) {
       yield* stepping(subject.ranges[direction] ?? [], ({ range }) =>

@@ -63,7 +63,11 @@ export class SubjectView {
 export function* appending(view: SubjectView, { entries, subjects, cidrs }: CompiledPolicy): Steps {
   const { id } = view;
   for (const lane of LANES) {
-    yield* stepping(view.cells(lane), ([peer, cell]) => appendCell(placeAt(id, lane, peer), cell, entries));
+    yield* stepping(
+      view.cells(lane),
+      ([peer, cell]) => appendCell(placeAt(id, lane, peer), cell, entries),
+      ([, cell]) => Math.max(1, cell.length),
+    );
   }
   subjects.push(subjectEntry(id, view.state));
   for (const direction of DIRECTIONS) {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ConntrackSweeper } from '../../src/datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyContents, PolicyTable } from '../../src/datapath/policy-table.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
@@ -92,6 +92,29 @@ describe('numbers of rules, ranges and names of ports', () => {
     expect(texts(portNames)).toEqual(['web']);
     expect(texts(cidrNumbers)).toEqual(['10.0.0.0/8', '10.1.0.0/16']);
     expect(kernel.seen.size).toBe(21);
+  });
+
+  it('go with what named them, however many they are, a part at a time', async () => {
+    const many = parsePolicy({
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'many' },
+      spec: {
+        podSelector: {},
+        ingress: Array.from({ length: 40 }, (_, rule) => ({
+          from: Array.from({ length: 64 }, (_, part) => ({ ipBlock: { cidr: `10.${rule}.${part}.0/24` } })),
+        })),
+      },
+    });
+    await put(many);
+    expect(texts(cidrNumbers)).toHaveLength(40 * 64);
+    await take(many);
+    const parts = vi.spyOn(store, 'stage');
+    await put(named('last', '10.1.0.0/16', 'web'));
+    expect(policyNames()).toEqual(['last']);
+    expect(texts(cidrNumbers)).toEqual(['10.0.0.0/8', '10.1.0.0/16']);
+    expect(parts.mock.calls.filter(([, urgency]) => urgency === 'soon').length).toBeGreaterThan(2);
+    vi.restoreAllMocks();
   });
 
   it('stay while another policy names the same', async () => {
