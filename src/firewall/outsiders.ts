@@ -9,27 +9,41 @@ import type { SubjectView } from './subject-view.js';
 /** Documentation addresses (RFC 5737, RFC 3849): somebody outside whom no rule names. */
 const ANYBODY = ['192.0.2.1', '2001:db8::1'].map(parseAddress);
 
-export interface Outsider {
-  readonly family: Family;
+export class Outsider {
   readonly peer: PacketPeer;
-  /** What the subject's rules say of it. */
-  readonly rules: RuleTable;
+  readonly family: Family;
+  #rules: RuleTable | undefined;
+
+  constructor(
+    private readonly view: SubjectView,
+    address: Address,
+    private readonly range: Range | undefined,
+  ) {
+    this.family = address.family;
+    this.peer = { kind: 'world', address: formatAddress(address) };
+  }
+
+  /** What the subject's rules say of it; not asked of all of them as a rule. */
+  get rules(): RuleTable {
+    this.#rules ??= excerpt(this.view, 'ingress', this.peer, this.range);
+    return this.#rules;
+  }
 }
 
 /**
  * Anybody, and the first address of each range that the rules name, if it is outside: narrower ranges inside of it have
- * theirs. Only by enforced rules are they told apart.
+ * theirs. Only by enforced rules are they told apart. To be asked before anything changes.
  */
 export function outsiders(view: SubjectView, isOutside: (address: Address) => boolean): Outsider[] {
   const ranges = view.ranges('ingress');
-  const lanes = lanesOf('ingress').filter(({ audit }) => !audit);
+  const lanes = lanesOf('ingress').filter((lane) => !lane.audit && view.hasRules(lane));
   const numbers = new Map<RuleTerms, number>();
   const numberOf = (rule: RuleTerms): number => {
     const number = numbers.get(rule) ?? numbers.size;
     numbers.set(rule, number);
     return number;
   };
-  const found = new Map<string, { address: Address; range: Range | undefined }>();
+  const found = new Map<string, Outsider>();
   const look = (address: Address, range: Range | undefined, isWanted: (address: Address) => boolean) => {
     const rules = lanes
       .map((lane) =>
@@ -40,7 +54,7 @@ export function outsiders(view: SubjectView, isOutside: (address: Address) => bo
       )
       .join('/');
     const kind = `${address.family} ${rules}`;
-    if (!found.has(kind) && isWanted(address)) found.set(kind, { address, range });
+    if (!found.has(kind) && isWanted(address)) found.set(kind, new Outsider(view, address, range));
   };
   for (const address of ANYBODY) look(address, rangeAround(ranges, address), () => true);
   for (const [index, { range }] of ranges.entries()) {
@@ -48,8 +62,5 @@ export function outsiders(view: SubjectView, isOutside: (address: Address) => bo
     const next = ranges[index + 1]?.range;
     if (next?.family !== family || next.base !== base) look({ family, value: base }, range, isOutside);
   }
-  return [...found.values()].map(({ address, range }) => {
-    const peer: PacketPeer = { kind: 'world', address: formatAddress(address) };
-    return { family: address.family, peer, rules: excerpt(view, 'ingress', peer, range) };
-  });
+  return [...found.values()];
 }

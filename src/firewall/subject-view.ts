@@ -34,6 +34,11 @@ export class SubjectView {
     return this.#past?.state ?? stateOf(this.#subject);
   }
 
+  /** Whether there may be rules of that lane. */
+  hasRules({ index }: Lane): boolean {
+    return this.#subject.lanes[index] !== undefined || this.#past?.cells[index] !== undefined;
+  }
+
   /** The rules that apply to a peer, best first. */
   cell({ index }: Lane, peer: PeerKey): readonly RuleTerms[] {
     return this.#past?.cells[index]?.get(peer) ?? this.#subject.lanes[index]?.cells.get(peer) ?? [];
