@@ -52,10 +52,14 @@ export async function policyNode(cleanup) {
   const engine = newEngine(PolicyEngine);
   for (let index = 0; index < IDENTITIES; index++) engine.upsertIdentity(identity(index, 100));
   for (const policy of storedPolicies(store)) engine.upsertPolicy(policy);
-  const policy = new PolicySync(engine, kernel, store, sweeper, (error) => {
+  const fail = (error) => {
     throw error;
-  });
+  };
+  const policy = new PolicySync(engine, kernel, store, sweeper, { error: fail, left: fail });
   await policy.resync();
   const preview = () => Promise.reject(new Error('nobody asked for a preview'));
-  return { policies: new Policies({ store, serial: new Serial(), policy, preview }), table: kernel };
+  return {
+    policies: new Policies({ store, serial: new Serial(), policy, preview, onLeft: fail }),
+    table: kernel,
+  };
 }

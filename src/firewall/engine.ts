@@ -8,22 +8,20 @@
  */
 import type { Labels } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
-import { clusterNetworkPolicyRules } from './cluster-network-policy.js';
 import { HOST_ACCESS_RULE } from './host-access.js';
+import { InForce } from './in-force.js';
 import { NetworkDirectory } from './isolation.js';
 import { compiling, RuleLedger } from './ledger.js';
 import { Matching } from './matching.js';
 import { NamespaceDirectory } from './namespaces.js';
-import { networkPolicyRules } from './network-policy.js';
 import { HOST } from './peer-key.js';
+import { policyRules } from './policy-rules.js';
 import { IdentityRecord, PolicyRecord } from './records.js';
-import { compareText } from './rule-ref.js';
 import type { PolicyRules } from './rules.js';
 import { type LabelMap, labelMap } from './selector.js';
 import { finish, type Steps } from './steps.js';
 import type {
   CompiledPolicy,
-  Direction,
   PolicyDelta,
   PolicyIdentity,
   PolicyNamespace,
@@ -49,7 +47,7 @@ export interface PolicyEngineOptions {
  * that is not there, a network removed before its identities, two networks of one name).
  *
  * Each is there in steps as well (`upsertingPolicy()` and the like): between two of them nothing else may change, and
- * what is asked is answered of what is half done. They must be run to their end.
+ * what is asked is answered of what is half done, but for `inForce` of what is held. They must be run to their end.
  */
 export class PolicyEngine {
   readonly #nodeLabels: LabelMap;
@@ -61,11 +59,13 @@ export class PolicyEngine {
   readonly #identities = new Map<number, IdentityRecord>();
   readonly #policies = new Map<string, PolicyRecord>();
   readonly #matching: Matching;
+  readonly inForce: InForce;
 
   constructor({ maxSize = Number.POSITIVE_INFINITY, node }: PolicyEngineOptions = {}) {
     this.#nodeLabels = labelMap(node?.labels ?? {});
     this.#hostAccess = node?.hostAccess ?? 'policy';
     this.#ledger = new RuleLedger(maxSize);
+    this.inForce = new InForce((identity) => this.#ledger.inForce(identity));
     this.#networks = new NetworkDirectory(this.#ledger, this.#vocabulary);
     this.#matching = new Matching({
       ledger: this.#ledger,
@@ -90,6 +90,11 @@ export class PolicyEngine {
    */
   undoing(undo: () => Steps): Steps {
     return this.#ledger.unlimited(undo);
+  }
+
+  /** Until what it returns is disposed of, `inForce` tells of what is now, whatever changes meanwhile. Once at a time. */
+  hold(): Disposable {
+    return this.#ledger.hold();
   }
 
   /** Port matches and ranges applied: at least the number of entries; more where several rules give the same key. */
@@ -180,7 +185,7 @@ export class PolicyEngine {
   }
 
   *upsertingPolicy(source: Policy): Steps {
-    const after = this.#read(source);
+    const after = policyRules(source, this.#nodeLabels);
     const { ref, text } = after.head;
     const policy = this.#policies.get(policyKey(ref));
     const before = policy?.source;
@@ -209,32 +214,14 @@ export class PolicyEngine {
     yield* this.#matching.removePolicy(policy);
   }
 
-  /**
-   * The policies that isolate the identity in that direction, by namespace and name: the enforced ones, with `audit`
-   * the audited ones too. None: what no rule of that tier allows is for the tiers after it to say.
-   */
-  selectedBy(
-    identity: number,
-    direction: Direction,
-    { audit = false }: { readonly audit?: boolean } = {},
-  ): PolicyRef[] {
-    return [...(this.#identities.get(identity)?.policies ?? [])]
-      .map(({ head }) => head)
-      .filter((policy) => policy.isolates.has(direction) && (audit || !policy.audit))
-      .map(({ ref }) => ref)
-      .sort(
-        (left, right) => compareText(left.namespace, right.namespace) || compareText(left.name, right.name),
-      );
-  }
-
   /** What the maps must hold of one identity; nothing when there is none of that number. */
   rulesOf(identity: number): CompiledPolicy {
     return finish(this.takingRulesOf(identity));
   }
 
   takingRulesOf(identity: number): Steps<CompiledPolicy> {
-    const subject = this.#identities.get(identity);
-    return compiling(subject === undefined ? [] : [subject]);
+    const view = this.#ledger.view(identity);
+    return compiling(view === undefined ? [] : [view]);
   }
 
   /** What changed since the last call; the first tells everything. */
@@ -258,12 +245,6 @@ export class PolicyEngine {
 
   takingSnapshot(): Steps<CompiledPolicy> {
     return this.#ledger.takingSnapshot();
-  }
-
-  #read(policy: Policy): PolicyRules {
-    return policy.kind === 'NetworkPolicy'
-      ? networkPolicyRules(policy)
-      : clusterNetworkPolicyRules(policy, this.#nodeLabels);
   }
 
   *#addIdentity(of: PolicyIdentity): Steps {

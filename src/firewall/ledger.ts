@@ -6,41 +6,38 @@
  * demand only, so that a change costs the cells that it touches.
  */
 import { AppError } from '../model/errors.js';
-import { appendCell, diffCell, insertRule, placeAt, positionOf } from './entries.js';
+import { diffCell, insertRule, placeAt, positionOf } from './entries.js';
 import { LANES, type Lane } from './lanes.js';
+import { Past, type PastSubject } from './past.js';
 import type { PeerKey } from './peer-key.js';
-import { type Range, RangeTable } from './ranges.js';
+import { RangeTable } from './range-table.js';
+import type { Range } from './ranges.js';
 import { type Steps, stepping } from './steps.js';
 import {
   type Cell,
+  type IsolatingPolicy,
   isSameState,
   LaneRules,
   type RuleTerms,
   type Subject,
-  type SubjectState,
   stateOf,
   subjectEntry,
 } from './subject.js';
+import { appending, SubjectView } from './subject-view.js';
 import { type CompiledPolicy, DIRECTIONS, type Direction, type PolicyDelta } from './types.js';
 
-/** How a subject was at the last delta. Undefined: it was not there. */
-type Before =
-  | {
-      readonly state: SubjectState;
-      /** By Lane.index: the cells that changed since; missing where none did. */
-      readonly cells: (Map<PeerKey, readonly RuleTerms[]> | undefined)[];
-      /** Ranges that have come (1), gone (-1), or both (0); missing where none did. */
-      readonly ranges: Partial<Record<Direction, Map<string, number>>>;
-    }
-  | undefined;
-
-/** Rules of cells that are compared or told in one step. */
+/** Rules of cells that are compared in one step of a delta. */
 const RULES_PER_STEP = 64;
 
 export class RuleLedger {
   #limit: number;
   readonly #subjects = new Map<number, Subject>();
-  readonly #before = new Map<number, Before>();
+  /** Since the last delta. */
+  #untold = new Past();
+  /** Since hold(). Where nothing had changed then that was not told, it is one with the other until the next delta. */
+  #held: Past | undefined;
+  /** Both of them, each once. */
+  #pasts: readonly Past[] = [this.#untold];
   #size = 0;
 
   /** `limit`: see `size`. */
@@ -57,33 +54,61 @@ export class RuleLedger {
     this.#limit = limit;
   }
 
+  /**
+   * Until what it returns is disposed of, inForce() tells of subjects as they are now, whatever becomes of them. Once at
+   * a time.
+   */
+  hold(): Disposable {
+    if (this.#held !== undefined) throw new RangeError('something is held already');
+    this.#keep(this.#untold, this.#untold.isEmpty ? this.#untold : new Past());
+    return { [Symbol.dispose]: () => this.#keep(this.#untold, undefined) };
+  }
+
+  /** A subject as it was at hold(), or as it is where nothing is held; undefined: there is none of that number. */
+  inForce(id: number): SubjectView | undefined {
+    const held = this.#held;
+    if (held?.has(id) !== true) return this.view(id);
+    const past = held.get(id);
+    return past && new SubjectView(past.subject, past);
+  }
+
+  /** A subject as it is now. */
+  view(id: number): SubjectView | undefined {
+    const subject = this.#subjects.get(id);
+    return subject && new SubjectView(subject);
+  }
+
   addSubject(subject: Subject): void {
     this.#subjects.set(subject.id, subject);
-    // When it was removed since the last delta, what is remembered of that one stays.
-    if (!this.#before.has(subject.id)) this.#before.set(subject.id, undefined);
+    for (const past of this.#pasts) past.come(subject);
   }
 
   /** Removes the subject with all of its cells and ranges. */
   *removeSubject(subject: Subject): Steps {
-    for (const [lane, { cells }] of lanesOf(subject)) {
-      yield* stepping(cells, ([peer, cell]) => {
-        this.#rememberCell(subject, lane, peer, cell);
-        for (const rule of cell) this.#size -= rule.ports.length;
-      });
+    for (const lane of LANES) {
+      yield* stepping(
+        subject.lanes[lane.index]?.cells ?? [],
+        ([peer, cell]) => {
+          this.#rememberCell(subject, lane, peer, cell);
+          for (const rule of cell) this.#size -= rule.ports.length;
+        },
+        ([, cell]) => cell.length,
+      );
     }
     for (const direction of DIRECTIONS) {
-      for (const { range } of subject.ranges[direction] ?? [])
-        this.#countRange(subject, direction, range, -1);
+      yield* stepping(subject.ranges[direction] ?? [], ({ range }) =>
+        this.#countRange(subject, direction, range, -1),
+      );
     }
-    // Of one that came since the last delta nothing is told.
-    if (this.#remember(subject) === undefined) this.#before.delete(subject.id);
+    for (const past of this.#pasts) past.go(subject);
     this.#subjects.delete(subject.id);
   }
 
   /** One more (1) or one less (-1) of the policies that isolate a subject. */
-  isolate(subject: Subject, direction: Direction, audit: boolean, change: 1 | -1): void {
-    this.#remember(subject);
-    subject.isolate(direction, audit, change);
+  isolate(subject: Subject, policy: IsolatingPolicy, change: 1 | -1): void {
+    if (policy.isolates.size === 0) return;
+    for (const past of this.#pasts) past.rememberIsolating(subject, policy);
+    subject.isolate(policy, change);
   }
 
   /** The rule must not apply there yet. Throws INSUFFICIENT_CAPACITY at the limit, with nothing changed. */
@@ -169,24 +194,21 @@ export class RuleLedger {
       subjects: { set: [], delete: [] },
       cidrs: { set: [], delete: [] },
     };
-    for (const [id, before] of this.#before) {
+    for (const [id, past] of this.#untold) {
       const subject = this.#subjects.get(id);
-      if (before !== undefined) yield* appendDifference(id, before, subject, delta);
+      if (past !== undefined) yield* appendDifference(id, past, subject, delta);
       else if (subject !== undefined) {
-        yield* append(subject, {
-          entries: delta.set,
-          subjects: delta.subjects.set,
-          cidrs: delta.cidrs.set,
-        });
+        const told = { entries: delta.set, subjects: delta.subjects.set, cidrs: delta.cidrs.set };
+        yield* appending(new SubjectView(subject), told);
       }
     }
-    this.#before.clear();
+    this.#keep(new Past(), this.#held);
     return delta;
   }
 
   /** Everything, whatever the deltas told. */
   takingSnapshot(): Steps<CompiledPolicy> {
-    return compiling(this.#subjects.values());
+    return compiling([...this.#subjects.values()].map((subject) => new SubjectView(subject)));
   }
 
   #require(entries: number): void {
@@ -196,64 +218,36 @@ export class RuleLedger {
     });
   }
 
-  #remember(subject: Subject): Before {
-    if (this.#before.has(subject.id)) return this.#before.get(subject.id);
-    const before: Before = {
-      state: stateOf(subject),
-      cells: [],
-      ranges: {},
-    };
-    this.#before.set(subject.id, before);
-    return before;
+  #keep(untold: Past, held: Past | undefined): void {
+    this.#untold = untold;
+    this.#held = held;
+    this.#pasts = held === undefined || held === untold ? [untold] : [untold, held];
   }
 
-  #rememberCell(subject: Subject, { index }: Lane, peer: PeerKey, cell: Cell | undefined): void {
-    const before = this.#remember(subject);
-    if (before === undefined) return;
-    const cells = before.cells[index] ?? new Map<PeerKey, readonly RuleTerms[]>();
-    before.cells[index] = cells;
-    if (!cells.has(peer)) cells.set(peer, cell === undefined ? [] : [...cell]);
+  #remember(subject: Subject): void {
+    for (const past of this.#pasts) past.remember(subject);
   }
 
-  #countRange(subject: Subject, direction: Direction, { text }: Range, change: 1 | -1): void {
+  #rememberCell(subject: Subject, lane: Lane, peer: PeerKey, cell: Cell | undefined): void {
+    for (const past of this.#pasts) past.rememberCell(subject, lane, peer, cell);
+  }
+
+  #countRange(subject: Subject, direction: Direction, range: Range, change: 1 | -1): void {
     this.#size += change;
-    const before = this.#remember(subject);
-    if (before === undefined) return;
-    const ranges = before.ranges[direction] ?? new Map<string, number>();
-    before.ranges[direction] = ranges.set(text, (ranges.get(text) ?? 0) + change);
+    for (const past of this.#pasts) past.countRange(subject, direction, range, change);
   }
 }
 
 /** All that the maps hold of some subjects. */
-export function* compiling(subjects: Iterable<Subject>): Steps<CompiledPolicy> {
+export function* compiling(views: Iterable<SubjectView>): Steps<CompiledPolicy> {
   const all: CompiledPolicy = { entries: [], subjects: [], cidrs: [] };
-  for (const subject of subjects) yield* append(subject, all);
+  for (const view of views) yield* appending(view, all);
   return all;
-}
-
-function* append(subject: Subject, to: CompiledPolicy): Steps {
-  for (const [lane, { cells }] of lanesOf(subject)) {
-    let rules = 0;
-    for (const [peer, cell] of cells) {
-      appendCell(placeAt(subject.id, lane, peer), cell, to.entries);
-      rules += cell.length;
-      if (rules < RULES_PER_STEP) continue;
-      yield;
-      rules = 0;
-    }
-  }
-  to.subjects.push(subjectEntry(subject));
-  for (const direction of DIRECTIONS) {
-    for (const { range } of subject.ranges[direction] ?? []) {
-      to.cidrs.push({ subject: subject.id, direction, cidr: range.text });
-    }
-  }
-  yield;
 }
 
 function* appendDifference(
   id: number,
-  before: NonNullable<Before>,
+  before: PastSubject,
   subject: Subject | undefined,
   delta: PolicyDelta,
 ): Steps {
@@ -269,17 +263,11 @@ function* appendDifference(
     }
   }
   for (const direction of DIRECTIONS) {
-    for (const [cidr, change] of before.ranges[direction] ?? []) {
+    yield* stepping(before.moved[direction] ?? [], ([cidr, change]) => {
       if (change !== 0) delta.cidrs[change > 0 ? 'set' : 'delete'].push({ subject: id, direction, cidr });
-    }
+    });
   }
   if (subject === undefined) delta.subjects.delete.push(id);
-  else if (!isSameState(before.state, stateOf(subject))) delta.subjects.set.push(subjectEntry(subject));
-}
-
-function* lanesOf({ lanes }: Subject): Iterable<[Lane, LaneRules]> {
-  for (const lane of LANES) {
-    const rules = lanes[lane.index];
-    if (rules !== undefined) yield [lane, rules];
-  }
+  else if (!isSameState(before.state, stateOf(subject)))
+    delta.subjects.set.push(subjectEntry(id, stateOf(subject)));
 }

@@ -272,7 +272,11 @@ function askTier(
 }
 
 function candidatePeers(table: RuleTable, { subject, direction, peer }: Packet): PeerKey[] {
-  const range = table.rangeAround(subject, direction, peer.address);
+  return peersOf(peer, table.rangeAround(subject, direction, peer.address));
+}
+
+/** As whom rules may mean a peer whose address is in that range and no narrower one. */
+export function peersOf(peer: PacketPeer, range: Range | undefined): PeerKey[] {
   return [
     peerKey(peer),
     ANY,
@@ -281,7 +285,8 @@ function candidatePeers(table: RuleTable, { subject, direction, peer }: Packet):
   ];
 }
 
-function addressOf(address: PacketPeer['address']): Address {
+/** Of a peer. */
+export function addressOf(address: PacketPeer['address']): Address {
   // Sixteen zeros, which there mean no address, are one here.
   return typeof address === 'string'
     ? parseAddress(address)

@@ -159,8 +159,7 @@ export class Matching {
     if (policy.identities.has(identity)) return;
     policy.identities.add(identity);
     identity.policies.add(policy);
-    const { isolates, audit } = policy.head;
-    for (const direction of isolates) this.#ledger.isolate(identity, direction, audit, 1);
+    this.#ledger.isolate(identity, policy.head, 1);
     for (const rule of policy.rules.values()) yield* rule.applyTo(identity);
   }
 
@@ -169,7 +168,6 @@ export class Matching {
     identity.policies.delete(policy);
     // Those that came last go first: rules stand in the order in which they came, and go from the end.
     for (const rule of [...policy.rules.values()].reverse()) yield* rule.revokeFrom(identity);
-    const { isolates, audit } = policy.head;
-    for (const direction of isolates) this.#ledger.isolate(identity, direction, audit, -1);
+    this.#ledger.isolate(identity, policy.head, -1);
   }
 }

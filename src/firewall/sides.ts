@@ -1,5 +1,6 @@
 /** Both sides of a packet: what the rules of its source and those of its destination say of it. */
 import { type DecideOptions, type Decision, decide, type PacketPeer, type RuleTable } from './lookup.js';
+import type { Direction } from './types.js';
 
 /** Two parties, and what one sends the other; at least one of them is an endpoint. */
 export interface Flow {
@@ -19,18 +20,18 @@ export interface Sides {
   readonly ingress?: Decision;
 }
 
-/** Asks both sides, the second one also when the first one denies. `tableOf`: rules of a subject. */
+/** Asks both sides, the second one also when the first one denies. `tableOf`: rules of a subject, all or those about that peer. */
 export function judgeSides(
-  tableOf: (identity: number) => RuleTable,
+  tableOf: (identity: number, direction: Direction, peer: PacketPeer) => RuleTable,
   flow: Flow,
   options: DecideOptions,
 ): Sides {
   const { source, destination, protocol, port, names = [] } = flow;
-  const ask = (subject: PacketPeer, direction: 'egress' | 'ingress', peer: PacketPeer) =>
+  const ask = (subject: PacketPeer, direction: Direction, peer: PacketPeer) =>
     subject.kind === 'identity'
       ? {
           [direction]: decide(
-            tableOf(subject.id),
+            tableOf(subject.id, direction, peer),
             { subject: subject.id, direction, peer, protocol, port, names },
             options,
           ),

@@ -15,13 +15,19 @@ export function finish<T>(steps: Steps<T>): T {
   }
 }
 
-/** One after the other, with a step for every so many, and one at the end. */
-export function* stepping<T>(things: Iterable<T>, each: (thing: T) => unknown): Steps {
+/** One after the other, with a step for every so many, and one at the end. `weigh`: as how many of them one counts. */
+export function* stepping<T>(
+  things: Iterable<T>,
+  each: (thing: T) => unknown,
+  weigh: (thing: T) => number = () => 1,
+): Steps {
   let count = 0;
   for (const thing of things) {
     each(thing);
-    count += 1;
-    if (count % THINGS_PER_STEP === 0) yield;
+    count += weigh(thing);
+    if (count < THINGS_PER_STEP) continue;
+    yield;
+    count = 0;
   }
   yield;
 }

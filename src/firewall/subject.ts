@@ -1,10 +1,12 @@
 /** One identity as the owner of rules: which apply to it, and what there is to look for among them. */
 import { LANES, type Lane, laneIndex } from './lanes.js';
 import type { PeerKey } from './peer-key.js';
-import { NO_LENGTHS, type RangeTable, type RuleRange } from './ranges.js';
+import { NO_LENGTHS, type RangeTable } from './range-table.js';
+import type { RuleRange } from './ranges.js';
 import {
   DIRECTIONS,
   type Direction,
+  type PolicyRef,
   type PortMatch,
   type PrefixLengths,
   type RuleRef,
@@ -46,6 +48,13 @@ export class LaneRules {
   }
 }
 
+/** As much of a policy as isolates those whom it selects. */
+export interface IsolatingPolicy {
+  readonly ref: PolicyRef;
+  readonly audit: boolean;
+  readonly isolates: ReadonlySet<Direction>;
+}
+
 export class Subject {
   /** By Lane.index; missing where there are no rules. */
   readonly lanes: (LaneRules | undefined)[] = [];
@@ -53,17 +62,22 @@ export class Subject {
   readonly ranges: Partial<Record<Direction, RangeTable<RuleTerms>>> = {};
   /** Bit n set: policies isolate it, in the way that `isolation` numbers n. */
   isolated = 0;
+  readonly isolating = new Set<IsolatingPolicy>();
   readonly #isolations: number[] = [];
 
   constructor(readonly id: number) {}
 
-  /** One more or one less of the policies that isolate it. */
-  isolate(direction: Direction, audit: boolean, change: 1 | -1): void {
-    const index = isolation(direction, audit);
-    const count = (this.#isolations[index] ?? 0) + change;
-    this.#isolations[index] = count;
-    if (count === 0) this.isolated &= ~(1 << index);
-    else this.isolated |= 1 << index;
+  /** One more (1) or one less (-1) of the policies that isolate it. */
+  isolate(policy: IsolatingPolicy, change: 1 | -1): void {
+    if (change === 1) this.isolating.add(policy);
+    else this.isolating.delete(policy);
+    for (const direction of policy.isolates) {
+      const index = isolation(direction, policy.audit);
+      const count = (this.#isolations[index] ?? 0) + change;
+      this.#isolations[index] = count;
+      if (count === 0) this.isolated &= ~(1 << index);
+      else this.isolated |= 1 << index;
+    }
   }
 }
 
@@ -103,12 +117,12 @@ function isSameLengths(left: PrefixLengths, right: PrefixLengths): boolean {
   return left[4] === right[4] && left[6] === right[6];
 }
 
-export function subjectEntry(subject: Subject): SubjectEntry {
+export function subjectEntry(identity: number, state: SubjectState): SubjectEntry {
   return {
-    identity: subject.id,
-    enforced: rulesOf(subject, false),
-    audited: rulesOf(subject, true),
-    cidrs: lengthsOf(subject),
+    identity,
+    enforced: rulesOf(state, false),
+    audited: rulesOf(state, true),
+    cidrs: state.cidrs,
   };
 }
 
@@ -119,8 +133,8 @@ const NO_RULES: SubjectRules = {
   isolated: { egress: false, ingress: false },
 };
 
-function rulesOf({ lanes, isolated }: Subject, audit: boolean): SubjectRules {
-  const bits = (tier: Tier, direction: Direction) => lanes[laneIndex(direction, tier, audit)]?.portBits ?? 0;
+function rulesOf({ portBits: all, isolated }: SubjectState, audit: boolean): SubjectRules {
+  const bits = (tier: Tier, direction: Direction) => all[laneIndex(direction, tier, audit)] ?? 0;
   const portBits = portBitsBy((tier) => {
     const [egress, ingress] = [bits(tier, 'egress'), bits(tier, 'ingress')];
     return egress === 0 && ingress === 0 ? NO_PORT_BITS : [egress, ingress];

@@ -15,9 +15,16 @@ import { capacityError } from './enlistment.js';
 import type { HostPrefixes } from './host-prefixes.js';
 import { requireNetwork } from './networks.js';
 import type { NodePorts } from './node-ports.js';
-import { addressesOf, claimPlaces, forgetPlaces, placesOfService, takenPorts } from './published.js';
+import {
+  addressesOf,
+  claimPlaces,
+  forgetPlaces,
+  placesOfService,
+  serviceName,
+  takenPorts,
+} from './published.js';
 import type { Publishing } from './publishing.js';
-import { takeBack } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { ServiceAddresses } from './service-addresses.js';
 import type { AppliedService, ServiceService } from './services.js';
@@ -29,6 +36,7 @@ export interface ServicesParts {
   addresses: ServiceAddresses;
   prefixes: HostPrefixes;
   publishing: Publishing;
+  onLeft: OnLeft;
 }
 
 export class Services implements ServiceService {
@@ -44,20 +52,24 @@ export class Services implements ServiceService {
 
   apply(request: ServiceRequest): Promise<AppliedService> {
     return this.parts.serial.run(async () => {
-      const { store, publishing, prefixes } = this.parts;
+      const { store, publishing, prefixes, onLeft } = this.parts;
       const before = store.get(services, [request.namespace, request.name]);
       const after = await store.transaction((transaction) => this.record(transaction, request, before));
+      const name = serviceName(after);
+      const rollback = new Rollback(onLeft);
+      rollback.add(`addresses of the service ${name}, which nobody has`, () => this.giveUp(after, before));
+      rollback.add(`the frontends of the service ${name}`, () =>
+        before === undefined ? publishing.removeService(after) : publishing.putService(before, after),
+      );
+      rollback.add(`the record of the service ${name}, which is not in force`, () =>
+        store.transaction((transaction) => restore(transaction, after, before)),
+      );
       try {
         // First: what is no service's address yet is the world's, and clients would be let out there.
         for (const address of addressesOf(after)) prefixes.addService(address);
         await publishing.putService(after, before);
       } catch (error) {
-        await takeBack(
-          () => store.transaction((transaction) => restore(transaction, after, before)),
-          () =>
-            before === undefined ? publishing.removeService(after) : publishing.putService(before, after),
-          () => this.giveUp(after, before),
-        );
+        await rollback.run();
         throw capacityError(error);
       }
       this.giveUp(before, after);

@@ -7,7 +7,7 @@ import { DENY_LIST_MAX, type DenyList, type DenyListChange, type DenyListQuery }
 import { AppError } from '../model/errors.js';
 import type { Store } from '../store/store.js';
 import { denyParts } from '../store/tables.js';
-import { takeBack } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import { Serial } from './serial.js';
 import type { DenyListService } from './services.js';
 
@@ -22,7 +22,9 @@ export class DenyListKeeper implements DenyListService {
   /** The same in the order of pages; made when it is asked for. */
   private ordered: readonly string[] | undefined;
 
-  constructor(private readonly parts: { store: Store; table: DenyTable; ready: Promise<void> }) {
+  constructor(
+    private readonly parts: { store: Store; table: DenyTable; ready: Promise<void>; onLeft: OnLeft },
+  ) {
     this.serial = new Serial(parts.ready);
     this.ranges = new Set(parts.store.list(denyParts).flatMap(({ cidrs }) => cidrs));
   }
@@ -76,11 +78,13 @@ export class DenyListKeeper implements DenyListService {
     const added = [...after].filter((cidr) => !before.has(cidr));
     const removed = [...before].filter((cidr) => !after.has(cidr));
     const changed = new Set([...added, ...removed].map(partOf));
+    const rollback = new Rollback(this.parts.onLeft);
     await this.record(after, changed);
+    rollback.add('a deny list is recorded that is not in force', () => this.record(before, changed));
     try {
       await this.parts.table.change(added, removed, after.size);
     } catch (error) {
-      await takeBack(() => this.record(before, changed));
+      await rollback.run();
       throw error;
     }
     this.ranges = after;

@@ -15,7 +15,7 @@ import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import { NetnsHandle, Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
-import { attachments } from '../store/tables.js';
+import { attachments, nextNumber } from '../store/tables.js';
 import { openContainerNetns } from './container-netns.js';
 import {
   completeEndpoint,
@@ -32,7 +32,7 @@ import { requireNetwork } from './networks.js';
 import type { NodePorts } from './node-ports.js';
 import { erasePorts, recordPorts } from './port-mappings.js';
 import type { Publishing } from './publishing.js';
-import { Rollback } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 
 export interface EndpointMakerParts {
   store: Store;
@@ -45,6 +45,7 @@ export interface EndpointMakerParts {
   onSharedUserNamespace(endpoint: Endpoint): void;
   /** Told of each endpoint that is gone, before its counters are. */
   onGone(endpoint: Endpoint): void;
+  onLeft: OnLeft;
 }
 
 export type ConnectOptions = Omit<RecordOptions, 'staged' | 'takesFrames'>;
@@ -71,7 +72,7 @@ export class EndpointMaker {
     // Who asks twice is to be told so, not that there is some interface.
     requireNewEndpoint(this.parts.store, requireNetwork(this.parts.store, networkName), request);
     if (inside.link(request.interface_name) !== undefined) throw interfaceExists(request.interface_name);
-    const rollback = new Rollback();
+    const rollback = new Rollback(this.parts.onLeft);
     try {
       const recorded = { ...options, takesFrames: this.parts.datapath.xdp.isOn };
       const { endpoint, network, durable } = await this.record(networkName, request, recorded, rollback);
@@ -84,7 +85,9 @@ export class EndpointMaker {
       if (endpoint.options !== undefined) limitSide('container', inside, containerIndex, endpoint, network);
       const routes = configureContainer(inside, containerIndex, endpoint, network, options.routes);
       // Last: nobody is led to a container that cannot answer.
-      rollback.add(() => this.parts.publishing.leave(endpoint));
+      rollback.add(`ports and services that lead to endpoint ${endpoint.id}`, () =>
+        this.parts.publishing.leave(endpoint),
+      );
       await this.parts.publishing.join(endpoint);
       if (netns.sharesUserNamespace) this.parts.onSharedUserNamespace(endpoint);
       return this.complete(endpoint, routes);
@@ -101,7 +104,7 @@ export class EndpointMaker {
    */
   async stage(networkName: string, request: EndpointRequest, options: RecordOptions): Promise<Endpoint> {
     using netns = NetnsHandle.current();
-    const rollback = new Rollback();
+    const rollback = new Rollback(this.parts.onLeft);
     try {
       const recorded = { ...options, takesFrames: this.parts.datapath.xdp.isOn };
       const { endpoint, network, durable } = await this.record(networkName, request, recorded, rollback);
@@ -161,21 +164,26 @@ export class EndpointMaker {
     return { ...endpoint, state: 'ready' };
   }
 
-  /** The endpoint's records, which are on disk when `durable` resolves. */
+  /** The endpoint's identity with its rules, then its records, which are on disk when `durable` resolves. */
   private async record(
     networkName: string,
     request: EndpointRequest,
     options: RecordOptions,
     rollback: Rollback,
   ): Promise<{ endpoint: Endpoint; network: Network; durable: Promise<void> }> {
-    const { result, durable } = await this.parts.store.stage((transaction) => {
-      const made = recordEndpoint(transaction, networkName, request, options);
-      this.enlistment.requireRoom(transaction, made.endpoint);
-      recordPorts(transaction, this.parts.nodePorts, made.endpoint, request.ports);
+    const { store, nodePorts } = this.parts;
+    const { name: network, id: network_id } = requireNetwork(store, networkName);
+    const { namespace, labels } = request;
+    const { result: id } = await store.stage((transaction) => nextNumber(transaction, 'endpoint'), 'soon');
+    const { id: identity } = await this.enlistment.enlist(id, { network, network_id, namespace, labels });
+    rollback.add(`rules of identity ${identity}`, () => this.enlistment.giveUp({ id, identity }));
+    const { result, durable } = await store.stage((transaction) => {
+      const made = recordEndpoint(transaction, networkName, request, { id, identity }, options);
+      recordPorts(transaction, nodePorts, made.endpoint, request.ports);
       return made;
     });
     const { endpoint } = result;
-    rollback.add(async () => {
+    rollback.add(`the records of endpoint ${id}`, async () => {
       // As long as an interface has the addresses nobody else may get them.
       if (!isOwn(this.parts.host.link(endpoint.host_interface), endpoint)) await this.forget(endpoint);
     });
@@ -194,11 +202,9 @@ export class EndpointMaker {
     tell: (index: number) => void,
   ): Promise<number> {
     const { store, host, datapath } = this.parts;
-    await this.enlistment.enlist(endpoint);
-    rollback.add(() => this.enlistment.dismiss(endpoint));
     // Taken back before the rules are: a packet that finds some of them gone may pass by what is left.
     const { index, peerIndex } = createPair(host, end, endpoint, network);
-    rollback.add(() => this.unmake(endpoint, network, index));
+    rollback.add(`the interface ${endpoint.host_interface}`, () => this.unmake(endpoint, network, index));
     if (store.get(attachments, [endpoint.id])?.takes_frames) takeFrames(end);
     if (endpoint.options !== undefined) limitSide('host', host, index, endpoint, network);
     tell(index);

@@ -10,11 +10,9 @@ import {
   attachments,
   endpointKeys,
   endpoints,
-  nextNumber,
   portNames,
   stagedEndpoints,
 } from '../store/tables.js';
-import { claimIdentity } from './identities.js';
 import { type AddressSpan, allocateAddress, allocateWithin, releaseAddress } from './ipam.js';
 import { requireNetwork } from './networks.js';
 import { releaseReservation } from './reservations.js';
@@ -49,11 +47,15 @@ export function requireNewEndpoint(
   );
 }
 
-/** Records an endpoint that is about to be made: numbers, addresses, identity. All or nothing, as transactions are. */
+/** What an endpoint is given before it is recorded. */
+export type EndpointNumbers = Pick<Endpoint, 'id' | 'identity'>;
+
+/** Records an endpoint that is about to be made: names, addresses. All or nothing, as transactions are. */
 export function recordEndpoint(
   transaction: Transaction,
   networkName: string,
   request: EndpointRequest,
+  { id, identity }: EndpointNumbers,
   options: RecordOptions,
 ): { endpoint: Endpoint; network: Network } {
   const { origin, routes, staged } = options;
@@ -61,12 +63,6 @@ export function recordEndpoint(
   requireNewEndpoint(transaction, network, request);
   const { container_id, interface_name, namespace, labels } = request;
   const now = new Date().toISOString();
-  const id = nextNumber(transaction, 'endpoint');
-  const identity = claimIdentity(
-    transaction,
-    { network: network.name, network_id: network.id, namespace, labels },
-    now,
-  );
   const endpoint: Endpoint = {
     id,
     network: network.name,
@@ -81,7 +77,7 @@ export function recordEndpoint(
     mac_address: request.mac_address ?? randomMac(),
     ...(network.gateway === undefined ? {} : { gateway: network.gateway }),
     ...(network.gateway6 === undefined ? {} : { gateway6: network.gateway6 }),
-    identity: identity.id,
+    identity,
     host_interface: hostInterface(id),
     ports: request.ports,
     ...(request.options === undefined ? {} : { options: request.options }),
@@ -131,19 +127,6 @@ export function completeEndpoint(
 /** Marks an endpoint as one that is to go, whatever happens. */
 export function condemnEndpoint(transaction: Transaction, endpoint: Endpoint): void {
   transaction.put(endpoints, [endpoint.id], { ...endpoint, state: 'deleting' });
-}
-
-/** Gives an endpoint another identity. */
-export function relabelEndpoint(
-  transaction: Transaction,
-  endpoint: Endpoint,
-  change: Pick<Endpoint, 'namespace' | 'labels'>,
-): Endpoint {
-  const { network, network_id } = endpoint;
-  const identity = claimIdentity(transaction, { network, network_id, ...change }, new Date().toISOString());
-  const changed: Endpoint = { ...endpoint, ...change, identity: identity.id };
-  transaction.put(endpoints, [endpoint.id], changed);
-  return changed;
 }
 
 /** Gives an endpoint the names of its container, once they are known. Throws ENDPOINT_EXISTS. */

@@ -29,11 +29,11 @@ export class Endpoints implements EndpointService {
   private readonly relabelling: Relabelling;
 
   constructor(private readonly parts: EndpointsParts) {
-    const enlistment = new Enlistment(parts.store, parts.policy, parts.identityUse);
+    const enlistment = new Enlistment(parts.store, parts.policy, parts.identityUse, parts.onLeft);
     this.maker = new EndpointMaker(parts, enlistment);
     this.relabelling = new Relabelling(parts, enlistment);
-    const { store, host, serial } = parts;
-    this.staged = new StagedEndpoints({ store, host, serial, maker: this.maker, enlistment });
+    const { store, host, serial, onLeft } = parts;
+    this.staged = new StagedEndpoints({ store, host, serial, maker: this.maker, enlistment, onLeft });
   }
 
   /** Waits for what the kernel still does for endpoints that are gone. */

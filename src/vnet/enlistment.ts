@@ -1,11 +1,13 @@
-/** Which identities are in use: the policy of one comes with its first endpoint, and goes with its last. */
+/** Which identities are in use: the policy of one comes before its first endpoint, and goes with its last. */
 import type { Endpoint } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
+import type { Identity } from '../model/identity.js';
 import { KernelError } from '../native/errors.js';
-import type { Reader, Store, Transaction } from '../store/store.js';
-import { identities } from '../store/tables.js';
-import { dropIdentity, type IdentityUse } from './identities.js';
+import type { Store, Transaction } from '../store/store.js';
+import { endpoints, identities } from '../store/tables.js';
+import { claimIdentity, dropIdentity, type IdentitySet, type IdentityUse } from './identities.js';
 import type { PolicySync } from './policy-sync.js';
+import { type OnLeft, Rollback } from './rollback.js';
 
 /** Only under the serial. */
 export class Enlistment {
@@ -13,38 +15,42 @@ export class Enlistment {
     private readonly store: Store,
     private readonly policy: PolicySync,
     private readonly identityUse: IdentityUse,
+    private readonly onLeft: OnLeft,
   ) {}
 
-  /** Throws INSUFFICIENT_CAPACITY when there is no room for the rules of an identity that nobody has yet. */
-  requireRoom(reader: Reader, { identity: id }: Endpoint): void {
-    const { policy, identityUse } = this;
-    const identity = identityUse.count(id) > 0 ? undefined : reader.get(identities, [id]);
-    if (identity === undefined) return;
-    policy.rehearse(
-      (engine) => engine.upsertingIdentity(identity),
-      (engine) => engine.removingIdentity(id),
-    );
-  }
-
-  /** One endpoint more has the identity; the first one's policy is in the maps when this resolves. */
-  async enlist({ id: endpointId, identity: id }: Endpoint): Promise<void> {
+  /**
+   * The identity that an endpoint is about to have; its policy is in the maps when this resolves. Before any record says
+   * that somebody has it: what does not fit is refused here (INSUFFICIENT_CAPACITY, or what the kernel says), and nothing
+   * has changed. A daemon that starts after one that ended here finds an identity that nobody has, and drops it.
+   */
+  async enlist(endpointId: Endpoint['id'], set: IdentitySet): Promise<Identity> {
     const { store, policy, identityUse } = this;
-    if (!identityUse.add(id, endpointId)) return;
-    const identity = store.get(identities, [id]);
-    try {
-      if (identity === undefined) throw new AppError('INTERNAL', `identity ${id} has no record`);
-      await policy.changeUnobserved(
-        (engine) => engine.upsertingIdentity(identity),
-        (engine) => engine.removingIdentity(id),
+    const now = new Date().toISOString();
+    const { result: identity } = await store.stage(
+      (transaction) => claimIdentity(transaction, set, now),
+      'soon',
+    );
+    if (!this.isInUse(identity.id)) {
+      const rollback = new Rollback(this.onLeft);
+      rollback.add(`the record of identity ${identity.id}, which nobody has`, () =>
+        this.forgetUnused(identity.id),
       );
-    } catch (error) {
-      identityUse.remove(id, endpointId);
-      throw error;
+      try {
+        await policy.changeUnobserved(
+          (engine) => engine.upsertingIdentity(identity),
+          (engine) => engine.removingIdentity(identity.id),
+        );
+      } catch (error) {
+        await rollback.run();
+        throw error;
+      }
     }
+    identityUse.add(identity.id, endpointId);
+    return identity;
   }
 
   /** One endpoint less has the identity; with the last one its policy goes, and its record is for the caller to drop. */
-  async dismiss({ id: endpointId, identity: id }: Endpoint): Promise<void> {
+  async dismiss({ id: endpointId, identity: id }: Pick<Endpoint, 'id' | 'identity'>): Promise<void> {
     const { store, policy, identityUse } = this;
     if (!identityUse.remove(id, endpointId)) return;
     const identity = store.get(identities, [id]);
@@ -56,6 +62,14 @@ export class Enlistment {
     );
   }
 
+  /** Takes back enlist(), and the record of an identity that nobody has then. */
+  async giveUp(endpoint: Pick<Endpoint, 'id' | 'identity'>): Promise<void> {
+    await this.dismiss(endpoint);
+    // An endpoint that could not be taken off is recorded as who it is.
+    if (this.store.get(endpoints, [endpoint.id])?.identity === endpoint.identity) return;
+    await this.forgetUnused(endpoint.identity);
+  }
+
   isInUse(identity: number): boolean {
     return this.identityUse.count(identity) > 0;
   }
@@ -63,6 +77,11 @@ export class Enlistment {
   /** Drops the record of an identity that nobody has any more. */
   drop(transaction: Transaction, identity: number): void {
     if (!this.isInUse(identity)) dropIdentity(transaction, identity);
+  }
+
+  /** Not waited for: the next daemon drops what is left of it. */
+  private async forgetUnused(identity: number): Promise<void> {
+    await this.store.stage((transaction) => this.drop(transaction, identity), 'soon');
   }
 }
 

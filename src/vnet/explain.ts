@@ -7,7 +7,8 @@ import { DropReason, type Explanation as ProgramAnswer } from '../datapath/abi/g
 import { dropReasonName, dropReasonText } from '../datapath/counters.js';
 import type { Explainer, PacketToExplain } from '../datapath/explainer.js';
 import { probeFrame, protocolNumber } from '../datapath/probe-packet.js';
-import { type Decision, RuleTable } from '../firewall/lookup.js';
+import { tableAbout } from '../firewall/excerpt.js';
+import type { Decision, PacketPeer } from '../firewall/lookup.js';
 import { formatRuleRef } from '../firewall/rule-ref.js';
 import { judgeSides, type Sides } from '../firewall/sides.js';
 import type { Direction } from '../firewall/types.js';
@@ -53,7 +54,7 @@ export interface ExplanationParts {
   serial: Serial;
   host: Rtnl;
   explainer: Explainer;
-  policy: Pick<PolicySync, 'rulesInForce' | 'cutOffBy'>;
+  policy: Pick<PolicySync, 'inForce' | 'cutOffBy'>;
   isolatedBy: IsolatedBy;
   publishing: Pick<Publishing, 'servingAt'>;
   /** Program and compiled policy do not say the same. */
@@ -168,7 +169,8 @@ export class Explanations implements ExplanationService {
     const { port = 0 } = request;
     const names = destination.kind === 'endpoint' ? portNames(destination.endpoint, protocol, port) : [];
     const flow = { source: from, destination: to, protocol, port, names };
-    const tableOf = (identity: number) => RuleTable.from(this.parts.policy.rulesInForce(identity));
+    const tableOf = (identity: number, direction: Direction, peer: PacketPeer) =>
+      tableAbout(this.parts.policy.inForce.view(identity), direction, peer);
     const judge = (audit: boolean) =>
       isOneEndpoint(source, destination) ? NOBODY_ASKED : judgeSides(tableOf, flow, { audit });
     return {

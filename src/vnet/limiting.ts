@@ -7,7 +7,7 @@ import { endpoints } from '../store/tables.js';
 import { endpointState } from './endpoint-state.js';
 import { limitFoundContainerSide, limitSide } from './limits.js';
 import { requireNetwork } from './networks.js';
-import { Rollback } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 
 export interface LimitingParts {
   store: Store;
@@ -15,6 +15,7 @@ export interface LimitingParts {
   datapath: Datapath;
   /** Told of each endpoint whose queue on the container's side was to be changed, and was not found. */
   onQueueNotFound(endpoint: Endpoint): void;
+  onLeft: OnLeft;
 }
 
 /** Only under the serial. When it fails, nothing has changed. */
@@ -25,10 +26,14 @@ export async function limitEndpoint(
 ): Promise<Endpoint> {
   const { store } = parts;
   const after: Endpoint = { ...before, options };
-  const rollback = new Rollback();
+  const rollback = new Rollback(parts.onLeft);
   await store.transaction((transaction) => transaction.put(endpoints, [after.id], after));
-  rollback.add(() => void impose(parts, before, after));
-  rollback.add(() => store.transaction((transaction) => transaction.put(endpoints, [before.id], before)));
+  rollback.add(`the limits of endpoint ${after.id}, some of which are the new ones`, () =>
+    impose(parts, before, after),
+  );
+  rollback.add(`options of endpoint ${after.id} are recorded that are not in force`, () =>
+    store.transaction((transaction) => transaction.put(endpoints, [before.id], before)),
+  );
   try {
     const isSmoothed = [before, after].some(
       (endpoint) => endpoint.options?.bandwidth?.egress_rate !== undefined,

@@ -5,7 +5,7 @@ import { type Namespace, type NamespaceRequest, namespaceLabels } from '../model
 import type { Reader, Store } from '../store/store.js';
 import { endpoints, namespaces, policies, services } from '../store/tables.js';
 import type { EngineChange, PolicySync } from './policy-sync.js';
-import { takeBack } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { NamespaceService } from './services.js';
 
@@ -13,7 +13,7 @@ import type { NamespaceService } from './services.js';
 const UNRECORDED = new Date(0).toISOString();
 
 export class Namespaces implements NamespaceService {
-  constructor(private readonly parts: { store: Store; serial: Serial; policy: PolicySync }) {}
+  constructor(private readonly parts: { store: Store; serial: Serial; policy: PolicySync; onLeft: OnLeft }) {}
 
   list(): Namespace[] {
     const { store } = this.parts;
@@ -66,7 +66,7 @@ export class Namespaces implements NamespaceService {
     before: Namespace | undefined,
     after: Namespace | undefined,
   ): Promise<void> {
-    const { store, policy } = this.parts;
+    const { store, policy, onLeft } = this.parts;
     const record = (namespace: Namespace | undefined) =>
       store.transaction((transaction) => {
         if (namespace === undefined) transaction.delete(namespaces, [name]);
@@ -76,14 +76,16 @@ export class Namespaces implements NamespaceService {
       (namespace: Namespace | undefined): EngineChange =>
       (engine) =>
         namespace === undefined ? engine.removingNamespace(name) : engine.settingNamespace(namespace);
-    let isRecorded = false;
+    const rollback = new Rollback(onLeft);
     try {
       await policy.change(apply(after), apply(before), async () => {
         await record(after);
-        isRecorded = true;
+        rollback.add(`labels of the namespace ${name} are recorded that are not in force`, () =>
+          record(before),
+        );
       });
     } catch (error) {
-      if (isRecorded) await takeBack(() => record(before));
+      await rollback.run();
       throw error;
     }
   }

@@ -27,9 +27,9 @@ import type { Reader, Store, Transaction } from '../store/store.js';
 import { endpointKeys, networks, nextNumber, runtimeNetworks, services } from '../store/tables.js';
 import type { HostPrefixes } from './host-prefixes.js';
 import { addressUsage, forgetAddresses } from './ipam.js';
-import type { PolicySync } from './policy-sync.js';
+import type { EngineChange, PolicySync } from './policy-sync.js';
 import { addressesOf, serviceName } from './published.js';
-import { Rollback } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { NetworkService } from './services.js';
 
@@ -48,6 +48,7 @@ export interface NetworksParts {
   sources: SourceAddresses;
   policy: PolicySync;
   files: NetworkFiles;
+  onLeft: OnLeft;
 }
 
 export class Networks implements NetworkService {
@@ -72,34 +73,36 @@ export class Networks implements NetworkService {
 
   create(request: NetworkRequest): Promise<Network> {
     return this.parts.serial.run(async () => {
-      const { store, host, prefixes, sources, policy, files } = this.parts;
+      const { store, host, prefixes, sources, policy, files, onLeft } = this.parts;
       requireDriver(request.driver);
-      const rollback = new Rollback();
+      const { result: network } = await store.stage(
+        (transaction) => this.draft(transaction, request),
+        'soon',
+      );
+      const { id, name } = network;
+      const comes: EngineChange = (engine) => engine.upsertingNetwork(network);
+      const goes: EngineChange = (engine) => engine.removingNetwork(id);
+      const rollback = new Rollback(onLeft);
       try {
-        const network = await store.transaction((transaction) => {
-          const made = this.record(transaction, request);
-          policy.rehearse(
-            (engine) => engine.upsertingNetwork(made),
-            (engine) => engine.removingNetwork(made.id),
+        // Rules of policies that mean every endpoint may have no room for those of another network.
+        await policy.change(comes, goes, async () => {
+          await store.transaction((transaction) => transaction.put(networks, [name], network));
+          rollback.add(`the record of network ${name}`, () =>
+            store.transaction((transaction) => eraseNetwork(transaction, network)),
           );
-          return made;
         });
-        rollback.add(() => store.transaction((transaction) => eraseNetwork(transaction, network)));
+        rollback.add(`rules about network ${name}`, () => policy.change(goes, comes));
         await files.write(network);
-        rollback.add(() => files.remove(network));
+        rollback.add(`the files of network ${name}`, () => files.remove(network));
         // The ranges are known before an address of theirs exists: until then they were the outside world's.
         prefixes.addNetwork(network);
-        rollback.add(() => prefixes.removeNetwork(network));
+        rollback.add(`the ranges of network ${name}`, () => prefixes.removeNetwork(network));
         for (const source of networkSources([network])) {
           sources.put(source);
-          rollback.add(() => sources.remove(network.id));
+          rollback.add(`the source address of network ${name}`, () => sources.remove(id));
         }
-        rollback.add(() => removeNetworkDevice(host, network));
+        rollback.add(`the bridge of network ${name}`, () => removeNetworkDevice(host, network));
         ensureNetworkDevice(host, network);
-        await policy.change(
-          (engine) => engine.upsertingNetwork(network),
-          (engine) => engine.removingNetwork(network.id),
-        );
         return network;
       } catch (error) {
         await rollback.run();
@@ -110,27 +113,20 @@ export class Networks implements NetworkService {
 
   delete(name: string): Promise<void> {
     return this.parts.serial.run(async () => {
-      const { store, host, prefixes, sources, policy, files } = this.parts;
-      const network = await store.transaction((transaction) => {
-        const found = requireNetwork(transaction, name);
-        if (transaction.any(endpointKeys, [found.id])) {
-          throw new AppError('NETWORK_IN_USE', `containers are connected to the network ${name}`);
-        }
-        const service = transaction.list(services).find(({ network: named }) => named === name);
-        if (service !== undefined) {
-          throw new AppError(
-            'NETWORK_IN_USE',
-            `the service ${serviceName(service)} names the network ${name}`,
-          );
-        }
-        eraseNetwork(transaction, found);
-        return found;
-      });
+      const { store, host, prefixes, sources, policy, files, onLeft } = this.parts;
+      const network = this.unused(name);
+      const comes: EngineChange = (engine) => engine.upsertingNetwork(network);
+      const goes: EngineChange = (engine) => engine.removingNetwork(network.id);
+      const rollback = new Rollback(onLeft);
+      await policy.change(goes, comes);
+      rollback.add(`network ${name}, without rules about it`, () => policy.change(comes, goes));
+      try {
+        await store.transaction((transaction) => eraseNetwork(transaction, network));
+      } catch (error) {
+        await rollback.run();
+        throw error;
+      }
       // From here on a daemon that starts anew would finish the rest: the bridge is nobody's.
-      await policy.change(
-        (engine) => engine.removingNetwork(network.id),
-        (engine) => engine.upsertingNetwork(network),
-      );
       removeNetworkDevice(host, network);
       prefixes.removeNetwork(network);
       sources.remove(network.id);
@@ -138,7 +134,20 @@ export class Networks implements NetworkService {
     });
   }
 
-  private record(transaction: Transaction, request: NetworkRequest): Network {
+  /** Throws NETWORK_NOT_FOUND, NETWORK_IN_USE. */
+  private unused(name: string): Network {
+    const { store } = this.parts;
+    const network = requireNetwork(store, name);
+    if (store.any(endpointKeys, [network.id])) {
+      throw new AppError('NETWORK_IN_USE', `containers are connected to the network ${name}`);
+    }
+    const service = store.list(services).find(({ network: named }) => named === name);
+    if (service === undefined) return network;
+    throw new AppError('NETWORK_IN_USE', `the service ${serviceName(service)} names the network ${name}`);
+  }
+
+  /** A network that may be made, and its number; not recorded. */
+  private draft(transaction: Transaction, request: NetworkRequest): Network {
     if (transaction.get(networks, [request.name]) !== undefined) {
       throw new AppError('NETWORK_EXISTS', `a network ${request.name} exists`);
     }
@@ -153,7 +162,6 @@ export class Networks implements NetworkService {
       ...served,
     ]);
     refuseSource(network, [...[network, ...others].flatMap(networkTaken), ...served]);
-    transaction.put(networks, [network.name], network);
     return network;
   }
 }

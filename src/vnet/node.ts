@@ -3,13 +3,12 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ensureRouterDevice, removeRouterDevice } from '../bridge/router-device.js';
 import { Datapath } from '../datapath/datapath.js';
-import { PolicyEngine } from '../firewall/engine.js';
 import { nodeLabels } from '../model/node-labels.js';
 import type { Settings } from '../model/settings.js';
 import { Rtnl } from '../native/net.js';
 import { markExpedition } from '../native/rcu.js';
 import type { Store } from '../store/store.js';
-import { identities, namespaces, networks } from '../store/tables.js';
+import { networks } from '../store/tables.js';
 import { Services } from './balancing.js';
 import { Connections } from './connections.js';
 import { DenyListKeeper } from './deny-list.js';
@@ -26,14 +25,16 @@ import { type NetworkFiles, Networks, networkSources } from './networks.js';
 import { NodeConnect } from './node-connect.js';
 import { NodePorts } from './node-ports.js';
 import { NodeObservation } from './observation.js';
-import { Policies, storedPolicies } from './policies.js';
+import { Policies } from './policies.js';
 import { previewPolicies } from './policy-preview.js';
 import { PolicySync } from './policy-sync.js';
 import { PortMappings } from './port-mappings.js';
 import { Publishing } from './publishing.js';
-import { reachableFromOutside } from './reachability.js';
+import { reachableNow } from './reachability.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
+import { recordedEngine } from './recorded-engine.js';
 import { Reservations } from './reservations.js';
+import type { OnLeft } from './rollback.js';
 import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
 import { ServiceAddresses } from './service-addresses.js';
@@ -89,17 +90,17 @@ export class LocalNode implements Node, AsyncDisposable {
   ) {
     const { store, files, log } = options;
     const { node_labels, host_access } = options.settings;
-    const engine = new PolicyEngine({
-      node: { labels: nodeLabels(node_labels, hostname()), hostAccess: host_access },
-    });
-    this.denyList = new DenyListKeeper({ store, table: datapath.deny, ready: this.gate.opened });
+    const onLeft: OnLeft = (error, what) =>
+      log.error({ err: error, left: what }, 'something of a change that failed could not be taken back');
+    this.denyList = new DenyListKeeper({ store, table: datapath.deny, ready: this.gate.opened, onLeft });
     this.identityUse = new IdentityUse(store);
-    loadEngine(engine, store, this.identityUse);
-    engine.bound(datapath.policyMax);
+    const node = { labels: nodeLabels(node_labels, hostname()), hostAccess: host_access };
+    const engine = recordedEngine(store, this.identityUse, { node }, datapath.policyMax);
     const onError = (what: string) => (error: unknown) => log.error({ err: error }, what);
-    this.policy = new PolicySync(engine, datapath.policy, store, datapath.sweeper, (error, what) =>
-      log.error({ err: error }, what),
-    );
+    this.policy = new PolicySync(engine, datapath.policy, store, datapath.sweeper, {
+      error: (error, what) => log.error({ err: error }, what),
+      left: onLeft,
+    });
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
     this.uplinks = new Uplinks({
       setting: options.settings.uplink,
@@ -119,7 +120,7 @@ export class LocalNode implements Node, AsyncDisposable {
       onChange: (state) => log.info(state, "the way of the node's own processes to port mappings"),
       onError: (error) => log.error({ err: error }, 'could not attach the hooks of sockets'),
     });
-    const isolating = isolatedBy(engine);
+    const isolating = isolatedBy(this.policy.inForce);
     this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes, uplinks, nodeConnect, flows, publishing } = this;
     this.observation = new NodeObservation({
@@ -139,6 +140,7 @@ export class LocalNode implements Node, AsyncDisposable {
       sources: datapath.sources,
       policy,
       files,
+      onLeft,
     });
     this.endpoints = new Endpoints({
       store,
@@ -162,21 +164,30 @@ export class LocalNode implements Node, AsyncDisposable {
           'the interface is not found in the container: the queue there is not changed to the new limit',
         ),
       onGone: (endpoint) => this.observation.retire(endpoint),
+      onLeft,
     });
     this.runtimeNetworks = new RuntimeNetworks(store);
     this.reservations = new Reservations({ store, serial });
-    this.namespaces = new Namespaces({ store, serial, policy });
+    this.namespaces = new Namespaces({ store, serial, policy, onLeft });
     const previewed = { store, policy, host, flows: this.flows };
     this.policies = new Policies({
       store,
       serial,
       policy,
       preview: (apply, undo) => previewPolicies(previewed, apply, undo),
+      onLeft,
     });
-    const isReachable = reachableFromOutside(policy, store);
-    this.portMappings = new PortMappings({ store, serial, nodePorts, publishing, policy, isReachable });
+    this.portMappings = new PortMappings({
+      store,
+      serial,
+      nodePorts,
+      publishing,
+      policy,
+      reachableNow: () => reachableNow(policy.inForce, store),
+      onLeft,
+    });
     const addresses = new ServiceAddresses(options.settings, isOwn);
-    this.services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
+    this.services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing, onLeft });
     this.connections = new Connections(store, datapath.connections);
     this.explanations = new Explanations({
       store,
@@ -279,14 +290,4 @@ export class LocalNode implements Node, AsyncDisposable {
       log.error({ err: error }, 'could not look after pins and counters');
     }
   }
-}
-
-function loadEngine(engine: PolicyEngine, store: Store, use: IdentityUse): void {
-  for (const network of store.list(networks)) engine.upsertNetwork(network);
-  for (const namespace of store.list(namespaces)) engine.setNamespace(namespace);
-  for (const id of use.inUse()) {
-    const identity = store.get(identities, [id]);
-    if (identity !== undefined) engine.upsertIdentity(identity);
-  }
-  for (const policy of storedPolicies(store)) engine.upsertPolicy(policy);
 }

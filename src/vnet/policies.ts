@@ -5,7 +5,7 @@ import { type Policy, parsePolicy, policyRef } from '../model/policy.js';
 import type { Reader, Store } from '../store/store.js';
 import { type PolicyRecord, policies } from '../store/tables.js';
 import type { EngineChange, PolicySync } from './policy-sync.js';
-import { takeBack } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { AppliedPolicy, PolicyPreview, PolicyService } from './services.js';
 
@@ -22,7 +22,13 @@ type Preview = (apply: EngineChange, undo: EngineChange) => Promise<PolicyPrevie
 
 export class Policies implements PolicyService {
   constructor(
-    private readonly parts: { store: Store; serial: Serial; policy: PolicySync; preview: Preview },
+    private readonly parts: {
+      store: Store;
+      serial: Serial;
+      policy: PolicySync;
+      preview: Preview;
+      onLeft: OnLeft;
+    },
   ) {}
 
   list(): Policy[] {
@@ -66,7 +72,7 @@ export class Policies implements PolicyService {
 
   /** Stored before they are in force, and taken back when they do not fit: together in each case. */
   private async change(changes: readonly Change[]): Promise<void> {
-    const { store, policy } = this.parts;
+    const { store, policy, onLeft } = this.parts;
     const write = (side: 'before' | 'after') =>
       store.transaction((transaction) => {
         for (const { namespace, name, [side]: record } of changes) {
@@ -74,14 +80,14 @@ export class Policies implements PolicyService {
           else transaction.put(policies, [namespace, name], record);
         }
       });
-    let isRecorded = false;
+    const rollback = new Rollback(onLeft);
     try {
       await policy.change(applying(changes, 'after'), applying(changes, 'before'), async () => {
         await write('after');
-        isRecorded = true;
+        rollback.add('policies are recorded that are not in force', () => write('before'));
       });
     } catch (error) {
-      if (isRecorded) await takeBack(() => write('before'));
+      await rollback.run();
       throw error;
     }
   }

@@ -5,22 +5,21 @@
 import type { ConntrackSweeper } from '../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyContents, PolicyTable } from '../datapath/policy-table.js';
 import type { PolicyEngine } from '../firewall/engine.js';
+import { InForce } from '../firewall/in-force.js';
+import { compiling } from '../firewall/ledger.js';
 import { finish, type Steps } from '../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../firewall/types.js';
 import type { PolicySize } from '../model/cut-off.js';
 import type { PolicyState } from '../model/health.js';
-import type { Reader, Store } from '../store/store.js';
-import { cidrNumbers, endpoints, portNames } from '../store/tables.js';
+import type { Store } from '../store/store.js';
 import { Admission, type CutOffBy, subjectsOf } from './admission.js';
 import { policyState } from './cut-offs.js';
 import { but, isEmpty } from './policy-difference.js';
-import { encodeDelta, namesOfPorts, rangesOf, rulesOf } from './policy-encoding.js';
-import { takeBack } from './rollback.js';
-import { RuleNumbers } from './rule-numbers.js';
-import { claimNumbers, forgetNumbersOf, retainNumbers } from './stored-numbers.js';
+import { PolicyNumbering } from './policy-numbering.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import { inTurns } from './turns.js';
 
-/** Subjects whose rules are taken out of the engine at once, and how many rules; both are a few milliseconds of work. */
+/** Subjects whose rules are taken out of the engine for a preview, and how many rules, but for those of the first. */
 const PREVIEW_SUBJECTS_MAX = 1000;
 const PREVIEW_ENTRIES_MAX = 20_000;
 
@@ -40,7 +39,9 @@ export interface AffectedRules {
 const NOTHING: CompiledPolicy = { entries: [], subjects: [], cidrs: [] };
 
 export class PolicySync {
-  private readonly numbers: RuleNumbers;
+  /** What the kernel has, also while others are on their way: of who is cut off, nothing. */
+  readonly inForce: InForce;
+  private readonly numbering: PolicyNumbering;
   private readonly admission: Admission;
   /** It is not known what the kernel has: a comparison has failed on its way. */
   private isUncertain = false;
@@ -50,47 +51,42 @@ export class PolicySync {
     private readonly table: PolicyTable,
     private readonly store: Store,
     private readonly sweeper: ConntrackSweeper,
-    private readonly onError: (error: unknown, what: string) => void,
+    private readonly on: {
+      /** Something went wrong that no caller is told of. */
+      error: (error: unknown, what: string) => void;
+      left: OnLeft;
+    },
   ) {
-    this.numbers = new RuleNumbers(store);
+    this.numbering = new PolicyNumbering(store, engine);
     this.admission = new Admission(engine, table, (policy) => this.encodeAll(policy));
+    this.inForce = new InForce((identity) =>
+      this.cutOffBy(identity) === undefined ? engine.inForce.view(identity) : undefined,
+    );
   }
 
   /**
-   * Throws what change() would throw because it does not fit, and changes nothing. Asked before a change is recorded:
-   * a record that does not fit would keep the next daemon from starting.
+   * Throws what change() would throw because it does not fit, and changes nothing. Tells the rules of those for whom the
+   * change would make a difference, before it and after it.
    */
-  rehearse(apply: EngineChange, undo: EngineChange): void {
-    const { engine } = this;
-    try {
-      finish(apply(engine));
-    } finally {
-      finish(engine.undoing(() => undo(engine)));
-      engine.takeDelta();
-    }
-  }
-
-  /** The same, and tells the rules of those for whom the change would make a difference, before it and after it. */
   async preview(apply: EngineChange, undo: EngineChange): Promise<AffectedRules> {
     const { engine } = this;
+    using _ = engine.hold();
     const after = new Map<number, CompiledPolicy>();
     let touched: number[] = [];
     try {
       await inTurns(apply(engine));
       touched = subjectsOf(await inTurns(engine.takingDelta()));
-      takeRules(engine, touched, after);
+      await inTurns(takingRules(engine, touched, after));
     } finally {
-      await inTurns(engine.undoing(() => undo(engine)));
-      await inTurns(engine.takingDelta());
+      await this.takeBack(undo);
     }
     const before = new Map<number, CompiledPolicy>();
-    takeRules(engine, [...after.keys()], before);
+    await inTurns(takingRules(engine, [...after.keys()], before));
     const changed = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
     for (const [identity, rules] of before) {
       changed.set(identity, { before: rules, after: after.get(identity) ?? rules });
     }
-    const isTruncated = changed.size < touched.length;
-    return this.inForce(changed, new Set(touched), isTruncated);
+    return await this.affected(changed, new Set(touched), changed.size < touched.length);
   }
 
   /**
@@ -119,9 +115,10 @@ export class PolicySync {
     this.cutIdle();
   }
 
-  /** What the kernel has of one identity: of who is cut off, nothing. */
+  /** What the kernel has of one identity. */
   rulesInForce(identity: number): CompiledPolicy {
-    return this.admission.cutOff.has(identity) ? NOTHING : this.engine.rulesOf(identity);
+    const view = this.inForce.view(identity);
+    return finish(compiling(view === undefined ? [] : [view]));
   }
 
   /** The settings that leave no room for the rules of an identity that is cut off; undefined: it is not. */
@@ -146,13 +143,13 @@ export class PolicySync {
     const changed = await this.admission.compare(wanted);
     this.isUncertain = false;
     if (changed) this.cutIdle();
-    await this.forgetNumbers(settingAll(policy));
+    await this.numbering.retain(settingAll(policy));
   }
 
   private cutIdle(): void {
     this.sweeper
       .sweep()
-      .catch((error: unknown) => this.onError(error, 'could not sweep the connection table'));
+      .catch((error: unknown) => this.on.error(error, 'could not sweep the connection table'));
   }
 
   private async put(
@@ -163,24 +160,44 @@ export class PolicySync {
   ): Promise<boolean> {
     // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
     if (this.isUncertain) await this.resync();
-    await this.forgetUnnamed();
+    await this.numbering.forgetUnnamed();
+    const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
+    await this.readmit(delta);
+    return isChanged;
+  }
+
+  /** Until the change is in force, or taken back, others see what was in force before. */
+  private async makeInForce(
+    apply: EngineChange,
+    undo: EngineChange,
+    write: (change: PolicyChange) => Promise<void>,
+    record: () => Promise<unknown>,
+  ): Promise<{ delta: PolicyDelta; isChanged: boolean }> {
+    const { engine } = this;
+    using _ = engine.hold();
     try {
-      await inTurns(apply(this.engine));
-      const delta = await inTurns(this.engine.takingDelta());
+      await inTurns(apply(engine));
+      const delta = await inTurns(engine.takingDelta());
       await record();
       const cutOff = new Set(this.admission.cutOff.keys());
-      const change = await this.encode(await inTurns(but(delta, cutOff)));
-      if (!isEmpty(change)) await write(change);
-      await this.readmit(delta);
-      return !isEmpty(change);
+      const change = await this.numbering.encode(await inTurns(but(delta, cutOff)));
+      const isChanged = !isEmpty(change);
+      if (isChanged) await write(change);
+      return { delta, isChanged };
     } catch (error) {
-      const failures = await takeBack(
-        () => inTurns(this.engine.undoing(() => undo(this.engine))),
-        () => inTurns(this.engine.takingDelta()),
-      );
-      for (const failure of failures) this.onError(failure, 'could not take back a change of policies');
+      await this.takeBack(undo);
       throw error;
     }
+  }
+
+  private async takeBack(undo: EngineChange): Promise<void> {
+    const { engine } = this;
+    const rollback = new Rollback(this.on.left);
+    rollback.add('what is not in force is not forgotten', () => inTurns(engine.takingDelta()));
+    rollback.add('policies are compiled that are not in force', () =>
+      inTurns(engine.undoing(() => undo(engine))),
+    );
+    await rollback.run();
   }
 
   /** The change is made, whatever becomes of this: what has failed is found out with the next one. */
@@ -190,13 +207,13 @@ export class PolicySync {
       await this.admission.readmit(made);
       this.isUncertain = false;
     } catch (error) {
-      this.onError(error, 'could not let in again who is cut off');
+      this.on.error(error, 'could not let in again who is cut off');
     }
   }
 
   /** Of a change, what it would change of what is in force, for those too who would be let in or are cut off. */
-  private async inForce(
-    changed: Map<number, { before: CompiledPolicy; after: CompiledPolicy }>,
+  private async affected(
+    changed: ReadonlyMap<number, { readonly before: CompiledPolicy; readonly after: CompiledPolicy }>,
     touched: ReadonlySet<number>,
     isTruncated: boolean,
   ): Promise<AffectedRules> {
@@ -204,7 +221,7 @@ export class PolicySync {
     const cutOff = await this.admission.afterwards(changed);
     const letIn = [...now.keys()].filter((identity) => !cutOff.has(identity) && !touched.has(identity));
     const theirs = new Map<number, CompiledPolicy>();
-    takeRules(this.engine, letIn, theirs);
+    await inTurns(takingRules(this.engine, letIn, theirs));
     const subjects = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
     for (const [identity, { before, after }] of changed) {
       subjects.set(identity, {
@@ -217,47 +234,8 @@ export class PolicySync {
   }
 
   private async encodeAll(policy: CompiledPolicy): Promise<PolicyContents> {
-    const { set, subjects, cidrs } = await this.encode(settingAll(policy));
+    const { set, subjects, cidrs } = await this.numbering.encode(settingAll(policy));
     return { entries: set, subjects: subjects.set, cidrs: cidrs.set };
-  }
-
-  private async encode(delta: PolicyDelta): Promise<PolicyChange> {
-    const { store } = this;
-    const numbers = {
-      rules: await this.numbers.of(await inTurns(rulesOf(delta))),
-      names: await claimNumbers(store, portNames, await inTurns(namesOfPorts(delta))),
-      cidrs: await claimNumbers(store, cidrNumbers, await inTurns(rangesOf(delta))),
-    };
-    return inTurns(encodeDelta(delta, numbers));
-  }
-
-  /** Keeps the numbers of what is in force alone. */
-  private async forgetNumbers(inForce: PolicyDelta): Promise<void> {
-    this.engine.takeUnnamed();
-    const names = await inTurns(namesOfPorts(inForce));
-    await this.numbers.retain(await inTurns(rulesOf(inForce)));
-    await retainNumbers(this.store, portNames, [...names, ...declaredNames(this.store)]);
-    await retainNumbers(this.store, cidrNumbers, await inTurns(rangesOf(inForce)));
-  }
-
-  /**
-   * Forgets the numbers of what went with the changes before this one: until then the events of those who met it are
-   * told by name. What is lost with a crash is forgotten at the next start.
-   */
-  private async forgetUnnamed(): Promise<void> {
-    const { rules, names, cidrs } = this.engine.takeUnnamed();
-    if (rules.length + names.length + cidrs.length === 0) return;
-    await this.store.stage((transaction) => {
-      this.numbers.forget(transaction, rules);
-      forgetNumbersOf(transaction, cidrNumbers, cidrs);
-      if (names.length === 0) return;
-      const declared = declaredNames(transaction);
-      forgetNumbersOf(
-        transaction,
-        portNames,
-        names.filter((name) => !declared.has(name)),
-      );
-    }, 'soon');
   }
 }
 
@@ -270,20 +248,15 @@ function settingAll({ entries, subjects, cidrs }: CompiledPolicy): PolicyDelta {
   };
 }
 
-/** What endpoints call their ports. */
-function declaredNames(reader: Reader): Set<string> {
-  return new Set(reader.list(endpoints).flatMap(({ ports }) => ports.flatMap(({ name }) => name ?? [])));
-}
-
 /** Takes the rules of one subject after the other, until there are as many as may be. */
-function takeRules(
+function* takingRules(
   engine: PolicyEngine,
   subjects: readonly number[],
   into: Map<number, CompiledPolicy>,
-): void {
+): Steps {
   let entries = 0;
   for (const identity of subjects.slice(0, PREVIEW_SUBJECTS_MAX)) {
-    const rules = engine.rulesOf(identity);
+    const rules = yield* engine.takingRulesOf(identity);
     entries += rules.entries.length + rules.cidrs.length;
     if (into.size > 0 && entries > PREVIEW_ENTRIES_MAX) return;
     into.set(identity, rules);

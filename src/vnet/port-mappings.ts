@@ -12,7 +12,7 @@ import type { PolicySync } from './policy-sync.js';
 import { claimPlaces, forgetPlaces, placesOfMapping, takenPorts, takenPortsAt } from './published.js';
 import type { Publishing } from './publishing.js';
 import type { IsReachable } from './reachability.js';
-import { takeBack } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { PortMappingService } from './services.js';
 
@@ -22,17 +22,20 @@ export interface PortMappingsParts {
   nodePorts: NodePorts;
   publishing: Publishing;
   policy: Pick<PolicySync, 'cutOffBy'>;
-  isReachable: IsReachable;
+  /** As it is now: for what is asked before anything changes. */
+  reachableNow: () => IsReachable;
+  onLeft: OnLeft;
 }
 
 export class PortMappings implements PortMappingService {
   constructor(private readonly parts: PortMappingsParts) {}
 
   list(): PortMapping[] {
+    const isReachable = this.parts.reachableNow();
     return this.parts.store
       .list(portMappings)
       .sort((left, right) => left.id - right.id)
-      .map((mapping) => this.described(mapping));
+      .map((mapping) => this.described(mapping, isReachable));
   }
 
   get(id: number): PortMapping {
@@ -41,17 +44,19 @@ export class PortMappings implements PortMappingService {
 
   create(request: PortMappingRequest): Promise<PortMapping> {
     return this.parts.serial.run(async () => {
-      const { store, publishing } = this.parts;
+      const { store, publishing, onLeft } = this.parts;
       const { mapping, endpoint } = await store.transaction((transaction) => {
         const target = targetOf(transaction, request);
         return { endpoint: target, mapping: this.record(transaction, request, target) };
       });
+      const rollback = new Rollback(onLeft);
+      rollback.add(`the record of port mapping ${mapping.id}, which is not in force`, () =>
+        store.transaction((transaction) => eraseMapping(transaction, mapping, endpoint)),
+      );
       try {
         await publishing.putMapping(mapping, endpoint);
       } catch (error) {
-        await takeBack(() =>
-          store.transaction((transaction) => eraseMapping(transaction, mapping, endpoint)),
-        );
+        await rollback.run();
         throw error;
       }
       return this.described(mapping);
@@ -83,12 +88,15 @@ export class PortMappings implements PortMappingService {
     return putMapping(transaction, endpoint, { protocol, host_port: port, host_ip, container_port });
   }
 
-  private described(mapping: PortMappingRecord): PortMapping {
+  private described(mapping: PortMappingRecord, isReachable = this.parts.reachableNow()): PortMapping {
     const endpoint = this.parts.store.get(endpoints, [mapping.endpoint_id]);
     const { protocol, container_port, network } = mapping;
-    const isReachable = endpoint !== undefined && this.parts.isReachable(endpoint, protocol, container_port);
-    if (isReachable) return { ...mapping, reachable_from_outside: true };
-    const cutOff = endpoint && this.parts.policy.cutOffBy(endpoint.identity);
+    if (endpoint?.state !== 'ready') {
+      const hint = 'the container is being connected or disconnected: ask again when that is done';
+      return { ...mapping, reachable_from_outside: false, hint };
+    }
+    if (isReachable(endpoint, protocol, container_port)) return { ...mapping, reachable_from_outside: true };
+    const cutOff = this.parts.policy.cutOffBy(endpoint.identity);
     if (cutOff !== undefined) {
       const hint = `the container is cut off, because its rules do not fit into the kernel: ${cutOffAdvice(cutOff)}`;
       return { ...mapping, reachable_from_outside: false, hint };

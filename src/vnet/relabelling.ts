@@ -2,14 +2,13 @@
 import { type Endpoint, type EndpointPatch, patchedLabels } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import { endpoints } from '../store/tables.js';
-import { relabelEndpoint } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import { capacityError, type Enlistment } from './enlistment.js';
 import { type LimitingParts, limitEndpoint } from './limiting.js';
 import { requireNetwork } from './networks.js';
 import type { PolicySync } from './policy-sync.js';
 import type { Publishing } from './publishing.js';
-import { Rollback, takeBack } from './rollback.js';
+import { Rollback } from './rollback.js';
 
 export interface RelabellingParts extends LimitingParts {
   policy: PolicySync;
@@ -32,14 +31,16 @@ export class Relabelling {
     if (unfinished !== undefined) {
       throw new AppError('NOT_READY', `the endpoint is ${unfinished.state}: it cannot be changed yet`);
     }
-    const rollback = new Rollback();
+    const rollback = new Rollback(this.parts.onLeft);
     const relabel = async (before: Endpoint) => {
       const { options } = patch;
       const named = await this.relabel(before, patch);
-      rollback.add(async () => void (await this.relabel(named, before)));
+      rollback.add(`endpoint ${before.id} is who it was told to be`, () => this.relabel(named, before));
       if (options === undefined) return named;
       const limited = await limitEndpoint(this.parts, named, options);
-      rollback.add(async () => void (await limitEndpoint(this.parts, limited, before.options ?? {})));
+      rollback.add(`endpoint ${before.id} has the options that it was given`, () =>
+        limitEndpoint(this.parts, limited, before.options ?? {}),
+      );
       return limited;
     };
     try {
@@ -53,37 +54,46 @@ export class Relabelling {
     }
   }
 
-  /** Gives the endpoint another identity. When it fails, nothing has changed. */
+  /**
+   * Gives the endpoint another identity: its rules first, then the records, the programs last. When it fails, nothing has
+   * changed.
+   */
   private async relabel(before: Endpoint, change: EndpointPatch): Promise<Endpoint> {
-    const { store, host, datapath, policy } = this.parts;
-    const network = requireNetwork(store, before.network);
+    const { store, host, datapath, policy, publishing, onLeft } = this.parts;
+    const { id, network: name, network_id } = before;
+    const network = requireNetwork(store, name);
     const link = host.link(before.host_interface);
-    const after = await store.transaction((transaction) => {
-      const changed = relabelEndpoint(transaction, before, {
-        labels: patchedLabels(before.labels, change),
-        namespace: change.namespace ?? before.namespace,
-      });
-      this.enlistment.requireRoom(transaction, changed);
-      return changed;
-    });
-    if (after.identity === before.identity) return after;
-    const { publishing } = this.parts;
+    const tell = (endpoint: Endpoint) => {
+      if (link !== undefined) datapath.endpoints.put(endpointState(store, endpoint, network, link.index));
+    };
+    const set = {
+      labels: patchedLabels(before.labels, change),
+      namespace: change.namespace ?? before.namespace,
+    };
+    const rollback = new Rollback(onLeft);
+    let after = before;
     try {
-      await publishing.relabel(before, after);
-      await this.enlistment.enlist(after);
-    } catch (error) {
-      await takeBack(
-        () => publishing.relabel(after, before),
-        () =>
-          store.transaction((transaction) => {
-            transaction.put(endpoints, [before.id], before);
-            this.enlistment.drop(transaction, after.identity);
-          }),
+      const { id: identity } = await this.enlistment.enlist(id, { network: name, network_id, ...set });
+      after = { ...before, ...set, identity };
+      if (identity !== before.identity) {
+        rollback.add(`rules of identity ${identity}`, () => this.enlistment.giveUp({ id, identity }));
+      }
+      await store.transaction((transaction) => transaction.put(endpoints, [id], after));
+      if (identity === before.identity) return after;
+      rollback.add(`endpoint ${id} is recorded with labels that are not in force`, () =>
+        store.transaction((transaction) => transaction.put(endpoints, [id], before)),
       );
+      rollback.add(`services that lead to endpoint ${id}, or do not`, () =>
+        publishing.relabel(after, before),
+      );
+      await publishing.relabel(before, after);
+      rollback.add(`the programs may take endpoint ${id} for who it was to be`, () => tell(before));
+      tell(after);
+      await policy.judgeAgain();
+    } catch (error) {
+      await rollback.run();
       throw capacityError(error);
     }
-    if (link !== undefined) datapath.endpoints.put(endpointState(store, after, network, link.index));
-    await policy.judgeAgain();
     await this.enlistment.dismiss(before);
     if (!this.enlistment.isInUse(before.identity)) {
       await store.transaction((transaction) => this.enlistment.drop(transaction, before.identity));

@@ -14,11 +14,11 @@ import { NetnsHandle, Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
 import { endpoints, type StagedEndpointRecord, stagedEndpoints } from '../store/tables.js';
 import type { EndpointMaker } from './endpoint-maker.js';
-import { completeEndpoint, relabelEndpoint, renameEndpoint } from './endpoint-records.js';
+import { completeEndpoint, renameEndpoint, requireNewEndpoint } from './endpoint-records.js';
 import { capacityError, type Enlistment } from './enlistment.js';
 import { limitFoundContainerSide } from './limits.js';
 import { requireNetwork } from './networks.js';
-import { Rollback } from './rollback.js';
+import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
 import type { ContainerIdentity, StagedEndpoint, StagedEndpointService } from './services.js';
 
@@ -31,6 +31,7 @@ export interface StagedEndpointsParts {
   serial: Serial;
   maker: EndpointMaker;
   enlistment: Enlistment;
+  onLeft: OnLeft;
 }
 
 export class StagedEndpoints implements StagedEndpointService {
@@ -157,31 +158,31 @@ export class StagedEndpoints implements StagedEndpointService {
     }
   }
 
-  /** Records first, rules second, the programs last. When it fails, nothing has changed. */
+  /** The rules first, then the records, the programs last. When it fails, nothing has changed. */
   private async finish(before: Endpoint, who: ContainerIdentity): Promise<Endpoint> {
-    const { store, maker, enlistment } = this.parts;
-    const network = requireNetwork(store, before.network);
-    const after = await store.transaction((transaction) => {
-      const named = renameEndpoint(transaction, before, { container_id: who.container_id });
-      const changed = relabelEndpoint(transaction, named, who);
-      enlistment.requireRoom(transaction, changed);
-      return changed;
-    });
-    const isNew = after.identity !== before.identity;
-    const rollback = new Rollback();
-    rollback.add(() =>
-      store.transaction((transaction) => {
-        renameEndpoint(transaction, after, { container_id: before.container_id });
-        transaction.put(endpoints, [before.id], before);
-        enlistment.drop(transaction, after.identity);
-      }),
-    );
+    const { store, maker, enlistment, onLeft } = this.parts;
+    const { container_id, namespace, labels } = who;
+    const set = { namespace, labels };
+    const { id, network: name } = before;
+    const network = requireNetwork(store, name);
+    requireNewEndpoint(store, network, { ...before, container_id }, id);
+    const rollback = new Rollback(onLeft);
+    let after = before;
+    let isNew = false;
     try {
-      if (isNew) {
-        await enlistment.enlist(after);
-        rollback.add(() => enlistment.dismiss(after));
-      }
-      rollback.add(() => maker.untell(after));
+      const { id: identity } = await enlistment.enlist(id, { network: name, network_id: network.id, ...set });
+      isNew = identity !== before.identity;
+      if (isNew) rollback.add(`rules of identity ${identity}`, () => enlistment.giveUp({ id, identity }));
+      after = await store.transaction((transaction) =>
+        renameEndpoint(transaction, { ...before, ...set, identity }, { container_id }),
+      );
+      rollback.add(`endpoint ${id} is recorded as one of container ${container_id}`, () =>
+        store.transaction((transaction) => {
+          renameEndpoint(transaction, after, { container_id: before.container_id });
+          transaction.put(endpoints, [id], before);
+        }),
+      );
+      rollback.add(`what the programs know of endpoint ${id}`, () => maker.untell(after));
       await maker.tell(after, network);
     } catch (error) {
       await rollback.run();

@@ -13,6 +13,7 @@ import type { Enlistment } from '../../src/vnet/enlistment.js';
 import type { NodePorts } from '../../src/vnet/node-ports.js';
 import type { Publishing } from '../../src/vnet/publishing.js';
 import { TestNetns } from '../support/netns.js';
+import { nothingLeft } from '../support/nothing-left.js';
 
 it('the rules of an endpoint outlast its interface and its place in the maps', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'quantum-half-made-'));
@@ -36,9 +37,14 @@ it('the rules of an endpoint outlast its interface and its place in the maps', a
     xdp: { isOn: false },
   } as unknown as Datapath;
   const enlistment = {
-    requireRoom: () => undefined,
-    enlist: async () => void steps.push('rules'),
-    dismiss: async () => void steps.push(`no rules, interface ${isThere() ? 'there' : 'gone'}`),
+    enlist: async () => {
+      steps.push(`rules, ${store.list(endpoints).length} recorded`);
+      return { id: 256 };
+    },
+    giveUp: async () => {
+      const left = store.list(endpoints).length;
+      steps.push(`no rules, interface ${isThere() ? 'there' : 'gone'}, ${left} recorded`);
+    },
     drop: () => undefined,
   } as unknown as Enlistment;
   const nodePorts = {} as NodePorts;
@@ -51,7 +57,7 @@ it('the rules of an endpoint outlast its interface and its place in the maps', a
     const maker = new EndpointMaker(
       {
         ...{ store, host, datapath, nodePorts, publishing },
-        ...{ onStoreError: ignore, onSharedUserNamespace: ignore, onGone: ignore },
+        ...{ onStoreError: ignore, onSharedUserNamespace: ignore, onGone: ignore, onLeft: nothingLeft },
       },
       enlistment,
     );
@@ -59,7 +65,12 @@ it('the rules of an endpoint outlast its interface and its place in the maps', a
 
     await expect(maker.make('blue', wanted, { origin: 'rest', routes: [] })).rejects.toThrow('not taken');
 
-    expect(steps).toEqual(['rules', 'known', 'unknown, interface gone', 'no rules, interface gone']);
+    expect(steps).toEqual([
+      'rules, 0 recorded',
+      'known',
+      'unknown, interface gone',
+      'no rules, interface gone, 0 recorded',
+    ]);
     expect(store.list(endpoints)).toEqual([]);
     await maker.idle();
   } finally {

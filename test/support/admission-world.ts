@@ -8,6 +8,7 @@ import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import type { Store } from '../../src/store/store.js';
 import { needOf } from '../../src/vnet/fitting.js';
 import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { nothingLeft } from './nothing-left.js';
 
 /** What a container is let in by: everybody to so many ports, and everybody of so many ranges. */
 export interface Wish {
@@ -67,9 +68,10 @@ export class World {
       this.engine.upsertPolicy(policyOf(`p${index}`, `${index}`, wishes[index] ?? {}));
     }
     const sweeper = { sweep: async () => undefined } as unknown as ConntrackSweeper;
-    this.sync = new PolicySync(this.engine, table, store, sweeper, (error) => {
-      throw error;
-    });
+    const error = (cause: unknown) => {
+      throw cause;
+    };
+    this.sync = new PolicySync(this.engine, table, store, sweeper, { error, left: nothingLeft });
   }
 
   get cutOff() {

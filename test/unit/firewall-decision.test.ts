@@ -455,7 +455,7 @@ test('selectedBy names the NetworkPolicies that isolate, the audited ones only w
   engine.upsertPolicy(networkPolicy('audited', SELECT_WEB, { audit: true }));
   engine.upsertPolicy(clusterPolicy('c', DENY));
   const names = (direction: Direction, audit: boolean) =>
-    engine.selectedBy(WEB, direction, { audit }).map(({ name }) => name);
+    engine.inForce.selectedBy(WEB, direction, { audit }).map(({ name }) => name);
   expect(names('ingress', false)).toEqual(['closed']);
   expect(names('ingress', true)).toEqual(['audited', 'closed']);
   expect(names('egress', true)).toEqual([]);

@@ -57,7 +57,7 @@ test('selectedBy names exactly the policies that isolate the identity', () => {
           const wanted = oracleSelectedBy(policies, identity, direction)
             .map(({ metadata }) => `${metadata.namespace ?? 'default'}/${metadata.name}`)
             .sort();
-          const got = engine.selectedBy(identity.id, direction, { audit });
+          const got = engine.inForce.selectedBy(identity.id, direction, { audit });
           expect(got.map(({ namespace, name }) => `${namespace}/${name}`)).toEqual(wanted);
         }
       }

@@ -1,14 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import {
-  type Block,
-  compareRanges,
-  type RangeChange,
-  RangeTable,
-  type RuleRange,
-  rangeOf,
-  ruleRanges,
-} from '../../src/firewall/ranges.js';
+import { type RangeChange, RangeTable } from '../../src/firewall/range-table.js';
+import { type Block, compareRanges, type RuleRange, rangeOf, ruleRanges } from '../../src/firewall/ranges.js';
 import { finish } from '../../src/firewall/steps.js';
 import {
   cidrContains,
@@ -136,7 +129,11 @@ test('whatever rules come and go, a table holds what evaluating the rest gives, 
         for (const { id, come } of steps) {
           const one = rules[id];
           if (one === undefined) throw new Error(`there is no rule ${id}`);
+          const earlier = { kept: table.ranges, copied: [...table.ranges] };
           const change = finish(come ? table.add(one) : table.remove(one));
+          expect(earlier.kept).toEqual(earlier.copied);
+          const order = table.ranges.map(({ range }) => range);
+          expect(order).toEqual([...order].sort(compareRanges));
           expect(change === undefined).toBe(present.has(id) === come);
           follower.follow(change, come);
           if (come) present.set(id, one);
@@ -230,4 +227,33 @@ test('addresses of one family are in no range of the other', () => {
   finish(table.add(rule(2, { cidr: '0.0.0.0/0' })));
   expect(contents(table)).toEqual({ '::/0': [1], '0.0.0.0/0': [2] });
   expect(cidrContains(rangeOf('::/0'), parseAddress('198.18.0.1'))).toBe(false);
+});
+
+test('many rules of some ranges each compare what they name, not what the others do, each time that one comes or goes', () => {
+  let looks = 0;
+  const counted = (one: Rule): Rule => ({
+    ...one,
+    ranges: one.ranges.map(({ range, applies }) => ({
+      range: {
+        ...range,
+        get base() {
+          looks += 1;
+          return range.base;
+        },
+      },
+      applies,
+    })),
+  });
+  const rules = [...Array(512).keys()].map((id) => {
+    const parts = [...Array(16).keys()].map(
+      (part): Block => ({ cidr: `${10 + (id >> 8)}.${id & 255}.${part}.0/24` }),
+    );
+    return counted(rule(id, ...parts));
+  });
+  const table = new RangeTable<Rule>();
+  for (const one of rules) finish(table.add(one));
+  for (const one of rules) finish(table.remove(one));
+  expect(table.size).toBe(0);
+  const ranges = 512 * 16;
+  expect(looks).toBeLessThan(64 * ranges * Math.log2(ranges));
 });

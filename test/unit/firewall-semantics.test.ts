@@ -209,7 +209,7 @@ test('of rules that give the same key the first by namespace, name and index own
   const delta = engine.takeDelta();
   expect(ruleOf(delta.set)).toEqual(['default/b ingress[0]']);
   expect(delta.delete).toEqual([]);
-  expect(engine.selectedBy(WEB, 'ingress').map(({ name }) => name)).toEqual(['b', 'c']);
+  expect(engine.inForce.selectedBy(WEB, 'ingress').map(({ name }) => name)).toEqual(['b', 'c']);
 });
 
 test('the first policy that selects takes the mode out of force, and the last that goes brings it back', () => {
@@ -268,5 +268,5 @@ test('a policy that would need more than the bound is refused with INSUFFICIENT_
   const everyPair = networkPolicy('p', { podSelector: {}, ingress: [{ from: [{ podSelector: {} }] }] });
   expect(() => engine.upsertPolicy(everyPair)).toThrow(AppError);
   expect(engine.size).toBe(0);
-  expect(engine.selectedBy(300, 'ingress')).toEqual([]);
+  expect(engine.inForce.selectedBy(300, 'ingress')).toEqual([]);
 });

@@ -8,6 +8,7 @@ import { networkFrom, networkRequest } from '../../src/model/network.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, networks } from '../../src/store/tables.js';
 import { limitEndpoint } from '../../src/vnet/limiting.js';
+import type { OnLeft } from '../../src/vnet/rollback.js';
 
 const BLUE = networkRequest.parse({ name: 'blue', cidr: '10.61.0.0/24' });
 const BEFORE = endpoint.parse({
@@ -62,16 +63,20 @@ describe('limits of a container that runs', () => {
     };
     const datapath = { endpoints: { put: ({ id }: { id: number }) => told.push(id) } };
     const onQueueNotFound = ({ id }: Endpoint) => notFound.push(id);
-    return { store, host, datapath, onQueueNotFound, told, notFound };
+    const left: [string, unknown][] = [];
+    const onLeft: OnLeft = (error, what) => left.push([what, error]);
+    return { store, host, datapath, onQueueNotFound, onLeft, told, notFound, left };
   }
   const limit = (on: ReturnType<typeof parts>, bandwidth: object) =>
     limitEndpoint(on as never, BEFORE, { bandwidth });
 
   it('are as they were when they cannot be changed, and the first error is told, not that of taking it back', async () => {
-    const node = parts([new Error('first'), new Error('second')]);
+    const second = new Error('second');
+    const node = parts([new Error('first'), second]);
     await expect(limit(node, { ingress_rate: 2_000_000 })).rejects.toThrow('first');
     expect(store.get(endpoints, [5])).toEqual(BEFORE);
     expect(node.told).toEqual([]);
+    expect(node.left).toEqual([['the limits of endpoint 5, some of which are the new ones', second]]);
   });
 
   it('hold where the interface is not found in the container, which is told if what it sends has a limit', async () => {

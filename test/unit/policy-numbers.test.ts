@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ConntrackSweeper } from '../../src/datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyContents, PolicyTable } from '../../src/datapath/policy-table.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
@@ -9,6 +9,7 @@ import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { cidrNumbers, portNames, rules } from '../../src/store/tables.js';
 import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { nothingLeft } from '../support/nothing-left.js';
 
 /** A kernel that takes every change, or refuses the next one. */
 class Kernel {
@@ -46,8 +47,11 @@ function openSync(): PolicySync {
   engine.upsertNetwork({ id: 1, name: 'n', isolation_mode: 'full', peers: [] });
   engine.upsertIdentity({ id: 256, network_id: 1, namespace: 'default', labels: {} });
   const sweeper = { sweep: async () => undefined } as unknown as ConntrackSweeper;
-  return new PolicySync(engine, kernel.table, store, sweeper, (error) => {
-    throw error;
+  return new PolicySync(engine, kernel.table, store, sweeper, {
+    error: (error) => {
+      throw error;
+    },
+    left: nothingLeft,
   });
 }
 
@@ -90,6 +94,29 @@ describe('numbers of rules, ranges and names of ports', () => {
     expect(kernel.seen.size).toBe(21);
   });
 
+  it('go with what named them, however many they are, a part at a time', async () => {
+    const many = parsePolicy({
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'many' },
+      spec: {
+        podSelector: {},
+        ingress: Array.from({ length: 40 }, (_, rule) => ({
+          from: Array.from({ length: 64 }, (_, part) => ({ ipBlock: { cidr: `10.${rule}.${part}.0/24` } })),
+        })),
+      },
+    });
+    await put(many);
+    expect(texts(cidrNumbers)).toHaveLength(40 * 64);
+    await take(many);
+    const parts = vi.spyOn(store, 'stage');
+    await put(named('last', '10.1.0.0/16', 'web'));
+    expect(policyNames()).toEqual(['last']);
+    expect(texts(cidrNumbers)).toEqual(['10.0.0.0/8', '10.1.0.0/16']);
+    expect(parts.mock.calls.filter(([, urgency]) => urgency === 'soon').length).toBeGreaterThan(2);
+    vi.restoreAllMocks();
+  });
+
   it('stay while another policy names the same', async () => {
     const [one, other] = [named('one', '10.1.0.0/16', 'web'), named('other', '10.1.0.0/16', 'web')];
     await put(one);
@@ -108,7 +135,7 @@ describe('numbers of rules, ranges and names of ports', () => {
     const before = stored();
     kernel.refuses = true;
     await expect(take(policy)).rejects.toThrow('no');
-    sync.rehearse(remove(policy), add(policy));
+    await sync.preview(remove(policy), add(policy));
     kernel.refuses = false;
     const passing = named('passing', '10.2.0.0/16', 'other');
     await put(passing);

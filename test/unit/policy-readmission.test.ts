@@ -9,6 +9,7 @@ import type { CompiledPolicy } from '../../src/firewall/types.js';
 import { type Policy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { count, FIRST, policyOf, WIDE, World } from '../support/admission-world.js';
+import { nothingLeft } from '../support/nothing-left.js';
 import { random } from '../support/random.js';
 import { smallTable } from '../support/small-table.js';
 
@@ -117,11 +118,32 @@ describe('while somebody is cut off', () => {
     await world.requireExact();
   });
 
+  it('nothing is in force of them, of others what was while a change is on its way', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    await world.sync.resync();
+    const known = () => world.ids.map((id) => world.sync.rulesInForce(id).entries.length);
+    const policy = policyOf('p0', '0', { ports: 5 });
+    let meanwhile: number[] = [];
+    await world.sync.change(
+      (engine) => engine.removingPolicy(policyRef(policy)),
+      (engine) => engine.upsertingPolicy(policy),
+      async () => {
+        meanwhile = known();
+      },
+    );
+    const others = world.engine.rulesOf(FIRST).entries.length;
+    expect([meanwhile, known()]).toEqual([
+      [others + 5, 0],
+      [others, others + 6],
+    ]);
+  });
+
   it('what has failed on the way is found out with the next change', async () => {
     const table = smallTable({ ...WIDE, policy_max: 10 });
     const errors: unknown[] = [];
     const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
-    Object.assign(world.sync, { onError: (error: unknown) => errors.push(error) });
+    Object.assign(world.sync, { on: { error: (error: unknown) => errors.push(error), left: nothingLeft } });
     await world.sync.resync();
     const broken = new Error('no grace period');
     vi.spyOn(table, 'room').mockRejectedValueOnce(broken);

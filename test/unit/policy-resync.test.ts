@@ -9,6 +9,7 @@ import { PolicyEngine } from '../../src/firewall/engine.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { nothingLeft } from '../support/nothing-left.js';
 import { smallTable } from '../support/small-table.js';
 
 const POLICY_MAX = 16;
@@ -50,8 +51,11 @@ function daemonWith(first: number, ports: number, engine = new PolicyEngine()): 
   }
   engine.upsertPolicy(portsOf('ports', 'web', first, ports));
   const sweeper = { sweep: async () => undefined } as unknown as ConntrackSweeper;
-  return new PolicySync(engine, table, store, sweeper, (error) => {
-    throw error;
+  return new PolicySync(engine, table, store, sweeper, {
+    error: (error) => {
+      throw error;
+    },
+    left: nothingLeft,
   });
 }
 
@@ -142,7 +146,6 @@ it('what a change or a dry run gives up comes back, also when identities have ta
   const apply = () => engine.upsertingPolicy(portsOf('ports', 'web', 3001, 5));
   const undo = () => engine.upsertingPolicy(policy);
   await daemon.preview(apply, undo);
-  daemon.rehearse(apply, undo);
   const full = new Error('no room');
   const failing = daemon.change(apply, undo, () => Promise.reject(full));
   await expect(failing).rejects.toBe(full);

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { PolicyEngine } from '../../src/firewall/engine.js';
 import { finish, type Steps, stepping } from '../../src/firewall/steps.js';
 import type { PolicyRef } from '../../src/firewall/types.js';
@@ -79,11 +79,17 @@ let directory: string;
 let store: EmbeddedStore;
 let recorder: Recorder;
 let policies: Policies;
+/** What could not be taken back, and why. */
+let left: [string, unknown][];
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'quantum-policies-'));
   store = await EmbeddedStore.open(directory);
   recorder = new Recorder();
-  policies = new Policies({ store, serial: new Serial(), policy: recorder.sync, preview: notAsked });
+  left = [];
+  policies = new Policies({
+    ...{ store, serial: new Serial(), policy: recorder.sync, preview: notAsked },
+    onLeft: (error, what) => left.push([what, error]),
+  });
 });
 afterEach(async () => {
   await store.close();
@@ -139,6 +145,16 @@ describe('several policies', () => {
     expect(recorder.inForce.get('default/a')).toEqual(named('a', 2));
     expect(policies.list()).toContainEqual(named('a', 2));
     expect(stored().sort()).toEqual(['-/guard', 'default/a']);
+    expect(left).toEqual([]);
+  });
+
+  it('that the kernel refuses, and the store does not give up, are told of; the caller is told why at first', async () => {
+    recorder.failure = new Error('no');
+    const full = new Error('the disk is full');
+    const write = store.transaction.bind(store);
+    vi.spyOn(store, 'transaction').mockImplementationOnce(write).mockRejectedValueOnce(full);
+    await expect(policies.apply([named('a')])).rejects.toThrow('no');
+    expect(left).toEqual([['policies are recorded that are not in force', full]]);
   });
 
   it('that replace others need room for the larger of the two sets alone', async () => {

@@ -125,6 +125,31 @@ describe('a policy that fits', () => {
   });
 });
 
+it('an identity that a policy selects comes, is told, goes and is told in small steps', () => {
+  const engine = engineOf(1);
+  engine.upsertPolicy(exceptions(30, 20));
+  const rules = engine.size;
+  engine.removeIdentity(256);
+  engine.takeDelta();
+  const stepsOf = (work: Generator<undefined, unknown>) => {
+    let steps = 1;
+    while (work.next().done !== true) steps += 1;
+    return steps;
+  };
+  const identity = { id: 256, network_id: 1, namespace: 'default', labels: { i: '0' } };
+  for (const work of [
+    () => engine.upsertingIdentity(identity),
+    () => engine.takingDelta(),
+    () => engine.takingRulesOf(256),
+    () => engine.takingSnapshot(),
+    () => engine.removingIdentity(256),
+    () => engine.takingDelta(),
+  ]) {
+    expect(stepsOf(work())).toBeGreaterThan(rules / 256 / 2);
+    expect([0, rules]).toContain(engine.size);
+  }
+});
+
 describe('a policy that does not fit', () => {
   it.each(Object.entries(UNFIT))(
     'costs no more than what would, in small steps, and changes nothing: %s',

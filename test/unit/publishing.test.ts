@@ -15,13 +15,16 @@ import { settingsSchema } from '../../src/model/settings.js';
 import { type FrontendState, placeText, targetText } from '../../src/nat/frontend.js';
 import { nodePorts as placesOf } from '../../src/nat/ports.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
-import { endpoints, frontendNumbers, networks, portMappings } from '../../src/store/tables.js';
+import { endpoints, frontendNumbers, networks, nextNumber, portMappings } from '../../src/store/tables.js';
 import { Services } from '../../src/vnet/balancing.js';
-import { eraseEndpoint, recordEndpoint, relabelEndpoint } from '../../src/vnet/endpoint-records.js';
+import { eraseEndpoint, type RecordOptions, recordEndpoint } from '../../src/vnet/endpoint-records.js';
 import type { HostPrefixes } from '../../src/vnet/host-prefixes.js';
+import { claimIdentity } from '../../src/vnet/identities.js';
+import { requireNetwork } from '../../src/vnet/networks.js';
 import { NodePorts } from '../../src/vnet/node-ports.js';
 import { erasePorts, PortMappings, recordPorts } from '../../src/vnet/port-mappings.js';
 import { Publishing } from '../../src/vnet/publishing.js';
+import type { OnLeft } from '../../src/vnet/rollback.js';
 import { Serial } from '../../src/vnet/serial.js';
 import { ServiceAddresses } from '../../src/vnet/service-addresses.js';
 
@@ -64,7 +67,10 @@ class Kernel {
 let directory: string;
 let store: EmbeddedStore;
 let kernel: Kernel;
+/** What could not be taken back, and why. */
+let left: string[];
 beforeEach(async () => {
+  left = [];
   directory = mkdtempSync(join(tmpdir(), 'quantum-publishing-'));
   store = await EmbeddedStore.open(directory);
   kernel = new Kernel();
@@ -98,6 +104,7 @@ async function started(settings: object = {}) {
   const publishing = new Publishing(store, kernel);
   await publishing.start();
   const serial = new Serial();
+  const onLeft: OnLeft = (error, what) => left.push(`${what}: ${(error as Error).message}`);
   const prefixes = {
     addService: (address: string) => kernel.prefixes.add(address),
     removeService: (address: string) => kernel.prefixes.delete(address),
@@ -105,13 +112,21 @@ async function started(settings: object = {}) {
   const addresses = new ServiceAddresses(options, isOwn);
   const policy = { cutOffBy: (identity: number) => kernel.cutOff.get(identity) };
   const portMappingService = new PortMappings({
-    ...{ store, serial, nodePorts, publishing, policy, isReachable: () => false },
+    ...{ store, serial, nodePorts, publishing, policy, onLeft, reachableNow: () => () => false },
   });
-  const services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing });
+  const services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing, onLeft });
   const connect = async (id: string, more: Partial<EndpointRequestInput> = {}, network = 'front') => {
     const request = endpointRequest.parse({ container_id: id, netns_path: '/proc/1/ns/net', ...more });
     const made = await store.transaction((transaction) => {
-      const { endpoint } = recordEndpoint(transaction, network, request, { origin: 'rest', routes: [] });
+      const { id: network_id } = requireNetwork(transaction, network);
+      const { namespace, labels } = request;
+      const set = { network, network_id, namespace, labels };
+      const numbers = {
+        id: nextNumber(transaction, 'endpoint'),
+        identity: claimIdentity(transaction, set, new Date().toISOString()).id,
+      };
+      const options: RecordOptions = { origin: 'rest', routes: [] };
+      const { endpoint } = recordEndpoint(transaction, network, request, numbers, options);
       recordPorts(transaction, nodePorts, endpoint, request.ports);
       const ready: Endpoint = { ...endpoint, state: 'ready' };
       transaction.put(endpoints, [ready.id], ready);
@@ -203,6 +218,23 @@ describe('a port mapping', () => {
       },
     ]);
   });
+
+  it.each(['creating', 'deleting'] as const)(
+    'to a container that is %s says so, and not that policies let nobody in',
+    async (state) => {
+      const { connect, map, portMappings } = await started();
+      const a = await connect('a');
+      const { id } = await map();
+      expect(portMappings.get(id).hint).toMatch(/no policy/);
+      await store.transaction((transaction) => transaction.put(endpoints, [a.id], { ...a, state }));
+      for (const mapping of [portMappings.get(id), ...portMappings.list()]) {
+        expect(mapping).toMatchObject({
+          reachable_from_outside: false,
+          hint: expect.stringMatching(/ask again/),
+        });
+      }
+    },
+  );
 
   it('that is removed closes its port', async () => {
     const { connect, map, portMappings: service } = await started();
@@ -322,9 +354,8 @@ describe('a service', () => {
     const a = await connect('a', web);
     expect(leads()).toEqual([`${a.ip_address}:80`]);
     const b = await connect('b');
-    const relabelled = await store.transaction((transaction) =>
-      relabelEndpoint(transaction, b, { namespace: 'default', labels: { app: 'web' } }),
-    );
+    const relabelled: Endpoint = { ...b, labels: { app: 'web' } };
+    await store.transaction((transaction) => transaction.put(endpoints, [b.id], relabelled));
     await publishing.relabel(b, relabelled);
     expect(leads()).toEqual([`${a.ip_address}:80`, `${b.ip_address}:80`]);
     await publishing.relabel(relabelled, b);
@@ -411,6 +442,7 @@ describe('a service', () => {
     await expect(serve()).rejects.toMatchObject(refusal('INSUFFICIENT_CAPACITY', /no room for the address/));
     expect([...kernel.prefixes]).toEqual([]);
     expect(services.list()).toEqual([]);
+    expect(left).toEqual(['the frontends of the service default/web: nor back']);
   });
 
   it.each([

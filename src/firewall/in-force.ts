@@ -1,0 +1,26 @@
+/** What is asked of rules while others may be on their way: it is answered of those that are in force. */
+import { compareText } from './rule-ref.js';
+import type { SubjectView } from './subject-view.js';
+import type { Direction, PolicyRef } from './types.js';
+
+export class InForce {
+  /** Of an identity; undefined: it has no rules. To be read before anything changes. */
+  constructor(readonly view: (identity: number) => SubjectView | undefined) {}
+
+  /**
+   * The policies that isolate the identity in that direction, by namespace and name: the enforced ones, with `audit`
+   * the audited ones too. None: what no rule of that tier allows is for the tiers after it to say.
+   */
+  selectedBy(
+    identity: number,
+    direction: Direction,
+    { audit = false }: { readonly audit?: boolean } = {},
+  ): PolicyRef[] {
+    return [...(this.view(identity)?.isolating() ?? [])]
+      .filter((policy) => policy.isolates.has(direction) && (audit || !policy.audit))
+      .map(({ ref }) => ref)
+      .sort(
+        (left, right) => compareText(left.namespace, right.namespace) || compareText(left.name, right.name),
+      );
+  }
+}

@@ -1,0 +1,192 @@
+/** What is asked while a change is worked out is answered of what is in force: as before it, never of something between. */
+import { isDeepStrictEqual } from 'node:util';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { PolicyEngine } from '../../src/firewall/engine.js';
+import { compiling } from '../../src/firewall/ledger.js';
+import { formatRuleKey } from '../../src/firewall/lookup.js';
+import { formatRuleRef } from '../../src/firewall/rule-ref.js';
+import { finish, type Steps } from '../../src/firewall/steps.js';
+import { type CompiledPolicy, DIRECTIONS, type PolicyRef } from '../../src/firewall/types.js';
+import { AppError } from '../../src/model/errors.js';
+import { parsePolicy, policyRef } from '../../src/model/policy.js';
+import * as arbitrary from '../support/policy-arbitraries.js';
+import type { OracleWorld } from '../support/policy-oracle-types.js';
+
+type Change = (engine: PolicyEngine) => Steps;
+
+const change: fc.Arbitrary<Change> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: arbitrary.policy.map(
+      (policy): Change =>
+        (engine) =>
+          engine.upsertingPolicy(parsePolicy(policy)),
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: arbitrary.policy.map(
+      (policy): Change =>
+        (engine) =>
+          engine.removingPolicy(policyRef(parsePolicy(policy))),
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: arbitrary.identity.map(
+      (identity): Change =>
+        (engine) =>
+          engine.upsertingIdentity(identity),
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: arbitrary.identityId.map(
+      (id): Change =>
+        (engine) =>
+          engine.removingIdentity(id),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: arbitrary.namespace.map(
+      (namespace): Change =>
+        (engine) =>
+          engine.settingNamespace(namespace),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: arbitrary.network.map(
+      (network): Change =>
+        (engine) =>
+          engine.upsertingNetwork(network),
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.constant<Change>(function* (engine) {
+      yield* engine.takingDelta();
+    }),
+  },
+);
+
+/** Identities that are there, that come and that never do. */
+const IDENTITIES = [...Array(10).keys()].map((index) => 256 + index);
+
+function engineOf({ networks, namespaces, identities, policies }: OracleWorld): PolicyEngine {
+  const engine = new PolicyEngine({ maxSize: 200 });
+  for (const network of networks) engine.upsertNetwork(network);
+  for (const namespace of namespaces) engine.setNamespace(namespace);
+  for (const identity of identities) engine.upsertIdentity(identity);
+  for (const policy of policies) ignoring(() => engine.upsertPolicy(parsePolicy(policy)));
+  return engine;
+}
+
+/** What does not fit or must not be asked has its place among changes, and changes nothing. */
+function ignoring(act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    if (!(error instanceof RangeError) && !(error instanceof AppError)) throw error;
+  }
+}
+
+function canonical({ entries, subjects, cidrs }: CompiledPolicy) {
+  return {
+    entries: entries.map((one) => `${formatRuleKey(one)} ${formatRuleRef(one.rule)}`).sort(),
+    subjects,
+    cidrs: cidrs.map(({ direction, cidr }) => `${direction} ${cidr}`).sort(),
+  };
+}
+
+/** All that can be asked of what is in force. */
+function answers(engine: PolicyEngine) {
+  return IDENTITIES.map((identity) => {
+    const view = engine.inForce.view(identity);
+    return {
+      rules: canonical(finish(compiling(view === undefined ? [] : [view]))),
+      isolated: DIRECTIONS.flatMap((direction) =>
+        [false, true].map((audit) => engine.inForce.selectedBy(identity, direction, { audit })),
+      ),
+    };
+  });
+}
+
+function now(engine: PolicyEngine) {
+  return IDENTITIES.map((identity) => canonical(engine.rulesOf(identity)));
+}
+
+it('whatever is changed meanwhile, told or taken back, what is held is as it was, and then as it has become', () => {
+  let different = 0;
+  fc.assert(
+    fc.property(
+      arbitrary.world,
+      fc.array(change, { minLength: 1, maxLength: 6 }),
+      fc.boolean(),
+      (world, changes, isTold) => {
+        const engine = engineOf(world);
+        if (isTold) engine.takeDelta();
+        const before = answers(engine);
+        {
+          using _ = engine.hold();
+          for (const one of changes) {
+            ignoring(() => {
+              for (const steps = one(engine); steps.next().done !== true; ) {
+                expect(answers(engine)).toEqual(before);
+              }
+            });
+            expect(answers(engine)).toEqual(before);
+          }
+        }
+        const after = answers(engine);
+        expect(after.map(({ rules }) => rules)).toEqual(now(engine));
+        if (!isDeepStrictEqual(after, before)) different += 1;
+      },
+    ),
+    { numRuns: 150 },
+  );
+  expect(different).toBeGreaterThan(20);
+});
+
+describe('what is held', () => {
+  const REF: PolicyRef = { namespace: 'default', name: 'p' };
+  const policy = (except: string) =>
+    parsePolicy({
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: REF.name },
+      spec: { podSelector: {}, ingress: [{ from: [{ ipBlock: { cidr: '10.0.0.0/8', except: [except] } }] }] },
+    });
+
+  function engine(): PolicyEngine {
+    const made = new PolicyEngine();
+    made.upsertNetwork({ id: 1, name: 'n', isolation_mode: 'full', peers: [] });
+    made.upsertIdentity({ id: 256, network_id: 1, namespace: 'default', labels: {} });
+    made.upsertPolicy(policy('10.1.0.0/16'));
+    made.takeDelta();
+    return made;
+  }
+
+  it('does not stand in the way of what is told', () => {
+    const [held, other] = [engine(), engine()];
+    using _ = held.hold();
+    for (const one of [held, other]) one.upsertPolicy(policy('10.2.0.0/16'));
+    expect(held.takeDelta()).toEqual(other.takeDelta());
+    for (const one of [held, other]) one.removePolicy(REF);
+    expect(held.takeDelta()).toEqual(other.takeDelta());
+    expect(held.inForce.selectedBy(256, 'ingress')).toEqual([REF]);
+  });
+
+  it('is one thing at a time', () => {
+    const made = engine();
+    {
+      using _ = made.hold();
+      expect(() => made.hold()).toThrow(RangeError);
+    }
+    using _ = made.hold();
+    finish(made.removingPolicy(REF));
+    expect(made.inForce.selectedBy(256, 'ingress')).toEqual([REF]);
+  });
+});
