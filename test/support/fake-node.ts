@@ -25,6 +25,7 @@ import type {
   EndpointService,
   ExplanationService,
   FlowEvent,
+  LinkRepairs,
   NamespaceService,
   NetworkService,
   Node,
@@ -53,6 +54,7 @@ export class FakeNode implements Node {
   isReady = true;
   traffic: TrafficSample[] = [];
   lost: Record<string, bigint> = { ring_buffer: 0n };
+  repairs: LinkRepairs[] = [];
   connectionCount = { used: 0, max: 262144 };
   translationCount = { used: 0, max: 262144 };
   readonly connections: FakeConnections;
@@ -349,6 +351,7 @@ export class FakeNode implements Node {
         return this.traffic;
       },
       lostEvents: () => this.lost,
+      repairs: () => this.repairs,
       connections: () => this.connectionCount,
       translations: () => this.translationCount,
       watchFlows: (listener, signal) => {
