@@ -30,18 +30,31 @@ export function adoptGuard(
   );
 }
 
-/** The namespace that the container's side is in: in another one its number is another interface. */
+/**
+ * The namespace that the container's side is in: in another one its number is another interface. One of Docker's is in the
+ * node's until it is taken into the container that it is for.
+ */
 function openNetnsOf(host: Rtnl, endpoint: Endpoint): NetnsHandle {
   const { netns_path } = endpoint;
-  const netns = netns_path === NO_NETNS ? NetnsHandle.current() : NetnsHandle.open(netns_path);
+  const found =
+    (netns_path === NO_NETNS ? undefined : ifThere(host, endpoint, () => NetnsHandle.open(netns_path))) ??
+    ifThere(host, endpoint, () => NetnsHandle.current());
+  if (found !== undefined) return found;
+  throw new AppError('CONTAINER_NOT_FOUND', `${endpoint.interface_name} is not found in ${netns_path}`);
+}
+
+/** The namespace, if it can be opened and the container's side is there. */
+function ifThere(host: Rtnl, endpoint: Endpoint, open: () => NetnsHandle): NetnsHandle | undefined {
+  let netns: NetnsHandle | undefined;
   try {
+    netns = open();
     using inside = Rtnl.open(netns);
     if (containerInterface(host, inside, endpoint) !== undefined) return netns;
-    throw new AppError('CONTAINER_NOT_FOUND', `${endpoint.interface_name} is not found in ${netns_path}`);
   } catch (error) {
-    netns.close();
-    throw error;
+    if (!(error instanceof KernelError)) throw error;
   }
+  netns?.close();
+  return undefined;
 }
 
 /**
