@@ -6,6 +6,8 @@ import { BpfLink, LinkType, mountBpffs, tcxPrograms, tcxSupported } from '../../
 import { Programs } from '../support/programs.js';
 
 const NAME = 'qn0000000a_from_container';
+/** The kernel ends links that nobody has any more in its own time. */
+const IN_TIME = { timeout: 20_000 };
 
 let programs: Programs;
 let directory: string;
@@ -22,8 +24,7 @@ beforeEach(() => {
 afterEach(async () => {
   pins[Symbol.dispose]();
   rmSync(directory, { recursive: true, force: true });
-  // The kernel ends links that nobody has any more in its own time.
-  await expect.poll(() => [...attached(0), ...attached(1)]).toEqual([]);
+  await expect.poll(() => [...attached(0), ...attached(1)], IN_TIME).toEqual([]);
 });
 
 const device = (at: number) => programs.ifindexes[at] ?? 0;
@@ -159,7 +160,7 @@ if (tcxSupported()) {
     expect(few.isIntact(NAME)).toBe(true);
     rmSync(path());
     expect(few.isIntact(NAME)).toBe(false);
-    await expect.poll(() => attached()).toEqual([]);
+    await expect.poll(() => attached(), IN_TIME).toEqual([]);
     expect(keep(few)).toBe('link');
     expect(few.takeRepairs()).toEqual([{ pin: NAME, program: 'from_container', lost: 'link' }]);
     expect(few.isIntact(NAME)).toBe(true);
@@ -172,7 +173,7 @@ if (tcxSupported()) {
       pins.remove(NAME);
       expect(readdirSync(directory)).toEqual([]);
       expect(pins.names()).toEqual([]);
-      await expect.poll(() => attached()).toEqual([]);
+      await expect.poll(() => attached(), IN_TIME).toEqual([]);
     }
   });
 
