@@ -21,11 +21,24 @@ function connectionsFor(memory: number): number {
 }
 
 /**
- * Entries of each map whose size is a setting.
+ * The settings, with a table of connections that suits the node if they leave that to us. Then neither those from outside
+ * nor one endpoint's can fill a table that is smaller than their limits were made for.
  * @param memory of the node, bytes
  */
-export function wantedSizes(settings: Settings, memory: number): Map<MapName, number> {
-  const connections = settings.conntrack_max || connectionsFor(memory);
+export function sizedFor(settings: Settings, memory: number): Settings {
+  if (settings.conntrack_max > 0) return settings;
+  const connections = connectionsFor(memory);
+  const within = (limit: number, share: number) => (limit === 0 ? 0 : Math.min(limit, connections / share));
+  return {
+    ...settings,
+    conntrack_max: connections,
+    inbound_flows: within(settings.inbound_flows, 2),
+    flows_per_endpoint: within(settings.flows_per_endpoint, 8),
+  };
+}
+
+/** Entries of each map whose size is a setting. */
+export function wantedSizes(settings: Settings): Map<MapName, number> {
   return new Map<MapName, number>([
     ['qn_endpoints', settings.endpoints_max],
     ['qn_addresses', settings.endpoints_max * 2], // an IPv4 and an IPv6 address each
@@ -37,8 +50,8 @@ export function wantedSizes(settings: Settings, memory: number): Map<MapName, nu
     ['qn_policy_cidrs', settings.policy_cidrs_max],
     ['qn_named_ports', settings.port_names_max],
     ['qn_policy_subjects', settings.subjects_max],
-    ['qn_conntrack', connections],
-    ['qn_nat', connections],
+    ['qn_conntrack', settings.conntrack_max],
+    ['qn_nat', settings.conntrack_max],
     ['qn_frontends', settings.frontends_max],
     ['qn_slots', settings.service_slots_max],
     ['qn_backends', settings.backends_max],

@@ -14,7 +14,7 @@ import { isRealtimeKernel } from '../native/realtime.js';
 import { u64 } from './abi/codec.js';
 import { CONFIG } from './abi/generated.js';
 import type { CgroupRoot } from './cgroup-root.js';
-import { type MapName, nodeMemory, wantedSizes } from './map-sizes.js';
+import { type MapName, nodeMemory, sizedFor, wantedSizes } from './map-sizes.js';
 import { type DatapathMaps, openMaps } from './maps.js';
 import { requirePrivate } from './private-directory.js';
 import { SOCKET_PROGRAMS, type SocketPrograms } from './socket-hooks.js';
@@ -86,7 +86,7 @@ export function removePins(bpffsDir: string, pins: PinDirectories): void {
 
 /** Throws AppError KERNEL_UNSUPPORTED (with the kernel's own words in the cause) when a program does not load. */
 export async function loadPrograms(
-  settings: Settings,
+  asked: Settings,
   pins: PinDirectories,
   cgroup: CgroupRoot = { problem: 'no hooks of sockets are asked for' },
 ): Promise<Programs> {
@@ -95,7 +95,8 @@ export async function loadPrograms(
       hint: 'start a kernel without PREEMPT_RT: on this one packets of one processor interrupt each other',
     });
   }
-  const sizes = wantedSizes(settings, nodeMemory());
+  const settings = sizedFor(asked, nodeMemory());
+  const sizes = wantedSizes(settings);
   const deferredSizes: Programs['deferredSizes'] = [];
   for (const [map, wanted] of sizes) {
     const actual = pinnedSize(`${pins.maps}/${map}`);
@@ -189,11 +190,12 @@ export interface ExplainingProgram extends Disposable {
 /** loadPrograms() must have been before. Throws KERNEL_UNSUPPORTED. */
 export async function loadExplaining(
   name: 'from_container' | 'to_container',
-  settings: Settings,
+  asked: Settings,
   pins: PinDirectories,
 ): Promise<ExplainingProgram> {
+  const settings = sizedFor(asked, nodeMemory());
   const sizes = new Map<MapName, number>();
-  for (const [map, wanted] of wantedSizes(settings, nodeMemory()))
+  for (const [map, wanted] of wantedSizes(settings))
     sizes.set(map, pinnedSize(`${pins.maps}/${map}`) ?? wanted);
   using object = await loadObject(name, valuesOf({ ...settings, explain: 1 }), sizes, pins);
   const program = object.program(name);

@@ -61,6 +61,9 @@ export const XDP_ACTION = { PASS: 2, DROP: 1, REDIRECT: 4 } as const;
 /** How long a record may take from the ring buffer to the test. */
 const EVENT_TIMEOUT_MS = 5000;
 
+/** All of their elements are made with them: as few as tests need. */
+const CONNECTIONS = { qn_conntrack: 65536, qn_nat: 65536 };
+
 export interface LoadOptions {
   settings?: Partial<Record<SettingName, number>>;
   maxEntries?: Partial<Record<MapName, number>>;
@@ -75,6 +78,8 @@ export class Programs extends ProgramMaps implements Disposable {
   readonly #namespace: NetnsHandle;
   readonly #programs: Map<ProgramName, BpfProgram>;
   readonly #maps: Map<string, BpfMap>;
+  /** Of BPF_PROG_TEST_RUN: see TestRunOptions. */
+  runFlags = 0;
   #isInside = false;
   #ring: RingBuffer | undefined;
   #events: Event[] = [];
@@ -96,7 +101,7 @@ export class Programs extends ProgramMaps implements Disposable {
     this.#maps = maps;
   }
 
-  static async load({ settings = {}, maxEntries = {}, devices = 5 }: LoadOptions = {}): Promise<Programs> {
+  static async load({ settings = {}, maxEntries, devices = 5 }: LoadOptions = {}): Promise<Programs> {
     const name = `quantum-test-${randomBytes(6).toString('hex')}`;
     const pinRoot = join('/sys/fs/bpf', name);
     mountBpffs(pinRoot);
@@ -106,7 +111,7 @@ export class Programs extends ProgramMaps implements Disposable {
     try {
       for (const program of PROGRAMS) {
         using object = BpfObject.open(join(OBJECT_FOLDER, `${program}.bpf.o`));
-        for (const [map, entries] of Object.entries(maxEntries)) {
+        for (const [map, entries] of Object.entries({ ...CONNECTIONS, ...maxEntries })) {
           if (object.mapNames.includes(map)) object.setMaxEntries(map, entries);
         }
         for (const [setting, value] of Object.entries(settings)) {
@@ -172,7 +177,7 @@ export class Programs extends ProgramMaps implements Disposable {
   /** Sends one frame of many. */
   runUncounted(program: TestedProgram | BpfProgram, data: Uint8Array, context: Uint8Array): TestRunResult {
     const tested = typeof program === 'string' ? this.program(program) : program;
-    return this.inside(() => tested.testRun({ data, context }));
+    return this.inside(() => tested.testRun({ data, context, flags: this.runFlags }));
   }
 
   /** Counters since the last run() or forget(), summed over the CPUs. */
