@@ -75,9 +75,7 @@ static __always_inline enum drop_reason hand_in(struct __sk_buff *skb, struct pa
 		if (reason)
 			return reason;
 	}
-	reason = translate(skb, passage, sender, is_error);
-	if (!reason)
-		reason = rewrite_hop_limit(skb, packet);
+	reason = translate_on(skb, passage, sender, is_error);
 	if (reason)
 		return reason;
 	return deliver_local(skb, passage, &passage->self);

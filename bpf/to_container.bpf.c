@@ -21,7 +21,7 @@
 static __always_inline enum drop_reason source_party(struct __sk_buff *skb, const struct packet *packet,
 						     struct party *source)
 {
-	struct endpoint sender;
+	struct endpoint sender __attribute__((aligned(8)));
 	struct party owner;
 
 	if (!skb->ingress_ifindex) {

@@ -27,6 +27,7 @@ void init_net(Napi::Env env, Napi::Object exports)
 	define_links(env, exports);
 	define_addresses(env, exports);
 	define_routes(env, exports);
+	define_route_lists(env, exports);
 	define_neighbours(env, exports);
 	define_queues(env, exports);
 	define_watch(env, exports);

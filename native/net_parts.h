@@ -8,6 +8,7 @@ void define_netns(Napi::Env env, Napi::Object exports);
 void define_links(Napi::Env env, Napi::Object exports);
 void define_addresses(Napi::Env env, Napi::Object exports);
 void define_routes(Napi::Env env, Napi::Object exports);
+void define_route_lists(Napi::Env env, Napi::Object exports);
 void define_neighbours(Napi::Env env, Napi::Object exports);
 void define_watch(Napi::Env env, Napi::Object exports);
 void define_queues(Napi::Env env, Napi::Object exports);

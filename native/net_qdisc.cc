@@ -8,6 +8,7 @@
 #include "net_text.h"
 
 #include <cmath>
+#include <functional>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
@@ -18,13 +19,16 @@
  */
 static constexpr uint32_t TOKEN_BUCKET = 0x716e0000;
 static constexpr uint32_t DEPARTURE_QUEUE = DEPARTURE_QUEUE_HANDLE;
+/* The place inside of a token bucket where packets wait, and the queue there when it counts packets. */
+static constexpr uint32_t TOKEN_BUCKET_INSIDE = TOKEN_BUCKET + 1;
+static constexpr uint32_t PACKET_QUEUE = 0x71700000;
 
-static MessagePtr queue_message(int type, int flags, int index, uint32_t handle)
+static MessagePtr queue_message(int type, int flags, int index, uint32_t handle, uint32_t parent = TC_H_ROOT)
 {
 	tcmsg header = {};
 	header.tcm_family = AF_UNSPEC;
 	header.tcm_ifindex = index;
-	header.tcm_parent = TC_H_ROOT;
+	header.tcm_parent = parent;
 	header.tcm_handle = handle;
 	return new_message(type, flags, header);
 }
@@ -53,7 +57,22 @@ static int to_queue_index(Napi::Value value)
 	return static_cast<int>(index);
 }
 
-/* (socket, index, {rate (bytes a second), burst (bytes), limit (bytes that may wait)}): in place of any other
+/* That many packets may wait inside of a token bucket, however few their bytes. Those that wait stay. */
+static void bound_packets(RouteSocket &route, int index, uint32_t packets)
+{
+	constexpr const char *operation = "bound packets of";
+	std::string object = queue_text(route, index);
+	MessagePtr message = queue_message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, index, PACKET_QUEUE,
+					   TOKEN_BUCKET_INSIDE);
+	tc_fifo_qopt queue = {.limit = packets};
+	check_libnl(nla_put_string(message.get(), TCA_KIND, "pfifo"), operation, object);
+	check_libnl(nla_put(message.get(), TCA_OPTIONS, sizeof(queue), &queue), operation, object);
+	route.socket().exchange(message.get(), operation, object);
+}
+
+/*
+ * (socket, index, {rate (bytes a second), burst (bytes), limit (bytes that may wait), packets (that may wait,
+ * in place of the bytes)}): in place of any other
  */
 static Napi::Value queue_set_token_bucket(const Napi::CallbackInfo &info)
 {
@@ -77,6 +96,8 @@ static Napi::Value queue_set_token_bucket(const Napi::CallbackInfo &info)
 		check_libnl(nla_put_u64(message.get(), TCA_TBF_RATE64, rate), operation, object);
 	nla_nest_end(message.get(), nest);
 	route.socket().exchange(message.get(), operation, object);
+	if (auto packets = options.number_if("packets"))
+		bound_packets(route, index, *packets);
 	return info.Env().Undefined();
 }
 
@@ -161,24 +182,54 @@ static bool has_none(const Failure &failure)
 	return failure.error == ENOENT || failure.error == EINVAL || failure.error == ENODEV;
 }
 
-/* (socket, index): what the link's queue is; undefined when it has none that was set here */
-static Napi::Value queue_get(const Napi::CallbackInfo &info)
+/* Each message that the kernel answers with about the queue of that handle at that place; none, if there is
+ * none. */
+static void read_queue(RouteSocket &route, int index, uint32_t handle, uint32_t parent,
+		       const std::function<void(nlmsghdr *)> &on_queue)
 {
-	RouteSocket &route = unwrap<RouteSocket>(info, 0);
-	int index = to_queue_index(info[1]);
 	/* The kernel tells who listens to changes, and who asks only with this flag. */
-	MessagePtr message = queue_message(RTM_GETQDISC, NLM_F_ECHO, index, 0);
-	Napi::Value found = info.Env().Undefined();
+	MessagePtr message = queue_message(RTM_GETQDISC, NLM_F_ECHO, index, handle, parent);
 	try {
 		route.socket().exchange(message.get(), "read", queue_text(route, index),
 					[&](nlmsghdr *header) {
 						if (header->nlmsg_type == RTM_NEWQDISC)
-							found = queue_info(info.Env(), header);
+							on_queue(header);
 					});
 	} catch (const Failure &failure) {
 		if (!has_none(failure))
 			throw;
 	}
+}
+
+/* Packets that may wait inside of a token bucket; none: bytes are counted there. */
+static std::optional<uint32_t> packets_inside(RouteSocket &route, int index)
+{
+	std::optional<uint32_t> packets;
+	read_queue(route, index, PACKET_QUEUE, TOKEN_BUCKET_INSIDE, [&](nlmsghdr *header) {
+		nlattr *options = nlmsg_find_attr(header, sizeof(tcmsg), TCA_OPTIONS);
+		nlattr *kind = nlmsg_find_attr(header, sizeof(tcmsg), TCA_KIND);
+		if (kind && nla_strcmp(kind, "pfifo") == 0 && options &&
+		    nla_len(options) >= static_cast<int>(sizeof(tc_fifo_qopt)))
+			packets = static_cast<tc_fifo_qopt *>(nla_data(options))->limit;
+	});
+	return packets;
+}
+
+/* (socket, index): what the link's queue is; undefined when it has none that was set here */
+static Napi::Value queue_get(const Napi::CallbackInfo &info)
+{
+	RouteSocket &route = unwrap<RouteSocket>(info, 0);
+	int index = to_queue_index(info[1]);
+	Napi::Value found = info.Env().Undefined();
+	bool is_token_bucket = false;
+	read_queue(route, index, 0, TC_H_ROOT, [&](nlmsghdr *header) {
+		found = queue_info(info.Env(), header);
+		is_token_bucket = static_cast<tcmsg *>(nlmsg_data(header))->tcm_handle == TOKEN_BUCKET;
+	});
+	if (!found.IsObject() || !is_token_bucket)
+		return found;
+	if (auto packets = packets_inside(route, index))
+		found.As<Napi::Object>().Set("packets", *packets);
 	return found;
 }
 

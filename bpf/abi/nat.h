@@ -13,7 +13,7 @@ struct nat_key {
 	__be16 local_port;	  /* in place of the container's port, or of its ICMP identifier */
 	__u8 protocol;		  /* IPPROTO_* */
 	__u8 pad[3];
-};
+} __attribute__((aligned(8)));
 _Static_assert(sizeof(struct nat_key) == 40, "layout of nat_key");
 
 /*

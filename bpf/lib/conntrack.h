@@ -23,10 +23,14 @@ static __always_inline void flow_of(const struct packet *packet, __u32 scope, st
 						       : address_less(destination, source);
 
 	flow->from_b = swap;
-	flow->key.address_a = swap ? *destination : *source;
-	flow->key.address_b = swap ? *source : *destination;
-	flow->key.port_a = swap ? packet->destination_port : packet->source_port;
-	flow->key.port_b = swap ? packet->source_port : packet->destination_port;
+	if (swap) {
+		words_copy(&flow->key.address_a, destination, sizeof(*destination));
+		words_copy(&flow->key.address_b, source, sizeof(*source));
+		flow->key.port_a = packet->destination_port;
+		flow->key.port_b = packet->source_port;
+	} else {
+		words_copy(&flow->key, packet, PACKET_ENDS);
+	}
 	flow->key.scope = scope;
 	flow->key.protocol = packet->protocol;
 	__builtin_memset(flow->key.pad, 0, sizeof(flow->key.pad));
@@ -78,9 +82,7 @@ static __always_inline bool conntrack_closing(const struct conntrack_entry *entr
 
 static __always_inline bool conntrack_key_equal(const struct conntrack_key *a, const struct conntrack_key *b)
 {
-	return address_equal(&a->address_a, &b->address_a) && address_equal(&a->address_b, &b->address_b) &&
-	       a->port_a == b->port_a && a->port_b == b->port_b && a->scope == b->scope &&
-	       a->protocol == b->protocol;
+	return words_equal(a, b, sizeof(*a));
 }
 
 /* epoch and nonce, as one word. */
@@ -112,7 +114,9 @@ static __always_inline bool conntrack_copy(const struct conntrack_entry *place,
 	bool own;
 
 	barrier();
-	__builtin_memcpy(&record->flags, &place->flags, sizeof(*record) - sizeof(record->key));
+	record->flags = place->flags;
+	words_copy(&record->expires_ns, &place->expires_ns,
+		   sizeof(*record) - offsetof(struct conntrack_entry, expires_ns));
 	own = conntrack_key_equal(&place->key, key);
 	barrier();
 	return own && before && *nonce == before;

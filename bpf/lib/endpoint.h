@@ -19,7 +19,7 @@ static __always_inline bool endpoint_of_interface(__u32 ifindex, struct endpoint
 
 	if (!found)
 		return false;
-	*endpoint = *found;
+	words_copy(endpoint, found, sizeof(*endpoint));
 	barrier();
 	head = &found->ifindex;
 	return *head == ifindex;
@@ -33,9 +33,8 @@ static __always_inline bool receiver_of_interface(__u32 ifindex, struct endpoint
 
 	if (!found)
 		return false;
-	__builtin_memcpy(endpoint, found, offsetof(struct endpoint, ip4));
-	__builtin_memcpy(&endpoint->mac, &found->mac,
-			 sizeof(struct endpoint) - offsetof(struct endpoint, mac));
+	words_copy(endpoint, found, offsetof(struct endpoint, ip4));
+	words_copy(&endpoint->mac, &found->mac, sizeof(struct endpoint) - offsetof(struct endpoint, mac));
 	barrier();
 	head = &found->ifindex;
 	return *head == ifindex;
@@ -82,7 +81,7 @@ __attribute__((noinline)) int party_of_address(const struct ip_address *address,
 	struct prefix_key prefix = {.prefix_length = 128};
 	struct address_key key = {};
 	struct address_entry *entry;
-	struct endpoint endpoint;
+	struct endpoint endpoint __attribute__((aligned(8)));
 	struct prefix_entry *in;
 
 	if (!address || !party)

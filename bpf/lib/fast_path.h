@@ -7,12 +7,8 @@
  */
 #pragma once
 
-#include <linux/ip.h>
-#include <linux/ipv6.h>
-#include <linux/tcp.h>
-#include <linux/udp.h>
-
 #include "connection.h"
+#include "headers.h"
 
 /* Of the network header, as far as it is asked for here. */
 #define IP4_MAY_BE_FRAGMENT 0x3fff
@@ -28,34 +24,13 @@ struct fast_frame {
 	__be16 checksum; /* of the transport */
 };
 
-/* Ones' complement sums of 16 bits: of words in memory order, in any order (RFC 1071). */
-static __always_inline __u16 sum_fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)sum;
-}
-
-/* A mapped IPv4 address adds the same as the address alone: 0xffff is another zero. */
-static __always_inline __u64 sum_address(const struct ip_address *address)
-{
-	return (__u64)address->word[0] + address->word[1] + address->word[2] + address->word[3];
-}
-
-static __always_inline __u64 sum_address_inverse(const struct ip_address *address)
-{
-	return (__u64)(__u32)~address->word[0] + (__u32)~address->word[1] + (__u32)~address->word[2] +
-	       (__u32)~address->word[3];
-}
-
 /*
  * Is the checksum still to be made? Senders on this machine leave that to the card, which no XDP program is
  * told of; what is there then is the sum of the pseudo header. Of the packets that have a checksum one in
  * 65536 looks the same, and takes the longer way.
  */
-static __always_inline bool checksum_is_partial(const struct packet *packet, const struct fast_frame *frame)
+static __always_inline bool checksum_seems_partial(const struct packet *packet,
+						   const struct fast_frame *frame)
 {
 	__u16 pseudo = sum_fold(sum_address(&packet->source) + sum_address(&packet->destination) +
 				bpf_htons(packet->protocol) + bpf_htons((__u16)frame->l4_length));
@@ -163,68 +138,6 @@ static __always_inline struct conntrack_entry *fast_find(struct passage *passage
 	return place;
 }
 
-/* The checksum when address and port have become others. */
-static __always_inline __u16 fast_checksum(const struct packet *packet, const struct fast_frame *frame,
-					   const struct ip_address *to, __be16 to_port)
-{
-	__u16 sum = sum_fold((__u64)(__u16)~frame->checksum + sum_address_inverse(&packet->destination) +
-			     sum_address(to) + (__u16)~packet->destination_port + to_port);
-
-	sum = (__u16)~sum;
-	/* RFC 768: zero means "none". */
-	return packet->protocol == IPPROTO_UDP && !sum ? 0xffff : sum;
-}
-
-/* Gives the packet its receiver's address and port, and takes off a hop. False: nothing is changed. */
-static __always_inline bool fast_rewrite(void *data, void *end, const struct packet *packet,
-					 const struct fast_frame *frame, const struct ip_address *to,
-					 __be16 to_port, const struct endpoint *receiver)
-{
-	__u16 checksum = fast_checksum(packet, frame, to, to_port);
-	struct ethhdr *eth = data;
-	void *l3 = eth + 1, *l4 = l3 + (packet->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-
-	/* As fast_parse() has seen; the verifier of Linux 6.1 has forgotten of which family. */
-	if (l4 > end)
-		return false;
-	if (packet->protocol == IPPROTO_TCP) {
-		struct tcphdr *tcp = l4;
-
-		if ((void *)(tcp + 1) > end)
-			return false;
-		tcp->dest = to_port;
-		tcp->check = checksum;
-	} else {
-		struct udphdr *udp = l4;
-
-		if ((void *)(udp + 1) > end)
-			return false;
-		udp->dest = to_port;
-		/* Of IPv4 a zero means "none", and stays. */
-		if (frame->checksum)
-			udp->check = checksum;
-	}
-	if (packet->family == 4) {
-		struct iphdr *ip = l3;
-		__be16 *hop = (__be16 *)&ip->ttl; /* with the protocol in the word's other half */
-		__u64 sum = (__u64)(__u16)~ip->check + (__u16) ~*hop + (__u32)~ip->daddr + to->word[3];
-
-		ip->daddr = to->word[3];
-		ip->ttl--;
-		ip->check = (__u16)~sum_fold(sum + *hop);
-	} else {
-		struct ipv6hdr *ip = l3;
-
-		if ((void *)(ip + 1) > end)
-			return false;
-		__builtin_memcpy(&ip->daddr, to, sizeof(*to));
-		ip->hop_limit--;
-	}
-	__builtin_memcpy(eth->h_dest, receiver->mac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, receiver->gateway_mac, ETH_ALEN);
-	return true;
-}
-
 /* True: the packet is on its way, and xdp's verdict is passage->action. */
 static __always_inline bool fast_path(struct xdp_md *xdp, struct passage *passage)
 {
@@ -233,8 +146,8 @@ static __always_inline bool fast_path(struct xdp_md *xdp, struct passage *passag
 	struct fast_frame frame = {};
 	struct conntrack_entry *place;
 	struct ip_address to;
+	struct header_change change = {.to = &to, .may_be_none = true};
 	enum flow_end sender;
-	__be16 to_port;
 	__u32 mtu = 0;
 
 	/* What is sent to several hosts is for the stack to refuse. */
@@ -242,7 +155,7 @@ static __always_inline bool fast_path(struct xdp_md *xdp, struct passage *passag
 		return false;
 	/* Of a frame in several parts this is the first. */
 	if (passage->length != (__u32)(end - data) || !fast_parse(data, end, packet, &frame) ||
-	    (frame.checksum && checksum_is_partial(packet, &frame)))
+	    (frame.checksum && checksum_seems_partial(packet, &frame)))
 		return false;
 	/* To a tick: seconds are what counts here. */
 	passage->now = bpf_ktime_get_coarse_ns();
@@ -252,9 +165,11 @@ static __always_inline bool fast_path(struct xdp_md *xdp, struct passage *passag
 	if (passage->length > MTU_MIN + sizeof(struct ethhdr) &&
 	    bpf_check_mtu(xdp, passage->self.ifindex, &mtu, 0, 0))
 		return false;
-	flow_end_of(&passage->flow.key, &passage->record, named_end(&passage->record), &to, &to_port);
-	if (!fast_rewrite(data, end, packet, &frame, &to, to_port, &passage->self))
+	flow_end_of(&passage->flow.key, &passage->record, named_end(&passage->record), &to, &change.to_port);
+	if (!headers_rewrite(data, end, packet, PACKET_DESTINATION, &change))
 		return false;
+	__builtin_memcpy(data, passage->self.mac, ETH_ALEN);
+	__builtin_memcpy(data + ETH_ALEN, passage->self.gateway_mac, ETH_ALEN);
 	conntrack_refresh(place, passage, sender);
 	passage->action = (int)bpf_redirect(passage->self.ifindex, 0);
 	return true;

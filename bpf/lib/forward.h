@@ -48,9 +48,7 @@ static __always_inline enum drop_reason forward(struct __sk_buff *skb, struct pa
 	if (!reason)
 		reason = forward_check(skb, passage, uplink);
 	if (!reason)
-		reason = translate(skb, passage, sender, is_error);
-	if (!reason)
-		reason = rewrite_hop_limit(skb, &passage->packet);
+		reason = translate_on(skb, passage, sender, is_error);
 	if (reason)
 		return (enum drop_reason)reason;
 	/* To whoever has the destination's address beyond the uplink; the kernel finds what is not known yet.

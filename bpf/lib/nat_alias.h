@@ -19,9 +19,7 @@
 
 static __always_inline bool nat_key_equal(const struct nat_key *a, const struct nat_key *b)
 {
-	return address_equal(&a->remote, &b->remote) && address_equal(&a->local, &b->local) &&
-	       a->remote_port == b->remote_port && a->local_port == b->local_port &&
-	       a->protocol == b->protocol;
+	return words_equal(a, b, sizeof(*a));
 }
 
 static __always_inline enum flow_end other_end(enum flow_end end)
@@ -53,10 +51,7 @@ static __always_inline void flow_end_of(const struct conntrack_key *key, const s
 /* What the flow of a packet is called by its sender, if that knows its other end by a name. */
 static __always_inline void nat_key_of_packet(const struct packet *packet, struct nat_key *key)
 {
-	key->remote = packet->source;
-	key->local = packet->destination;
-	key->remote_port = packet->source_port;
-	key->local_port = packet->destination_port;
+	words_copy(key, packet, PACKET_ENDS);
 	key->protocol = packet->protocol;
 	__builtin_memset(key->pad, 0, sizeof(key->pad));
 }
@@ -112,7 +107,7 @@ static __always_inline bool nat_copy_flow(const struct nat_alias *place, const s
 
 	*nonce = *current;
 	barrier();
-	*flow = place->flow;
+	words_copy(flow, &place->flow, sizeof(*flow));
 	own = nat_key_equal(&place->key, key);
 	barrier();
 	return own && *nonce && *current == *nonce;

@@ -43,7 +43,7 @@ __attribute__((noinline)) int name_release_dead(struct passage *passage, bool is
 {
 	struct conntrack_entry *place, *record;
 	struct nat_alias *alias, *found;
-	struct conntrack_key flow;
+	struct conntrack_key flow __attribute__((aligned(8)));
 	struct nat_key key;
 	bool is_over;
 	__u64 rested;

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "answer.h"
 #include "endpoint.h"
 #include "parse.h"
 
@@ -116,11 +117,6 @@ static __always_inline enum drop_reason nd_write_answer(struct __sk_buff *skb, c
 {
 	const __u32 length = sizeof(struct nd_message) + 8;
 	struct nd_answer answer = {};
-	struct {
-		struct ip_address source, destination;
-		__be32 length;
-		__be32 next_header;
-	} pseudo = {.source = *target, .destination = packet->source};
 	__s64 sum;
 
 	__builtin_memcpy(answer.eth.h_dest, self->mac, ETH_ALEN);
@@ -139,15 +135,10 @@ static __always_inline enum drop_reason nd_write_answer(struct __sk_buff *skb, c
 	answer.option_length = 1;
 	__builtin_memcpy(answer.option_mac, self->gateway_mac, ETH_ALEN);
 
-	/* RFC 8200 §8.1 */
-	pseudo.length = bpf_htonl(length);
-	pseudo.next_header = bpf_htonl(IPPROTO_ICMPV6);
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0);
+	sum = answer_pseudo_sum(target, &packet->source, length, IPPROTO_ICMPV6);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)((__u8 *)&answer + sizeof(answer.eth) + sizeof(answer.ip)),
 			    length, (__u32)sum);
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	answer.message.checksum = (__be16)~sum;
+	answer.message.checksum = checksum_fold(sum);
 
 	if (bpf_skb_change_tail(skb, sizeof(answer), 0) ||
 	    bpf_skb_store_bytes(skb, 0, &answer, sizeof(answer), 0))

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -67,6 +68,11 @@ struct packet {
 	bool has_fragment_header; /* IPv6; also of a whole datagram (RFC 6946) */
 };
 
+/* Both ends are its first bytes, in the order that keys have them in. */
+#define PACKET_ENDS 36
+_Static_assert(offsetof(struct packet, destination_port) + sizeof(__be16) == PACKET_ENDS,
+	       "addresses and ports are in front");
+
 /* Who stands at one end of a packet. */
 struct party {
 	__u32 identity;
@@ -87,6 +93,38 @@ struct outcome {
 	bool audited; /* the audited rules would have decided otherwise */
 	bool new_flow;
 };
+
+/* What lies in a map's value or in struct passage begins at a multiple of 8 bytes if it is declared so. */
+typedef __u64 __attribute__((may_alias)) word64;
+typedef __u32 __attribute__((may_alias)) word32;
+
+/* Are two stretches equal, padding included? Both are aligned to 8 bytes; their length, to 4, is a constant.
+ */
+static __always_inline bool words_equal(const void *a, const void *b, __u32 bytes)
+{
+	const word64 *left = a, *right = b;
+	__u64 difference = 0;
+
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < bytes / 8; i++)
+		difference |= left[i] ^ right[i];
+	if (bytes % 8)
+		difference |= *(const word32 *)(left + bytes / 8) ^ *(const word32 *)(right + bytes / 8);
+	return !difference;
+}
+
+/* Copies what is aligned and as long as words_equal() has it. */
+static __always_inline void words_copy(void *to, const void *from, __u32 bytes)
+{
+	const word64 *source = from;
+	word64 *target = to;
+
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < bytes / 8; i++)
+		target[i] = source[i];
+	if (bytes % 8)
+		*(word32 *)(target + bytes / 8) = *(const word32 *)(source + bytes / 8);
+}
 
 static __always_inline bool address_equal(const struct ip_address *a, const struct ip_address *b)
 {

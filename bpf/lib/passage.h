@@ -13,7 +13,7 @@
 
 /* A packet's key in the connection table, and at which end of it the packet was sent. */
 struct flow {
-	struct conntrack_key key;
+	struct conntrack_key key __attribute__((aligned(8)));
 	bool from_b;
 };
 
@@ -30,14 +30,15 @@ struct naming {
 };
 
 struct passage {
-	struct packet packet;
-	struct packet quoted;	/* inside an ICMP error; filled only there */
+	struct packet packet __attribute__((aligned(8)));
+	struct packet quoted __attribute__((aligned(8))); /* inside an ICMP error; filled only there */
 	struct ethhdr ethernet; /* only in from_container, whose stack has no room for it */
 	struct outcome outcome;
 	struct flow flow;
 	struct conntrack_entry record; /* the flow's, but for its key; filled by conntrack_find() */
-	struct endpoint self;	       /* whose interface this is */
-	struct endpoint peer;	       /* local receiver, without addresses; filled on delivery */
+	struct endpoint self __attribute__((aligned(8))); /* whose interface this is */
+	struct endpoint peer
+	    __attribute__((aligned(8))); /* local receiver, without addresses; filled on delivery */
 	struct nat_alias
 	    alias;	      /* of a translated flow; filled when it is made, its key when it is looked up */
 	struct naming naming; /* of a flow that is being opened */

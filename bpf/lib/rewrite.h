@@ -7,6 +7,7 @@
 
 #include "checksum.h"
 #include "crc32c.h"
+#include "headers.h"
 
 /*
  * Of an IPv6 address the pseudo header's part of a complete checksum must not be taken off twice: the sum of
@@ -14,12 +15,6 @@
  * which only a checksum that is left to the card needs.
  */
 #define F_IPV6 (1ULL << 7)
-
-/* Which end of a packet is rewritten. */
-enum packet_end {
-	PACKET_SOURCE,
-	PACKET_DESTINATION,
-};
 
 struct rewrite {
 	enum packet_end end;
@@ -53,6 +48,15 @@ static __always_inline long rewrite_address(struct __sk_buff *skb, const struct 
 				4))
 		return -1;
 	return bpf_skb_store_bytes(skb, at, &rewrite->to.word[3], 4, 0);
+}
+
+static __always_inline enum drop_reason rewrite_port(struct __sk_buff *skb, const struct packet *packet,
+						     const struct rewrite *rewrite, __u64 flags)
+{
+	return bpf_skb_store_bytes(skb, port_offset(packet, rewrite->end), &rewrite->to_port,
+				   sizeof(rewrite->to_port), flags)
+		   ? DROP_DELIVERY_FAILED
+		   : DROP_NONE;
 }
 
 /* What the change of address means for a checksum with a pseudo header. */
@@ -105,10 +109,7 @@ static __always_inline enum drop_reason rewrite_sctp(struct __sk_buff *skb, cons
 		if (bpf_skb_store_bytes(skb, at, &crc, sizeof(crc), BPF_F_RECOMPUTE_CSUM))
 			return DROP_DELIVERY_FAILED;
 	}
-	return bpf_skb_store_bytes(skb, port_offset(packet, rewrite->end), &rewrite->to_port,
-				   sizeof(rewrite->to_port), BPF_F_RECOMPUTE_CSUM)
-		   ? DROP_DELIVERY_FAILED
-		   : DROP_NONE;
+	return rewrite_port(skb, packet, rewrite, BPF_F_RECOMPUTE_CSUM);
 }
 
 /* One end of a packet; of a later fragment the address alone, of an ICMP error no port. */
@@ -119,25 +120,30 @@ static __always_inline enum drop_reason rewrite_packet(struct __sk_buff *skb, co
 	/* No checksum of SCTP's makes up for the address, and none in a later fragment. */
 	bool alone = packet->protocol == IPPROTO_SCTP || packet->fragment == FRAGMENT_LATER;
 	__u64 flags = 0;
+	__u16 before;
 
+	if (packet->protocol == IPPROTO_UDP && !alone) {
+		if (bpf_skb_load_bytes(skb, checksum, &before, sizeof(before)))
+			return DROP_DELIVERY_FAILED;
+		/* A zero means "none", and stays (RFC 768; RFC 6935 for tunnels over IPv6). */
+		alone = !before;
+		flags = BPF_F_MARK_MANGLED_0;
+	}
 	if (rewrite_address(skb, packet, rewrite, alone ? BPF_F_RECOMPUTE_CSUM : 0))
 		return DROP_DELIVERY_FAILED;
 	if (packet->fragment == FRAGMENT_LATER)
 		return DROP_NONE;
 	if (packet->protocol == IPPROTO_SCTP)
 		return rewrite_sctp(skb, packet, rewrite);
-	/* A zero means "none", and stays (RFC 768; RFC 6935 for tunnels over IPv6). */
-	if (packet->protocol == IPPROTO_UDP)
-		flags = BPF_F_MARK_MANGLED_0;
+	if (alone)
+		return rewrite_port(skb, packet, rewrite, BPF_F_RECOMPUTE_CSUM);
 	if (packet->protocol != IPPROTO_ICMP && rewrite_pseudo(skb, packet, checksum, rewrite, flags))
 		return DROP_DELIVERY_FAILED;
 	if (icmp_is_error(packet) || rewrite->from_port == rewrite->to_port)
 		return DROP_NONE;
-	if (bpf_l4_csum_replace(skb, checksum, rewrite->from_port, rewrite->to_port, flags | 2) ||
-	    bpf_skb_store_bytes(skb, port_offset(packet, rewrite->end), &rewrite->to_port,
-				sizeof(rewrite->to_port), 0))
+	if (bpf_l4_csum_replace(skb, checksum, rewrite->from_port, rewrite->to_port, flags | 2))
 		return DROP_DELIVERY_FAILED;
-	return DROP_NONE;
+	return rewrite_port(skb, packet, rewrite, 0);
 }
 
 /* As a router does. */

@@ -64,3 +64,44 @@ static __always_inline enum drop_reason translate(struct __sk_buff *skb, struct 
 		reason = translate_end(skb, passage, FLOW_OPENER, sender == FLOW_OPENER, is_error);
 	return (enum drop_reason)reason;
 }
+
+/*
+ * The same of what most packets are: no error, TCP or UDP, and whole, with headers that lie together. It also
+ * takes off a hop. False: it is none of those, and as it was.
+ */
+static __attribute__((noinline)) bool translate_headers(struct __sk_buff *skb, struct passage *passage,
+							enum flow_end sender)
+{
+	const struct conntrack_entry *record = &passage->record;
+	const struct packet *packet = &passage->packet;
+	enum flow_end named = named_end(record);
+	enum packet_end which = sender == named ? PACKET_SOURCE : PACKET_DESTINATION;
+	__u32 header = packet->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	struct ip_address to = record->nat_address;
+	struct header_change change = {.to = &to, .to_port = record->nat_port};
+
+	if ((record->flags & CONNTRACK_SELF) || packet->fragment != FRAGMENT_NONE ||
+	    packet->transport_offset != sizeof(struct ethhdr) + header ||
+	    (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
+		return false;
+	if (which == PACKET_DESTINATION)
+		flow_end_of(&passage->flow.key, record, named, &to, &change.to_port);
+	change.is_partial = checksum_is_partial(skb);
+	if (!headers_rewrite((void *)(long)skb->data, (void *)(long)skb->data_end, packet, which, &change))
+		return false;
+	/* Some cards tell the sum of the whole packet. */
+	bpf_csum_update(skb, headers_rewrite_sum(packet, &change));
+	return true;
+}
+
+/* translate(), and a hop less, as a router does. */
+static __always_inline enum drop_reason translate_on(struct __sk_buff *skb, struct passage *passage,
+						     enum flow_end sender, bool is_error)
+{
+	enum drop_reason reason;
+
+	if (!is_error && translate_headers(skb, passage, sender))
+		return DROP_NONE;
+	reason = translate(skb, passage, sender, is_error);
+	return reason ? reason : rewrite_hop_limit(skb, &passage->packet);
+}

@@ -109,11 +109,13 @@ struct {
 	__type(value, struct named_port_value);
 } qn_named_ports SEC(".maps");
 
-/* Written and emptied by the programs alone. When full: DROP_CONNTRACK_FULL for new flows; known ones go on.
+/*
+ * Written and emptied by the programs alone. When full: DROP_CONNTRACK_FULL for new flows; known ones go on.
+ * All of its elements are there from the start: to make one in the middle of a packet costs a tenth of a
+ * connection more, and fails where many come at once.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__uint(max_entries, 262144);
 	__type(key, struct conntrack_key);
@@ -122,11 +124,10 @@ struct {
 
 /*
  * Written and emptied by the programs alone, an entry with each translated flow. As large as qn_conntrack, so
- * that a record has room for its alias.
+ * that a record has room for its alias, and made like it.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__uint(max_entries, 262144);
 	__type(key, struct nat_key);

@@ -7,6 +7,8 @@
 // from standard input; answers each with nanoseconds per datagram: from the call that sends it until it has
 // left the last interface, as everything on its way runs on the one CPU before the call returns. FIRST
 // numbers the flows, so that none comes twice.
+#include "tool.h"
+
 #include <arpa/inet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -16,11 +18,8 @@
 #include <netpacket/packet.h>
 #include <sched.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define RANGES_FROM 0x14000000u
 #define PORT	    443
@@ -34,20 +33,6 @@ struct frame {
 	struct udphdr udp;
 	char payload[PAYLOAD];
 } __attribute__((packed));
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static double now_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
 
 static uint16_t header_checksum(struct iphdr ip)
 {
@@ -116,14 +101,14 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	puts("ready");
 	while (scanf("%u %u", &flows, &first) == 2) {
-		double begin = now_ns();
+		long long begin = now_ns();
 
 		for (unsigned int i = 0; i < flows; i++) {
 			become_flow(&frame, first + i, rules);
 			if (sendto(fd, &frame, sizeof(frame), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
 				die("sendto");
 		}
-		printf("%.0f\n", (now_ns() - begin) / flows);
+		printf("%.0f\n", (double)(now_ns() - begin) / flows);
 	}
 	return 0;
 }

@@ -15,6 +15,7 @@ import { markdown, table } from './report.mjs';
 import { scale } from './scale.mjs';
 import { services } from './services.mjs';
 import { start } from './start.mjs';
+import { uplinks } from './uplinks.mjs';
 import { verdict } from './verdict.mjs';
 import { xdp } from './xdp.mjs';
 
@@ -31,6 +32,7 @@ const PARTS = {
   scale,
   services,
   start,
+  uplinks,
   xdp,
 };
 

@@ -15,7 +15,8 @@ import { compile } from './processes.mjs';
 import { PORTS } from './sites.mjs';
 import { compareSites, serve } from './traffic.mjs';
 
-const SETTINGS = {
+/** Of nodes whose flows are many, and all of one container. */
+export const SETTINGS = {
   'flows-per-endpoint': 0,
   'inbound-flows': 0,
   'inbound-new-per-second': 0,
@@ -27,7 +28,7 @@ const GOALS = {
   connections: { [OTHER]: '>= 1.2' },
 };
 const NODE = { 4: '198.19.8.1', 6: 'fd00:be:8::1' };
-const WORLD = { 4: '198.19.8.2', 6: 'fd00:be:8::2' };
+export const WORLD = { 4: '198.19.8.2', 6: 'fd00:be:8::2' };
 const GATEWAY = { 4: '198.19.9.1', 6: 'fd00:be:9::1' };
 const CONTAINER = { 4: '198.19.9.2', 6: 'fd00:be:9::2' };
 
@@ -83,7 +84,8 @@ function outsideOf(cleanup, node, routes = []) {
   return outside;
 }
 
-async function ourNode(cleanup, node) {
+/** A node of ours that is not started yet, with a container and somebody outside. */
+export async function ourNode(cleanup, node) {
   const outside = outsideOf(cleanup, node.netns);
   await node.start();
   const { rest } = node;
@@ -93,7 +95,7 @@ async function ourNode(cleanup, node) {
     cidr6: 'fd00:be:1::/64',
     isolation_mode: 'none',
   });
-  const [path] = namedNamespaces(cleanup, 1, 'nat');
+  const [path] = namedNamespaces(cleanup, 1, `nat-${node.name}`);
   const container = Netns.open(path);
   cleanup.add(() => container.close());
   await rest.call('POST', '/networks/bench/containers', { container_id: 'server', netns_path: path });

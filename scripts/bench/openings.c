@@ -9,6 +9,8 @@
 // same number is the same connection. Answers with nanoseconds per connection: from the call that sends the
 // SYN until nobody has anything more to say, as everything that follows from it (openings.bpf.c) runs on the
 // one CPU before the call returns. The address that varies is one of 256, by its last byte.
+#include "tool.h"
+
 #include <arpa/inet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -20,11 +22,8 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define STEP_MARK  0x5e00 // as in openings.bpf.c
 #define FIRST	   1000
@@ -40,20 +39,6 @@ struct ends {
 	uint8_t source[16], destination[16];
 	uint16_t port;
 };
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static double now_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
 
 static uint32_t add_words(const void *data, size_t length, uint32_t sum)
 {
@@ -149,10 +134,10 @@ static double measure(int fd, const struct sockaddr_ll *to, uint8_t *frame, stru
 	double batches[BATCHES];
 
 	for (unsigned int at = 0; at < BATCHES; at++) {
-		double begin = now_ns();
+		long long begin = now_ns();
 
 		open_connections(fd, to, frame, ends, first + at * BATCH, BATCH);
-		batches[at] = (now_ns() - begin) / BATCH;
+		batches[at] = (double)(now_ns() - begin) / BATCH;
 	}
 	qsort(batches, BATCHES, sizeof(*batches), compare);
 	return batches[BATCHES / 2];

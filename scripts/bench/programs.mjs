@@ -3,6 +3,7 @@
  * (BPF_PROG_TEST_RUN), nothing delivered.
  */
 import { EndpointTable } from '../../dist/datapath/endpoint-table.js';
+import { LinkPins } from '../../dist/datapath/link-pins.js';
 import { UplinkHook } from '../../dist/datapath/uplink-hook.js';
 import { Cleanup } from './cleanup.mjs';
 import { loadCosts } from './costs.mjs';
@@ -72,7 +73,7 @@ function masquerade({ pins, loaded, ifindex }) {
     ip4: { address: NODE[4], prefixLength: 24, family: 4 },
     ip6: { address: NODE[6], prefixLength: 64, family: 6 },
   };
-  new UplinkHook(loaded.fromUplink, loaded.maps.uplinks, pins.links).use([uplink]);
+  new UplinkHook(loaded.fromUplink, loaded.maps.uplinks, new LinkPins(pins.links)).use([uplink]);
   new EndpointTable(loaded.maps).put({ ...endpoint(0, ifindex), masquerade: true });
 }
 

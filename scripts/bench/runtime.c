@@ -8,15 +8,14 @@
 // code, and the most memory that a plugin of it had, in kilobytes. What a call that failed printed goes to
 // standard error. ADD hands each result to the next plugin and keeps the last one in the file, DEL hands that
 // to each.
+#include "tool.h"
+
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CALLS_MAX 1024
@@ -30,20 +29,6 @@ struct outcome {
 	long kilobytes;
 	int code;
 };
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static long long now_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000LL + time.tv_nsec;
-}
 
 /* The text of a file, empty when there is none. */
 static size_t read_text(const char *path, char *text)

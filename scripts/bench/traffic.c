@@ -6,33 +6,23 @@
 //                                             the CPU time of each at this end in us, and their number
 //   traffic latency ADDRESS PORT SECONDS      asks again and again on one connection; prints median and 99th
 //                                             percentile of half the time between question and answer, in us
+#include "tool.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define QUESTION    14 /* bytes, as sockperf's */
 #define WARM_UP	    1000
 #define SAMPLES_MAX (1 << 22)
 
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
 static double clock_s(clockid_t clock)
 {
-	struct timespec time;
-
-	clock_gettime(clock, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+	return (double)clock_ns(clock) / 1e9;
 }
 
 static double now_s(void)

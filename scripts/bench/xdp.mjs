@@ -24,7 +24,7 @@ import { median } from './statistics.mjs';
 const SOURCE = fileURLToPath(new URL('xdp.bpf.c', import.meta.url));
 const FRAMES = 400_000;
 /** As in xdp.bpf.c. */
-const HEADERS_BYTES = 64;
+const HEADERS_BYTES = 62;
 const UDP = 17;
 const MAC = '06:00:00:00:00:01';
 const GATEWAY_MAC = '06:00:00:00:00:02';

@@ -9,12 +9,15 @@ import { KernelError } from '../native/errors.js';
 import type { QueueInfo, Rtnl } from '../native/net.js';
 import { queueKinds } from './queue-kinds.js';
 
-/** Token buckets: that of the host's side has room for more than the programs let in, so that it drops nothing by itself. */
+/** Token buckets: that of the host's side has room for more bytes than the programs let in. */
 const ROOM = { host: 2, container: 1 };
 export type Side = keyof typeof ROOM;
 
-/** Of an IP packet without anything in it, with its Ethernet header. */
-const FRAME_MIN = 34;
+/**
+ * Room for a packet is room for so many bytes at least: the kernel keeps more beside each than there is in the smallest, and
+ * who sends those is not the one who pays.
+ */
+const BYTES_PER_PACKET = 256;
 
 type Queue = QueueInfo & { burst: number };
 
@@ -48,7 +51,9 @@ export function isShaped(rtnl: Rtnl, index: number, side: Side, bucket: Bucket |
   // The kernel does not tell the burst as it was set; it is part of the limit.
   return (
     found.limit === wanted.limit &&
-    (found.kind === 'fq' ? wanted.kind === 'fq' : wanted.kind === 'tbf' && found.rate === wanted.rate)
+    (found.kind === 'fq'
+      ? wanted.kind === 'fq'
+      : wanted.kind === 'tbf' && found.rate === wanted.rate && found.packets === wanted.packets)
   );
 }
 
@@ -57,9 +62,12 @@ function isNewRate(bucket: Bucket | undefined, before: Bucket | undefined): bool
 }
 
 function queueOf(side: Side, { rate, burst, queue }: Bucket): Queue {
-  if (queueKinds()[side] === 'tbf') return { kind: 'tbf', rate, burst, limit: burst + ROOM[side] * queue };
-  // It counts packets, and is not to be full before the program in front of it says so.
-  return { kind: 'fq', burst, limit: Math.ceil((burst + queue) / FRAME_MIN) };
+  // The burst does not wait.
+  const packets = Math.ceil(queue / BYTES_PER_PACKET);
+  if (queueKinds()[side] === 'fq') return { kind: 'fq', burst, limit: packets };
+  const bytes = { kind: 'tbf', rate, burst, limit: burst + ROOM[side] * queue } as const;
+  // It counts one or the other. Only on the host's side does a program in front of it count the bytes.
+  return side === 'host' ? { ...bytes, packets } : bytes;
 }
 
 function setTokenBucket(rtnl: Rtnl, index: number, queue: Queue & { kind: 'tbf' }): void {

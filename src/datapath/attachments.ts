@@ -3,10 +3,9 @@
  * pinned, so that they hold while no daemon runs, and replaced in place; older kernels keep clsact filters, which
  * live as long as the interface and are replaced atomically too.
  */
-import { readdirSync, rmSync } from 'node:fs';
 import {
   attachClsact,
-  BpfLink,
+  type BpfLink,
   type BpfProgram,
   detachClsact,
   queryClsact,
@@ -15,6 +14,7 @@ import {
 import { KernelError } from '../native/errors.js';
 import type { NetnsHandle } from '../native/net.js';
 import { expediteGracePeriods } from '../native/rcu.js';
+import { firstOnTcx, type LinkPins, type Loss } from './link-pins.js';
 
 const HOOKS = [
   { direction: 'ingress', program: 'from_container' },
@@ -43,12 +43,15 @@ export interface Attachments {
   /** Like attach(), but takes over what an earlier daemon left. True: something was missing and had to be attached. */
   adopt(target: Attachable): boolean;
   /**
-   * Takes over the leave_container that is on the container's side, or puts the current one there. True: it had to be
-   * attached. `open` is called only then; it opens the namespace, and tells the interface there. Without TCX nothing is done.
+   * Takes over the leave_container that is on the container's side, of which `target` has the number there, or puts the
+   * current one there. True: it had to be attached. `open` is called only then, for the namespace. Without TCX nothing is
+   * done.
    */
-  guard(interfaceName: string, open: () => ContainerSide): boolean;
-  /** Whether the current programs are on both hooks. */
+  guard(target: Attachable, open: () => NetnsHandle): boolean;
+  /** Whether the current programs are on both hooks, and the guard is on the other side. */
   isAttached(target: Attachable): boolean;
+  /** Whether nobody has taken links or pins away, or changed them, since this daemon had them in order. Asks no interface. */
+  isIntact(interfaceName: string): boolean;
   /** Takes them off; nothing there is fine. */
   detach(target: Attachable): void;
   /** Interfaces for which pins exist. */
@@ -69,8 +72,8 @@ export interface ContainerSide {
   ifindex: number;
 }
 
-export function openAttachments(programs: AttachedPrograms, linksDirectory: string): Attachments {
-  return tcxSupported() ? new TcxAttachments(programs, linksDirectory) : new ClsactAttachments(programs);
+export function openAttachments(programs: AttachedPrograms, pins: LinkPins): Attachments {
+  return tcxSupported() ? new TcxAttachments(programs, pins) : new ClsactAttachments(programs);
 }
 
 function programFor(hook: Hook, programs: AttachedPrograms): BpfProgram {
@@ -82,19 +85,18 @@ function programFor(hook: Hook, programs: AttachedPrograms): BpfProgram {
 
 class TcxAttachments implements Attachments {
   readonly kind = 'tcx';
-  /** Ids of the programs, asked for once: they never change. */
-  private readonly ids = new Map<BpfProgram, number>();
 
   constructor(
     private readonly programs: AttachedPrograms,
-    private readonly directory: string,
+    private readonly pins: LinkPins,
   ) {}
 
-  attach(target: Attachable, inside: ContainerSide): void {
+  attach(target: Attachable, { netns, ifindex }: ContainerSide): void {
     try {
       using _ = expediteGracePeriods();
-      for (const hook of HOOKS) this.create(hook, target);
-      this.createGuard(target.interface, inside);
+      for (const hook of HOOKS) this.keep(hook, target);
+      const inside = { interface: target.interface, ifindex };
+      this.keep(GUARD, inside, (attach) => netns.run(attach));
     } catch (error) {
       this.unpin(target.interface);
       throw error;
@@ -102,37 +104,24 @@ class TcxAttachments implements Attachments {
   }
 
   adopt(target: Attachable): boolean {
-    let repaired = false;
-    for (const hook of HOOKS) {
-      using link = this.open(hook, target);
-      if (link === undefined) {
-        this.removePin(hook, target.interface);
-        this.create(hook, target);
-        repaired = true;
-      } else this.update(hook, link);
-    }
-    return repaired;
+    return HOOKS.map((hook) => this.keep(hook, target)).includes('link');
   }
 
-  guard(interfaceName: string, open: () => ContainerSide): boolean {
-    {
-      using link = this.open(GUARD, { interface: interfaceName, ifindex: undefined });
-      if (link !== undefined) {
-        this.update(GUARD, link);
-        return false;
-      }
-    }
-    this.removePin(GUARD, interfaceName);
-    using _ = expediteGracePeriods();
-    this.createGuard(interfaceName, open());
-    return true;
+  guard(target: Attachable, open: () => NetnsHandle): boolean {
+    const lost = this.keep(GUARD, target, (attach) => {
+      using netns = open();
+      using _ = expediteGracePeriods();
+      return netns.run(attach);
+    });
+    return lost === 'link';
   }
 
   isAttached(target: Attachable): boolean {
-    return [...HOOKS, GUARD].every((hook) => {
-      using link = this.open(hook, hook === GUARD ? { ...target, ifindex: undefined } : target);
-      return link !== undefined && this.isCurrent(hook, link);
-    });
+    return this.isIntact(target.interface);
+  }
+
+  isIntact(interfaceName: string): boolean {
+    return [...HOOKS, GUARD].every((hook) => this.pins.isIntact(nameOf(hook, interfaceName)));
   }
 
   detach(target: Attachable): void {
@@ -140,65 +129,27 @@ class TcxAttachments implements Attachments {
   }
 
   pinned(): string[] {
-    return [...new Set(readdirSync(this.directory).flatMap((name) => PIN.exec(name)?.[1] ?? []))];
+    return [...new Set(this.pins.names().flatMap((name) => PIN.exec(name)?.[1] ?? []))];
   }
 
   unpin(interfaceName: string): void {
-    for (const hook of [...HOOKS, GUARD]) this.removePin(hook, interfaceName);
+    for (const hook of [...HOOKS, GUARD]) this.pins.remove(nameOf(hook, interfaceName));
   }
 
-  private update(hook: Hook, link: BpfLink): void {
-    if (!this.isCurrent(hook, link)) link.update(programFor(hook, this.programs));
+  /** `inside`: of what is to be done where the interface is. */
+  private keep(
+    hook: Hook,
+    { interface: name, ifindex }: Attachable,
+    inside = (attach: () => BpfLink) => attach(),
+  ): Loss | undefined {
+    const { direction, program } = hook;
+    const wanted = firstOnTcx(program, programFor(hook, this.programs), { ifindex, direction });
+    return this.pins.keep(nameOf(hook, name), { ...wanted, attach: () => inside(wanted.attach) });
   }
+}
 
-  private isCurrent(hook: Hook, link: BpfLink): boolean {
-    const program = programFor(hook, this.programs);
-    const id = this.ids.get(program) ?? program.info().id;
-    this.ids.set(program, id);
-    return link.info().programId === id;
-  }
-
-  private path(hook: Hook, interfaceName: string): string {
-    return `${this.directory}/${interfaceName}_${hook.program}`;
-  }
-
-  private createGuard(interfaceName: string, { netns, ifindex }: ContainerSide): void {
-    netns.run(() => this.create(GUARD, { interface: interfaceName, ifindex }));
-  }
-
-  private create(hook: Hook, target: Attachable): void {
-    // First on the hook: another program there must not see, or pass on, what we would drop.
-    using link = BpfLink.attachTcx({
-      program: programFor(hook, this.programs),
-      ifindex: target.ifindex,
-      direction: hook.direction,
-      position: 'first',
-    });
-    try {
-      link.pin(this.path(hook, target.interface));
-    } catch (error) {
-      link.detach();
-      throw error;
-    }
-  }
-
-  /**
-   * The pinned link, if it is on that very interface (undefined: on any); a link of an interface that is gone has
-   * ifindex 0.
-   */
-  private open(hook: Hook, target: { interface: string; ifindex: number | undefined }): BpfLink | undefined {
-    const link = BpfLink.openPin(this.path(hook, target.interface));
-    if (link === undefined) return undefined;
-    const { ifindex } = link.info();
-    if (target.ifindex === undefined ? ifindex !== 0 : ifindex === target.ifindex) return link;
-    link.close();
-    return undefined;
-  }
-
-  /** With its pin the link ends, and with it the attachment. */
-  private removePin(hook: Hook, interfaceName: string): void {
-    rmSync(this.path(hook, interfaceName), { force: true });
-  }
+function nameOf({ program }: Hook, interfaceName: string): string {
+  return `${interfaceName}_${program}`;
 }
 
 export class ClsactAttachments implements Attachments {
@@ -225,6 +176,11 @@ export class ClsactAttachments implements Attachments {
 
   guard(): boolean {
     return false;
+  }
+
+  /** Filters have no pins, and live with the interface. */
+  isIntact(): boolean {
+    return true;
   }
 
   isAttached(target: Attachable): boolean {

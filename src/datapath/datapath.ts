@@ -15,6 +15,7 @@ import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
 import { FrontendTable } from './frontend-table.js';
 import { InboundControl } from './inbound.js';
+import { LinkPins } from './link-pins.js';
 import { PolicyTable } from './policy-table.js';
 import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
 import { SocketHooks } from './socket-hooks.js';
@@ -28,6 +29,8 @@ const EVENTS_QUEUED_MAX = 16384;
 const EVENTS_INTERVAL_MS = 100;
 
 export class Datapath implements AsyncDisposable {
+  /** The links of all programs that are attached. */
+  readonly links: LinkPins;
   readonly attachments: Attachments;
   readonly endpoints: EndpointTable;
   readonly policy: PolicyTable;
@@ -53,7 +56,8 @@ export class Datapath implements AsyncDisposable {
     /** Entries that the policy table has room for. */
     readonly policyMax: number,
   ) {
-    this.attachments = openAttachments(programs, place.pins.links);
+    this.links = new LinkPins(place.pins.links);
+    this.attachments = openAttachments(programs, this.links);
     this.endpoints = new EndpointTable(programs.maps);
     this.policy = new PolicyTable(programs.maps, waitForPrograms);
     // Datagrams are to find another backend at once. What fails, the sweeps at intervals tell of.
@@ -65,10 +69,10 @@ export class Datapath implements AsyncDisposable {
     this.connections = new ConnectionTable(programs.maps.conntrack, this.sweeper);
     this.explainer = new Explainer(settings, place.pins);
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
-    this.uplinks = new UplinkHook(programs.fromUplink, programs.maps.uplinks, place.pins.links);
-    this.socketHooks = new SocketHooks(programs.sockets, cgroup, place.pins.links);
+    this.uplinks = new UplinkHook(programs.fromUplink, programs.maps.uplinks, this.links);
+    this.socketHooks = new SocketHooks(programs.sockets, cgroup, this.links);
     const inbound = new InboundControl(programs.maps.inbound);
-    this.xdp = new XdpHook(programs.uplinkXdp, inbound, place.pins.links);
+    this.xdp = new XdpHook(programs.uplinkXdp, inbound, this.links);
     this.deny = new DenyTable(programs.maps.deny, inbound);
   }
 
@@ -130,6 +134,7 @@ export class Datapath implements AsyncDisposable {
     await this.frontends.settled();
     await this.sweeper.stop();
     this.explainer[Symbol.dispose]();
+    this.links[Symbol.dispose]();
     this.programs[Symbol.dispose]();
     this.place.claim[Symbol.dispose]();
   }

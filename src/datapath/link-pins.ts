@@ -1,43 +1,276 @@
-/** Pins of links of one program, one for each interface that it is on: `<program>-<ifindex>`. */
-import { readdirSync, rmSync } from 'node:fs';
-import { BpfLink } from '../native/bpf.js';
+/**
+ * The links of programs: pinned, so that they hold while no daemon runs, and open in this process. Whoever removes a pin
+ * ends nothing as long as the daemon runs, and it pins the link again.
+ */
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  AttachType,
+  BpfLink,
+  type BpfProgram,
+  type Direction,
+  type LinkInfo,
+  LinkType,
+  mountBpffs,
+} from '../native/bpf.js';
+import { KernelError } from '../native/errors.js';
 
-export class LinkPins {
+/** By which what was lost is told and counted; all hooks of sockets are one. */
+export const LINKED_PROGRAMS = [
+  'from_container',
+  'to_container',
+  'leave_container',
+  'from_uplink',
+  'uplink_xdp',
+  'node_connect',
+] as const;
+export type LinkedProgram = (typeof LINKED_PROGRAMS)[number];
+
+/**
+ * What was lost while the daemon ran: `pin`: that alone, and the program went on; `program`: the link has had another;
+ * `link`: there was none, and no program.
+ */
+export const LOSSES = ['pin', 'program', 'link'] as const;
+export type Loss = (typeof LOSSES)[number];
+
+export interface Repair {
+  /** Name of the pin. */
+  pin: string;
+  program: LinkedProgram;
+  lost: Loss;
+}
+
+/** Where a link is, in the kernel's words. */
+export type Place = Pick<LinkInfo, 'type' | 'ifindex' | 'cgroupId' | 'attachType'>;
+
+export interface WantedLink {
+  name: LinkedProgram;
+  program: BpfProgram;
+  place: Place;
+  /** Makes a link there. */
+  attach: () => BpfLink;
+}
+
+interface Known {
+  /** Of the pin; the kernel gives no number twice that soon. */
+  inode: number;
+  programId: number;
+}
+
+export class LinkPins implements Disposable {
+  /** Of the pins and links that this daemon has put in order. */
+  private readonly known = new Map<string, Known>();
+  /** As many of their links as the process may have open. */
+  private readonly open = new Map<string, BpfLink>();
+  private readonly counts = new Map<string, number>();
+  private untold: Repair[] = [];
+  /** Of the programs, asked for once: they never change. */
+  private readonly ids = new WeakMap<BpfProgram, number>();
+
   constructor(
     private readonly directory: string,
-    private readonly program: string,
+    private readonly openMax = openLinksMax(),
   ) {}
 
-  path(ifindex: number): string {
-    return `${this.directory}/${this.program}-${ifindex}`;
-  }
-
-  /** The pinned link of an interface; undefined: there is none, or it was of an interface that is gone. */
-  open(ifindex: number): BpfLink | undefined {
-    const link = BpfLink.openPin(this.path(ifindex));
-    if (link === undefined || link.info().ifindex === ifindex) return link;
-    link.close();
-    return undefined;
-  }
-
-  /** Pins the link of an interface in the place of whatever is there, or ends it. */
-  put(ifindex: number, link: BpfLink): void {
+  /**
+   * Makes sure that the program is there by a link of that name, and that the link is pinned; takes over what an earlier
+   * daemon left. What was missing, if anything: after `link` it had to be attached. When it throws, nothing was attached.
+   */
+  keep(name: string, wanted: WantedLink): Loss | undefined {
+    const known = this.known.get(name);
+    const programId = this.idOf(wanted.program);
+    const open = this.open.get(name);
+    const pinned = BpfLink.openPin(this.path(name));
+    const own = [open, pinned].find((link) => link !== undefined && isAt(link.info(), wanted.place));
+    const found = own?.info();
+    const isPinned = found !== undefined && pinned?.info().id === found.id;
+    for (const other of [open, pinned]) if (other !== own) other?.close();
+    if (open !== own) this.open.delete(name);
+    const link = own ?? wanted.attach();
     try {
-      rmSync(this.path(ifindex), { force: true });
-      link.pin(this.path(ifindex));
+      if (found !== undefined && found.programId !== programId) link.update(wanted.program);
+      if (!isPinned) this.pin(name, link);
     } catch (error) {
-      link.detach();
+      if (own === undefined) link.detach();
+      if (link !== open) link.close();
+      throw error;
+    }
+    const lost = lossOf(found, isPinned, known);
+    if (lost !== undefined && known !== undefined) this.tell(name, wanted.name, lost);
+    this.known.set(name, { inode: this.inode(name), programId });
+    if (link !== open) this.holdOpen(name, link);
+    return lost;
+  }
+
+  /** Whether the link of that name is there, whatever its program and whoever has made it. */
+  isAt(name: string, place: Place): boolean {
+    using pinned = BpfLink.openPin(this.path(name));
+    return [this.open.get(name), pinned].some((link) => link !== undefined && isAt(link.info(), place));
+  }
+
+  /** Whether what keep() has put in order is so still. */
+  isIntact(name: string): boolean {
+    const known = this.known.get(name);
+    if (known === undefined || this.inode(name) !== known.inode) return false;
+    const isSo = (link: BpfLink | undefined) => {
+      const found = link?.info();
+      return found !== undefined && isAttached(found) && found.programId === known.programId;
+    };
+    const open = this.open.get(name);
+    if (open !== undefined) return isSo(open);
+    using link = BpfLink.openPin(this.path(name));
+    return isSo(link);
+  }
+
+  /** With its pin a link ends, and with it the attachment, when the kernel finds the time; at once if `detach` says so. */
+  remove(name: string, detach = false): void {
+    const open = this.open.get(name);
+    if (detach) {
+      using link = BpfLink.openPin(this.path(name));
+      for (const one of [open, link]) one?.detach();
+    }
+    // Before the pin: who lets go last waits for the kernel.
+    open?.close();
+    this.open.delete(name);
+    this.known.delete(name);
+    this.removePin(name);
+  }
+
+  /** Of all links that there are, or ought to be. */
+  names(): string[] {
+    return [...new Set([...this.pinned(), ...this.known.keys()])];
+  }
+
+  /** What was lost since the last call, and was put back. */
+  takeRepairs(): Repair[] {
+    const repairs = this.untold;
+    this.untold = [];
+    return repairs;
+  }
+
+  /** How often something was lost and put back since the start. */
+  repairs(): { program: LinkedProgram; lost: Loss; count: number }[] {
+    return LINKED_PROGRAMS.flatMap((program) =>
+      LOSSES.map((lost) => ({ program, lost, count: this.counts.get(`${program} ${lost}`) ?? 0 })),
+    );
+  }
+
+  /** Lets go of the links; those that are pinned go on. */
+  [Symbol.dispose](): void {
+    for (const link of this.open.values()) link.close();
+    this.open.clear();
+    this.known.clear();
+  }
+
+  private holdOpen(name: string, link: BpfLink): void {
+    if (this.open.size < this.openMax) this.open.set(name, link);
+    else link.close();
+  }
+
+  /** In the place of whatever is there. */
+  private pin(name: string, link: BpfLink): void {
+    this.removePin(name);
+    try {
+      link.pin(this.path(name));
+    } catch (error) {
+      if (!(error instanceof KernelError && error.code === 'ENOENT')) throw error;
+      // The directory has gone with what was in it.
+      mountBpffs(this.directory);
+      link.pin(this.path(name));
+    }
+  }
+
+  private idOf(program: BpfProgram): number {
+    const id = this.ids.get(program) ?? program.info().id;
+    this.ids.set(program, id);
+    return id;
+  }
+
+  private tell(pin: string, program: LinkedProgram, lost: Loss): void {
+    const key = `${program} ${lost}`;
+    this.counts.set(key, (this.counts.get(key) ?? 0) + 1);
+    this.untold.push({ pin, program, lost });
+  }
+
+  private pinned(): string[] {
+    try {
+      return readdirSync(this.directory);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
       throw error;
     }
   }
 
-  /** Pins of the program on other interfaces than these, whoever has left them. */
-  others(ifindexes: readonly number[]): string[] {
-    const kept = new Set(ifindexes.map((ifindex) => this.path(ifindex)));
-    const isOurs = (name: string) => name === this.program || name.startsWith(`${this.program}-`);
-    return readdirSync(this.directory)
-      .filter(isOurs)
-      .map((name) => `${this.directory}/${name}`)
-      .filter((path) => !kept.has(path));
+  private removePin(name: string): void {
+    rmSync(this.path(name), { recursive: true, force: true });
   }
+
+  /** 0: there is none. */
+  private inode(name: string): number {
+    return statSync(this.path(name), { throwIfNoEntry: false })?.ino ?? 0;
+  }
+
+  private path(name: string): string {
+    return `${this.directory}/${name}`;
+  }
+}
+
+/** The links of one program, one for each interface that it is on: `<program>-<ifindex>`. */
+export class InterfaceLinks {
+  constructor(
+    private readonly pins: LinkPins,
+    private readonly program: LinkedProgram,
+  ) {}
+
+  name(ifindex: number): string {
+    return `${this.program}-${ifindex}`;
+  }
+
+  /** On other interfaces than these, whoever has left them. */
+  others(ifindexes: readonly number[]): string[] {
+    const kept = new Set(ifindexes.map((ifindex) => this.name(ifindex)));
+    const isOurs = (name: string) => name === this.program || name.startsWith(`${this.program}-`);
+    return this.pins.names().filter((name) => isOurs(name) && !kept.has(name));
+  }
+}
+
+/** Before all others on a hook of an interface: another program there must not see, or pass on, what ours would drop. */
+export function firstOnTcx(
+  name: LinkedProgram,
+  program: BpfProgram,
+  { ifindex, direction }: { ifindex: number; direction: Direction },
+): WantedLink {
+  const attachType = direction === 'ingress' ? AttachType.TCX_INGRESS : AttachType.TCX_EGRESS;
+  return {
+    name,
+    program,
+    place: { type: LinkType.TCX, attachType, ifindex },
+    attach: () => BpfLink.attachTcx({ program, ifindex, direction, position: 'first' }),
+  };
+}
+
+function lossOf(found: LinkInfo | undefined, isPinned: boolean, known: Known | undefined): Loss | undefined {
+  if (found === undefined) return 'link';
+  if (known !== undefined && found.programId !== known.programId) return 'program';
+  return isPinned ? undefined : 'pin';
+}
+
+function isAt(found: LinkInfo, place: Place): boolean {
+  return (
+    isAttached(found) &&
+    found.type === place.type &&
+    found.attachType === place.attachType &&
+    found.ifindex === place.ifindex &&
+    found.cgroupId === place.cgroupId
+  );
+}
+
+/** Of an interface or a cgroup that is gone, or after somebody has ended it, it has neither. */
+function isAttached({ ifindex = 0, cgroupId = 0 }: LinkInfo): boolean {
+  return ifindex !== 0 || cgroupId !== 0;
+}
+
+/** Half of what the process may have open: the other half is for everything else. */
+function openLinksMax(): number {
+  const [, soft] = /^Max open files\s+([0-9]+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  return soft === undefined ? Number.POSITIVE_INFINITY : Math.floor(Number(soft) / 2);
 }

@@ -12,8 +12,9 @@ import { KernelError } from '../native/errors.js';
 import { NetnsHandle } from '../native/net.js';
 import { isRealtimeKernel } from '../native/realtime.js';
 import { u64 } from './abi/codec.js';
-import { CONFIG, type MAPS, UplinkFragments } from './abi/generated.js';
+import { CONFIG } from './abi/generated.js';
 import type { CgroupRoot } from './cgroup-root.js';
+import { type MapName, nodeMemory, sizedFor, wantedSizes } from './map-sizes.js';
 import { type DatapathMaps, openMaps } from './maps.js';
 import { requirePrivate } from './private-directory.js';
 import { SOCKET_PROGRAMS, type SocketPrograms } from './socket-hooks.js';
@@ -26,8 +27,8 @@ const TCX_PROGRAMS = ['leave_container'] as const;
 type ProgramName = (typeof PROGRAMS | typeof TCX_PROGRAMS)[number];
 /** One object with a program for each hook. */
 const SOCKET_OBJECT = 'node_connect';
-
-type MapName = keyof typeof MAPS;
+/** One without any. */
+const MAPS_OBJECT = 'tables';
 
 /** Values of the variables in .rodata, by name. */
 type Variables = Readonly<Record<keyof typeof CONFIG, number>>;
@@ -85,7 +86,7 @@ export function removePins(bpffsDir: string, pins: PinDirectories): void {
 
 /** Throws AppError KERNEL_UNSUPPORTED (with the kernel's own words in the cause) when a program does not load. */
 export async function loadPrograms(
-  settings: Settings,
+  asked: Settings,
   pins: PinDirectories,
   cgroup: CgroupRoot = { problem: 'no hooks of sockets are asked for' },
 ): Promise<Programs> {
@@ -94,6 +95,7 @@ export async function loadPrograms(
       hint: 'start a kernel without PREEMPT_RT: on this one packets of one processor interrupt each other',
     });
   }
+  const settings = sizedFor(asked, nodeMemory());
   const sizes = wantedSizes(settings);
   const deferredSizes: Programs['deferredSizes'] = [];
   for (const [map, wanted] of sizes) {
@@ -112,7 +114,7 @@ export async function loadPrograms(
   };
   const variables = { ...settings, explain: 0 };
   const load = async (name: ProgramName) => {
-    using object = await loadObject(name, variables, sizes, pins);
+    using object = await loadObject(name, valuesOf(variables), sizes, pins);
     loaded.set(name, object.program(name));
     if (name === 'conntrack_sweep') flush = object.map('flush');
   };
@@ -120,6 +122,7 @@ export async function loadPrograms(
     sockets = await loadSocketPrograms(variables, sizes, pins);
   };
   try {
+    await makeMaps(sizes, pins);
     const names = tcxSupported() ? [...PROGRAMS, ...TCX_PROGRAMS] : PROGRAMS;
     // At once: together they take the verifier most of a second, of one processor each.
     await allDone([...names.map(load), ...('path' in cgroup ? [loadSockets()] : [])]);
@@ -155,6 +158,11 @@ async function allDone(tasks: readonly Promise<void>[]): Promise<void> {
   }
 }
 
+/** Those that are not there yet, each once: see bpf/tables.bpf.c. */
+async function makeMaps(sizes: ReadonlyMap<MapName, number>, pins: PinDirectories): Promise<void> {
+  using _ = await loadObject(MAPS_OBJECT, [], sizes, pins);
+}
+
 /** For the network namespace of the calling thread, which is the node. */
 async function loadSocketPrograms(
   variables: Variables,
@@ -162,9 +170,12 @@ async function loadSocketPrograms(
   pins: PinDirectories,
 ): Promise<SocketPrograms> {
   using netns = NetnsHandle.current();
-  using object = await loadObject(SOCKET_OBJECT, variables, sizes, pins, {
-    node_netns: u64.encode(netns.cookie),
-  });
+  using object = await loadObject(
+    SOCKET_OBJECT,
+    [...valuesOf(variables), ['node_netns', u64.encode(netns.cookie)]],
+    sizes,
+    pins,
+  );
   const programs = SOCKET_PROGRAMS.map((name) => [name, object.program(name)] as const);
   return Object.fromEntries(programs) as Record<(typeof SOCKET_PROGRAMS)[number], BpfProgram>;
 }
@@ -179,13 +190,14 @@ export interface ExplainingProgram extends Disposable {
 /** loadPrograms() must have been before. Throws KERNEL_UNSUPPORTED. */
 export async function loadExplaining(
   name: 'from_container' | 'to_container',
-  settings: Settings,
+  asked: Settings,
   pins: PinDirectories,
 ): Promise<ExplainingProgram> {
+  const settings = sizedFor(asked, nodeMemory());
   const sizes = new Map<MapName, number>();
   for (const [map, wanted] of wantedSizes(settings))
     sizes.set(map, pinnedSize(`${pins.maps}/${map}`) ?? wanted);
-  using object = await loadObject(name, { ...settings, explain: 1 }, sizes, pins);
+  using object = await loadObject(name, valuesOf({ ...settings, explain: 1 }), sizes, pins);
   const program = object.program(name);
   const answers = object.map('explanations');
   return {
@@ -198,13 +210,17 @@ export async function loadExplaining(
   };
 }
 
+/** Of the variables that every program has. */
+function valuesOf(variables: Variables): [symbol: string, bytes: Uint8Array][] {
+  return Object.values(CONFIG).map(({ name, variable, codec }) => [variable, codec.encode(variables[name])]);
+}
+
 async function loadObject(
-  name: ProgramName | typeof SOCKET_OBJECT,
-  variables: Variables,
+  name: ProgramName | typeof SOCKET_OBJECT | typeof MAPS_OBJECT,
+  /** Symbols of variables, and their values. */
+  values: Iterable<readonly [symbol: string, bytes: Uint8Array]>,
   sizes: ReadonlyMap<MapName, number>,
   pins: PinDirectories,
-  /** Values of variables that this object alone has. */
-  own: Readonly<Record<string, Uint8Array>> = {},
 ): Promise<BpfObject> {
   const path = fileURLToPath(new URL(`${name}.bpf.o`, OBJECTS));
   if (!existsSync(path)) {
@@ -213,10 +229,7 @@ async function loadObject(
   let object: BpfObject | undefined;
   try {
     object = BpfObject.open(path);
-    for (const { name: variable, variable: symbol, codec } of Object.values(CONFIG)) {
-      object.setVariable(symbol, codec.encode(variables[variable]));
-    }
-    for (const [symbol, bytes] of Object.entries(own)) object.setVariable(symbol, bytes);
+    for (const [symbol, bytes] of values) object.setVariable(symbol, bytes);
     for (const [map, size] of sizes) {
       if (object.mapNames.includes(map)) object.setMaxEntries(map, size);
     }
@@ -240,28 +253,6 @@ function required(programs: ReadonlyMap<ProgramName, BpfProgram>, name: ProgramN
   const program = programs.get(name);
   if (program === undefined) throw new AppError('INTERNAL', `program ${name} was not loaded`);
   return program;
-}
-
-function wantedSizes(settings: Settings): Map<MapName, number> {
-  return new Map<MapName, number>([
-    ['qn_endpoints', settings.endpoints_max],
-    ['qn_addresses', settings.endpoints_max * 2], // an IPv4 and an IPv6 address each
-    ['qn_bandwidth', settings.endpoints_max * 3], // both directions of each, and departures
-    ['qn_flow_counts', settings.endpoints_max + 1], // everybody outside
-    ['qn_fragments', settings.endpoints_max + 2 * UplinkFragments.PARTS],
-    ['qn_prefixes', settings.prefixes_max],
-    ['qn_policy', settings.policy_max],
-    ['qn_policy_cidrs', settings.policy_cidrs_max],
-    ['qn_named_ports', settings.port_names_max],
-    ['qn_policy_subjects', settings.subjects_max],
-    ['qn_conntrack', settings.conntrack_max],
-    ['qn_nat', settings.conntrack_max],
-    ['qn_frontends', settings.frontends_max],
-    ['qn_slots', settings.service_slots_max],
-    ['qn_backends', settings.backends_max],
-    ['qn_affinity', settings.affinity_max],
-    ['qn_events', settings.events_buffer_bytes],
-  ]);
 }
 
 function pinnedSize(path: string): number | undefined {

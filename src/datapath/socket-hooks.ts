@@ -2,9 +2,10 @@
  * The programs of node_connect, which choose the backend for sockets of the node's own processes. They hang on the
  * root cgroup by links that are pinned, so that they hold while no daemon runs, and are replaced in place.
  */
-import { rmSync, statSync } from 'node:fs';
-import { AttachType, BpfLink, type BpfProgram } from '../native/bpf.js';
+import { statSync } from 'node:fs';
+import { AttachType, BpfLink, type BpfProgram, LinkType } from '../native/bpf.js';
 import type { CgroupRoot } from './cgroup-root.js';
+import type { LinkPins } from './link-pins.js';
 
 /** A socket is shown what it asked for before its first connection is led elsewhere, and after the last one. */
 const HOOKS = [
@@ -28,7 +29,7 @@ export class SocketHooks {
     /** Undefined: they were not loaded, since there is no cgroup to attach them to. */
     private readonly programs: SocketPrograms | undefined,
     readonly root: CgroupRoot,
-    private readonly linksDirectory: string,
+    private readonly pins: LinkPins,
   ) {}
 
   /**
@@ -51,27 +52,21 @@ export class SocketHooks {
     return attached;
   }
 
-  /** With its pin a link ends, and with it the attachment. */
   private detach(): void {
-    for (const hook of [...HOOKS].reverse()) rmSync(this.pin(hook), { force: true });
+    for (const { program } of [...HOOKS].reverse()) this.pins.remove(program);
   }
 
-  private put(hook: Hook, program: BpfProgram, cgroup: { path: string; id: number }): boolean {
-    {
-      using link = BpfLink.openPin(this.pin(hook));
-      const { cgroupId, attachType, programId } = link?.info() ?? {};
-      if (cgroupId === cgroup.id && attachType === hook.attachType) {
-        if (programId !== program.info().id) link?.update(program);
-        return false;
-      }
-    }
-    rmSync(this.pin(hook), { force: true });
-    using link = BpfLink.attachCgroup({ program, path: cgroup.path, attachType: hook.attachType });
-    link.pin(this.pin(hook));
-    return true;
-  }
-
-  private pin({ program }: Hook): string {
-    return `${this.linksDirectory}/${program}`;
+  private put(
+    { program: name, attachType }: Hook,
+    program: BpfProgram,
+    { path, id }: { path: string; id: number },
+  ): boolean {
+    const lost = this.pins.keep(name, {
+      name: 'node_connect',
+      program,
+      place: { type: LinkType.CGROUP, cgroupId: id, attachType },
+      attach: () => BpfLink.attachCgroup({ program, path, attachType }),
+    });
+    return lost === 'link';
   }
 }

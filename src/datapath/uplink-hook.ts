@@ -2,12 +2,11 @@
  * The program on the uplinks, and what the programs know of the uplinks. Translation begins when its answers find the
  * way back, and ends before they do not: first the program, then the address; and the other way round.
  */
-import { rmSync } from 'node:fs';
 import { parseAddress, toBytes16 } from '../model/address.js';
-import { attachClsact, BpfLink, type BpfProgram, detachClsact, tcxSupported } from '../native/bpf.js';
+import { attachClsact, type BpfProgram, detachClsact, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { Uplink, UplinkFlags, UplinkLimit } from './abi/generated.js';
-import { LinkPins } from './link-pins.js';
+import { firstOnTcx, InterfaceLinks, type LinkPins } from './link-pins.js';
 import type { TypedMap } from './typed-map.js';
 
 const NO_ADDRESS = new Uint8Array(16);
@@ -44,15 +43,15 @@ const NO_SLOT: Slot = {
 };
 
 export class UplinkHook {
-  private readonly pins: LinkPins;
+  private readonly links: InterfaceLinks;
 
   constructor(
     private readonly program: BpfProgram,
     private readonly map: TypedMap<number, Uplink>,
-    linksDirectory: string,
+    private readonly pins: LinkPins,
     private readonly isTcx = tcxSupported(),
   ) {
-    this.pins = new LinkPins(linksDirectory, 'from_uplink');
+    this.links = new InterfaceLinks(pins, 'from_uplink');
   }
 
   /** Adopts what is there already, from this daemon or one before. */
@@ -62,13 +61,10 @@ export class UplinkHook {
       attachClsact({ program, ifindex, direction: DIRECTION });
       return;
     }
-    using known = pins.open(ifindex);
-    if (known !== undefined) {
-      if (known.info().programId !== program.info().id) known.update(program);
-      return;
-    }
-    using link = BpfLink.attachTcx({ program, ifindex, direction: DIRECTION, position: 'first' });
-    pins.put(ifindex, link);
+    pins.keep(
+      this.links.name(ifindex),
+      firstOnTcx('from_uplink', program, { ifindex, direction: DIRECTION }),
+    );
   }
 
   /**
@@ -83,8 +79,7 @@ export class UplinkHook {
     this.write([...slots.slice(0, SLOTS - gone.length), ...gone.map((ifindex) => ({ ...NO_SLOT, ifindex }))]);
     for (const ifindex of gone) this.detach(ifindex);
     this.write(slots);
-    // With its pin a link ends, and with it the attachment.
-    for (const path of this.pins.others(kept)) rmSync(path, { force: true });
+    for (const name of this.links.others(kept)) this.pins.remove(name);
   }
 
   /** Interfaces that programs know as uplinks, from whatever daemon. */

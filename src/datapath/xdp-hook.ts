@@ -6,22 +6,21 @@
  * gain nothing on from_uplink, which comes right behind. And where it runs (Linux 6.18), TC programs get their packets
  * without the Ethernet header.
  */
-import { rmSync } from 'node:fs';
-import { BpfLink, type BpfProgram } from '../native/bpf.js';
+import { BpfLink, type BpfProgram, LinkType } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import type { InboundControl } from './inbound.js';
-import { LinkPins } from './link-pins.js';
+import { InterfaceLinks, type LinkPins } from './link-pins.js';
 
 export class XdpHook {
-  private readonly pins: LinkPins;
+  private readonly links: InterfaceLinks;
   private readonly on = new Set<number>();
 
   constructor(
     private readonly program: BpfProgram,
     private readonly control: Pick<InboundControl, 'xdp'>,
-    linksDirectory: string,
+    private readonly pins: LinkPins,
   ) {
-    this.pins = new LinkPins(linksDirectory, 'uplink_xdp');
+    this.links = new InterfaceLinks(pins, 'uplink_xdp');
   }
 
   /** Whether an uplink's driver hands frames to containers: those that are made now should take them. */
@@ -33,11 +32,12 @@ export class XdpHook {
    * Goes from every interface but `wanted`, before from_uplink comes to any of `uplinks` that it does not look at itself.
    */
   leaveOthers(wanted: readonly number[], uplinks: readonly number[]): void {
-    const others = this.pins.others(wanted);
+    const others = this.links.others(wanted);
     if (others.length > 0 || !uplinks.every((ifindex) => wanted.includes(ifindex) && this.isAt(ifindex)))
       this.control.xdp = false;
     for (const ifindex of this.on) if (!wanted.includes(ifindex)) this.on.delete(ifindex);
-    for (const path of others) end(path);
+    // At once: until then the kernel refuses another.
+    for (const name of others) this.pins.remove(name, true);
   }
 
   /**
@@ -59,22 +59,18 @@ export class XdpHook {
   }
 
   private isAt(ifindex: number): boolean {
-    using link = this.pins.open(ifindex);
-    return link !== undefined;
+    return this.pins.isAt(this.links.name(ifindex), { type: LinkType.XDP, ifindex });
   }
 
   private attach(ifindex: number): string | undefined {
     const { program, pins } = this;
-    {
-      using known = pins.open(ifindex);
-      if (known !== undefined) {
-        if (known.info().programId !== program.info().id) known.update(program);
-        return undefined;
-      }
-    }
     try {
-      using link = BpfLink.attachXdp({ program, ifindex, mode: 'native' });
-      pins.put(ifindex, link);
+      pins.keep(this.links.name(ifindex), {
+        name: 'uplink_xdp',
+        program,
+        place: { type: LinkType.XDP, ifindex },
+        attach: () => BpfLink.attachXdp({ program, ifindex, mode: 'native' }),
+      });
       return undefined;
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
@@ -83,11 +79,4 @@ export class XdpHook {
         : error.message;
     }
   }
-}
-
-function end(pin: string): void {
-  using link = BpfLink.openPin(pin);
-  // The kernel ends a link without a pin when it finds the time, and refuses another until then.
-  link?.detach();
-  rmSync(pin, { force: true });
 }

@@ -93,6 +93,12 @@ export const METRICS = {
     labels: ['cause'],
     help: 'Flow events that did not reach the daemon, by cause; cause api_reader: that a reader of the API was too slow for',
   },
+  repairs: {
+    name: 'quantum_link_repairs_total',
+    type: 'counter',
+    labels: ['program', 'lost'],
+    help: 'Links of programs that were put in order while the daemon ran, by what was lost; lost pin: that alone, and the program went on',
+  },
   ready: {
     name: 'quantum_ready',
     type: 'gauge',

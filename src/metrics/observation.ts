@@ -5,7 +5,7 @@ import { METRICS } from './names.js';
 /** Cause of the events that a reader of the API was too slow for. */
 const API_READER = 'api_reader';
 
-/** The connection table, what was lost on the way to an observer, and readiness. */
+/** The connection table, what was lost on the way to an observer, what was put back, and readiness. */
 export function collectObservation(
   collectors: Collectors,
   { observation }: Node,
@@ -18,6 +18,9 @@ export function collectObservation(
   collectors.add(METRICS.eventsLost, 'events', (set) => {
     for (const [cause, count] of Object.entries(observation.lostEvents())) set({ cause }, Number(count));
     set({ cause: API_READER }, lostByApi());
+  });
+  collectors.add(METRICS.repairs, 'links', (set) => {
+    for (const { program, lost, count } of observation.repairs()) set({ program, lost }, count);
   });
   collectors.add(METRICS.ready, 'readiness', (set) => {
     for (const { name, ready } of observation.readiness().checks) set({ check: name }, ready ? 1 : 0);

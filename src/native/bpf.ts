@@ -14,6 +14,12 @@ export {
 } from './bpf/link.js';
 export { BpfMap, type MapOptions, MapType, NO_PREALLOC, type UpdateMode } from './bpf/map.js';
 export { BpfObject, type LoadOptions } from './bpf/object.js';
-export { BpfProgram, enableRunStatistics, LIVE_FRAMES, type TestRunOptions } from './bpf/program.js';
+export {
+  BpfProgram,
+  COMPLETE_SUMS,
+  enableRunStatistics,
+  LIVE_FRAMES,
+  type TestRunOptions,
+} from './bpf/program.js';
 export { RingBuffer, type RingBufferOptions } from './bpf/ring-buffer.js';
 export { isBpffs, monotonicNs, mountBpffs, possibleCpus } from './bpf/system.js';

@@ -107,6 +107,8 @@ export interface TokenBucketOptions {
   burst: number;
   /** Bytes that may wait; what comes beyond is dropped. */
   limit: number;
+  /** Packets that may wait, in place of the bytes. */
+  packets?: number;
 }
 
 /** The queue of an interface that lets each frame go at the time that a program has written on it (sch_fq). */
@@ -117,7 +119,7 @@ export interface DepartureQueueOptions {
 
 /** What the kernel tells of a queue; limit 0: of one by departure times that somebody has changed. */
 export type QueueInfo =
-  | ({ kind: 'tbf' } & Pick<TokenBucketOptions, 'rate' | 'limit'>)
+  | ({ kind: 'tbf' } & Pick<TokenBucketOptions, 'rate' | 'limit' | 'packets'>)
   | ({ kind: 'fq' } & DepartureQueueOptions);
 
 /** What a watch tells of: interfaces, their addresses, or routes. */

@@ -8,7 +8,7 @@ import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import { Rtnl } from '../native/net.js';
 import type { Reader } from '../store/store.js';
-import { attachments, endpoints } from '../store/tables.js';
+import { attachments } from '../store/tables.js';
 import { openContainerNetns } from './container-netns.js';
 import type { Origin } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
@@ -83,24 +83,4 @@ export function inspectEndpoint(
     problems.push(`${protocol} port ${port} of the node (IPv${family}) does not lead to the container`);
   }
   return problems;
-}
-
-/**
- * Puts the programs back on interfaces whose pins somebody has removed, and with them the programs; returns those
- * interfaces. Until then such a container reaches nobody: what no program lets pass, no stack takes. Only under the
- * serial.
- */
-export function reattachPrograms(parts: EndpointInspectionParts): string[] {
-  const { store, host, datapath } = parts;
-  if (datapath.attachments.kind !== 'tcx') return []; // filters have no pins: they live with the interface
-  const pinned = new Set(datapath.attachments.pinned());
-  const bare = store
-    .list(endpoints)
-    .filter(({ state, host_interface }) => state === 'ready' && !pinned.has(host_interface));
-  return bare.flatMap(({ host_interface }) => {
-    const link = host.link(host_interface);
-    if (link === undefined) return [];
-    datapath.attachments.adopt({ interface: link.name, ifindex: link.index });
-    return [link.name];
-  });
 }

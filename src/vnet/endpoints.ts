@@ -2,13 +2,9 @@
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../model/endpoint.js';
 import { AppError } from '../model/errors.js';
 import { endpointKeys, endpoints } from '../store/tables.js';
-import {
-  describeEndpoint,
-  type EndpointDescription,
-  inspectEndpoint,
-  reattachPrograms,
-} from './endpoint-inspection.js';
+import { describeEndpoint, type EndpointDescription, inspectEndpoint } from './endpoint-inspection.js';
 import { type ConnectOptions, EndpointMaker, type EndpointMakerParts } from './endpoint-maker.js';
+import { mendPrograms } from './endpoint-programs.js';
 import { endpointsOf } from './endpoint-records.js';
 import { Enlistment } from './enlistment.js';
 import type { IdentityUse } from './identities.js';
@@ -17,6 +13,7 @@ import { Relabelling, type RelabellingParts } from './relabelling.js';
 import type { Serial } from './serial.js';
 import type { EndpointService } from './services.js';
 import { StagedEndpoints } from './staged-endpoints.js';
+import { inTurns } from './turns.js';
 
 export interface EndpointsParts extends EndpointMakerParts, RelabellingParts {
   serial: Serial;
@@ -91,9 +88,9 @@ export class Endpoints implements EndpointService {
     return inspectEndpoint(this.parts, endpoint, routesTo);
   }
 
-  /** Puts programs back that somebody has removed; returns the interfaces. Only under the serial. */
-  reattach(): string[] {
-    return reattachPrograms(this.parts);
+  /** Puts programs and pins back that somebody has removed; what could not be, a sentence each. */
+  mend(): Promise<string[]> {
+    return this.parts.serial.run(() => inTurns(mendPrograms(this.parts)));
   }
 
   /** Takes an endpoint off, however much of it exists. Only under the serial. */

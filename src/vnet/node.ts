@@ -33,6 +33,7 @@ import { Publishing } from './publishing.js';
 import { reachableNow } from './reachability.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { recordedEngine } from './recorded-engine.js';
+import { Repairs } from './repairs.js';
 import { Reservations } from './reservations.js';
 import type { OnLeft } from './rollback.js';
 import { RuntimeNetworks } from './runtime-networks.js';
@@ -80,6 +81,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly uplinks: Uplinks;
   private readonly publishing: Publishing;
   private readonly nodeConnect: NodeConnect;
+  private readonly repairs: Repairs;
   private timer: NodeJS.Timeout | undefined;
   private isStarted = false;
 
@@ -120,6 +122,7 @@ export class LocalNode implements Node, AsyncDisposable {
       onChange: (state) => log.info(state, "the way of the node's own processes to port mappings"),
       onError: (error) => log.error({ err: error }, 'could not attach the hooks of sockets'),
     });
+    this.repairs = new Repairs({ links: datapath.links, log });
     const isolating = isolatedBy(this.policy.inForce);
     this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes, uplinks, nodeConnect, flows, publishing } = this;
@@ -280,11 +283,10 @@ export class LocalNode implements Node, AsyncDisposable {
   private async upkeep(): Promise<void> {
     const { log } = this.options;
     try {
-      const bare = await this.serial.run(async () => this.endpoints.reattach());
-      if (bare.length > 0)
-        log.error({ interfaces: bare }, 'pins were missing: the programs were attached again');
+      const problems = await this.endpoints.mend();
       this.uplinks.sync();
       this.nodeConnect.sync();
+      this.repairs.tell(problems);
       await this.observation.collectRetired();
     } catch (error) {
       log.error({ err: error }, 'could not look after pins and counters');

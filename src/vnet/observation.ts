@@ -11,7 +11,7 @@ import type { FlowLog } from './flow-log.js';
 import type { IdentityUse } from './identities.js';
 import type { NodeConnect } from './node-connect.js';
 import type { PolicySync } from './policy-sync.js';
-import type { FlowEvent, Observation, TrafficSample } from './services.js';
+import type { FlowEvent, LinkRepairs, Observation, TrafficSample } from './services.js';
 import type { Uplinks } from './uplinks.js';
 
 type Check = (typeof READINESS)[number];
@@ -102,6 +102,10 @@ export class NodeObservation implements Observation {
 
   lostEvents(): Record<string, bigint> {
     return this.parts.datapath.lostEvents();
+  }
+
+  repairs(): LinkRepairs[] {
+    return this.parts.datapath.links.repairs();
   }
 
   connections(): { used: number; max: number } {

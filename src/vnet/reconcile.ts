@@ -18,13 +18,13 @@ import { KernelError } from '../native/errors.js';
 import { type LinkInfo, NetnsHandle, Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
 import { attachments, endpoints, identities, networks } from '../store/tables.js';
+import { adoptGuard, isRuntimes, programProblem } from './endpoint-programs.js';
 import { completeEndpoint, condemnEndpoint } from './endpoint-records.js';
 import { endpointState } from './endpoint-state.js';
 import type { Endpoints } from './endpoints.js';
 import { dropIdentity, type IdentityUse } from './identities.js';
 import { restoreLimits } from './limits.js';
 import { requireNetwork } from './networks.js';
-import { NO_NETNS } from './staged-endpoints.js';
 
 export interface ReconcileParts {
   store: Store;
@@ -79,7 +79,7 @@ export function survey({ store, host, datapath }: ReconcileParts): Survey {
   for (const endpoint of store.list(endpoints)) {
     const network = requireNetwork(store, endpoint.network);
     const link = ownLink(host, endpoint);
-    const isStaged = endpoint.state === 'creating' && isRuntimes(store, endpoint);
+    const isStaged = endpoint.state === 'creating' && isRuntimes(store, endpoint.id);
     const unrecordedRoutes =
       endpoint.state === 'creating' && !isStaged
         ? routesIfComplete(store, host, endpoint, network)
@@ -158,11 +158,6 @@ export async function reconcile(
   return report;
 }
 
-/** Whether it is made for a container that its runtime makes later. */
-function isRuntimes(store: Store, { id }: Endpoint): boolean {
-  return store.get(attachments, [id])?.staged_key !== undefined;
-}
-
 /** The host's side of the endpoint, if it is there and is that endpoint's. */
 function ownLink(host: Rtnl, endpoint: Endpoint): LinkInfo | undefined {
   const link = host.link(endpoint.host_interface);
@@ -207,21 +202,13 @@ function adopt(
     if (error instanceof KernelError && isGone()) return 'gone';
     throw error;
   }
-  let netns: NetnsHandle | undefined;
   try {
-    const guarded = datapath.attachments.guard(link.name, () => {
-      netns =
-        endpoint.netns_path === NO_NETNS ? NetnsHandle.current() : NetnsHandle.open(endpoint.netns_path);
-      return { netns, ifindex: link.peerIndex ?? 0 };
-    });
+    const guarded = adoptGuard({ host, datapath }, endpoint, link);
     attached ||= guarded;
   } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
+    const problem = programProblem(endpoint, error);
     if (isGone()) return 'gone';
-    // from_container is there: only the second guard is missing.
-    problems.push(`endpoint ${endpoint.id}: ${error.message}`);
-  } finally {
-    netns?.close();
+    problems.push(problem);
   }
   try {
     restoreHostSide(host, link, endpoint, network, paths);

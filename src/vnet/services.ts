@@ -182,6 +182,14 @@ export interface FlowParty {
   port?: number;
 }
 
+/** How often something of a program's links was lost and put back since the daemon has started. */
+export interface LinkRepairs {
+  program: string;
+  /** Its pin alone, the program of the link, or the link. */
+  lost: string;
+  count: number;
+}
+
 export interface Observation {
   readiness(): Readiness;
   identities(): (Identity & { endpoints: number })[];
@@ -189,6 +197,8 @@ export interface Observation {
   traffic(): Promise<TrafficSample[]>;
   /** Events that never reached the daemon, by cause. */
   lostEvents(): Record<string, bigint>;
+  /** Of every program, and everything that can be lost. */
+  repairs(): LinkRepairs[];
   /** Live records of the connection table, and its size. */
   connections(): { used: number; max: number };
   /** The same of those whose address is translated. */

@@ -2,9 +2,11 @@
  * An endpoint of Docker, step by step: what passes after each of the calls that Docker makes, and after what Docker does
  * with the interface itself. Nobody is asked whose it is: it is who its options say.
  */
+import { rmSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { queueKinds } from '../../src/bridge/queue-kinds.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
+import { BpfLink, tcxSupported } from '../../src/native/bpf.js';
 import { type Container, Host } from '../support/containers.js';
 import { callDriver } from '../support/docker-driver.js';
 import { passBy } from '../support/pass-by.js';
@@ -16,6 +18,9 @@ const NETWORK = 'a'.repeat(64);
 const KEY = 'b'.repeat(64);
 const REFERENCE = { NetworkID: NETWORK, EndpointID: KEY };
 const ADDRESS = '10.60.1.9';
+/** The daemon looks every 5 s. */
+const SOON = { timeout: 15_000, interval: 100 };
+const LONG = { timeout: 60_000 };
 
 async function call<T = object>(method: string, body: object): Promise<T> {
   return (await callDriver(site().daemon, method, body)).json as T;
@@ -59,6 +64,35 @@ beforeEach(async () => {
 });
 
 describe('an endpoint of Docker', () => {
+  it.skipIf(!tcxSupported())('is guarded again wherever its interface is by then', LONG, async () => {
+    using box = new Host('box');
+    await create();
+    const [{ host_interface } = { host_interface: '' }] = await theirs();
+    const name = host_interface.replace(/^qn/, 'qp');
+    const pin = `${site().daemon.bpffs}/links/${host_interface}_leave_container`;
+    const guarded = () => {
+      using link = BpfLink.openPin(pin);
+      return link?.info().ifindex;
+    };
+    const endGuard = () => {
+      using link = BpfLink.fromPin(pin);
+      link.detach();
+      expect(link.info().ifindex).toBe(0);
+    };
+    // Not in the container yet that it is for.
+    await joinSandbox(box);
+    const staged = site().host.netns.net.link(name)?.index;
+    endGuard();
+    await expect.poll(guarded, SOON).toBe(staged);
+    await site().daemon.kill();
+    rmSync(pin);
+    await site().daemon.start();
+    expect(guarded()).toBe(staged);
+    await move(box, name);
+    endGuard();
+    await expect.poll(guarded, SOON).toBe(box.netns.net.link('eth0')?.index);
+  });
+
   it('passes nothing when it has been made, nor when its interface is used before Docker has named the container', async () => {
     using box = new Host('box');
     await create();

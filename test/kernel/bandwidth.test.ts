@@ -3,19 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { BandwidthScale, Direction, EndpointFlags } from '../../src/datapath/abi/generated.js';
 import { monotonicNs } from '../../src/native/bpf.js';
 import { macBytes, type Packet } from '../support/packet.js';
-import { ACTION, reasonName, skBuff } from '../support/programs.js';
-import {
-  addressOf,
-  BYTE_NS,
-  bandwidthKey,
-  FAMILIES,
-  incoming,
-  outgoing,
-  type Scenario,
-  type TestEndpoint,
-  UPLINK,
-  WORLD,
-} from '../support/scenario.js';
+import { skBuff } from '../support/program-context.js';
+import { ACTION, reasonName } from '../support/programs.js';
+import type { Scenario } from '../support/scenario.js';
+import { incoming, outgoing } from '../support/scenario-frames.js';
+import { BYTE_NS, bandwidthKey } from '../support/scenario-limits.js';
+import { addressOf, FAMILIES, type TestEndpoint, UPLINK, WORLD } from '../support/scenario-parties.js';
 import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;

@@ -3,17 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Identity, PrefixKind } from '../../src/datapath/abi/generated.js';
 import { mappedAddress, TCP } from '../support/packet.js';
 import { ACTION, Programs } from '../support/programs.js';
-import {
-  addressOf,
-  FAMILIES,
-  incoming,
-  NODE,
-  outgoing,
-  Scenario,
-  type TestEndpoint,
-  UPLINK,
-  WORLD,
-} from '../support/scenario.js';
+import { Scenario } from '../support/scenario.js';
+import { incoming, outgoing } from '../support/scenario-frames.js';
+import { addressOf, FAMILIES, NODE, type TestEndpoint, UPLINK, WORLD } from '../support/scenario-parties.js';
 
 let s: Scenario;
 beforeAll(async () => {

@@ -10,7 +10,9 @@ import { type BpfMap, BpfObject, type BpfProgram } from '../../src/native/bpf.js
 import { stateOf } from '../../src/vnet/connections.js';
 import { TCP } from '../support/packet.js';
 import { OBJECT_FOLDER, Programs } from '../support/programs.js';
-import { addressOf, FAMILIES, outgoing, Scenario, type TestEndpoint, WORLD } from '../support/scenario.js';
+import { Scenario } from '../support/scenario.js';
+import { outgoing } from '../support/scenario-frames.js';
+import { addressOf, FAMILIES, type TestEndpoint, WORLD } from '../support/scenario-parties.js';
 
 /** Above all that have a meaning. */
 const FIRST = 10_000;

@@ -3,19 +3,18 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CONFIG, ConntrackFlags } from '../../src/datapath/abi/generated.js';
 import { monotonicNs } from '../../src/native/bpf.js';
 import { mappedAddress, type Packet, PROTOCOL, TCP } from '../support/packet.js';
-import { ACTION, Programs, skBuff } from '../support/programs.js';
+import { skBuff } from '../support/program-context.js';
+import { ACTION, Programs } from '../support/programs.js';
+import { Scenario } from '../support/scenario.js';
+import { echo, incoming, outgoing } from '../support/scenario-frames.js';
 import {
   addressOf,
-  echo,
   FAMILIES,
   GATEWAY,
-  incoming,
-  outgoing,
-  Scenario,
   type TestEndpoint,
   UPLINK,
   WORLD,
-} from '../support/scenario.js';
+} from '../support/scenario-parties.js';
 
 let s: Scenario;
 beforeAll(async () => {

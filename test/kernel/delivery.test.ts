@@ -4,18 +4,9 @@ import { EndpointFlags } from '../../src/datapath/abi/generated.js';
 import { monotonicNs } from '../../src/native/bpf.js';
 import { macBytes, type Packet, TCP } from '../support/packet.js';
 import { ACTION } from '../support/programs.js';
-import {
-  addressOf,
-  echo,
-  FAMILIES,
-  GATEWAY,
-  incoming,
-  NODE,
-  outgoing,
-  type Scenario,
-  UPLINK,
-  WORLD,
-} from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { echo, incoming, outgoing } from '../support/scenario-frames.js';
+import { addressOf, FAMILIES, GATEWAY, NODE, UPLINK, WORLD } from '../support/scenario-parties.js';
 import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;

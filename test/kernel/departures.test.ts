@@ -6,18 +6,12 @@ import { BandwidthDeparture, BandwidthScale } from '../../src/datapath/abi/gener
 import { BpfObject, type BpfProgram, monotonicNs, tcxSupported } from '../../src/native/bpf.js';
 import { Rtnl } from '../../src/native/net.js';
 import type { Packet } from '../support/packet.js';
-import { ACTION, departureOf, OBJECT_FOLDER, skBuff } from '../support/programs.js';
-import {
-  addressOf,
-  BYTE_NS,
-  FAMILIES,
-  incoming,
-  outgoing,
-  type Scenario,
-  type TestEndpoint,
-  UPLINK,
-  WORLD,
-} from '../support/scenario.js';
+import { departureOf, skBuff } from '../support/program-context.js';
+import { ACTION, OBJECT_FOLDER } from '../support/programs.js';
+import type { Scenario } from '../support/scenario.js';
+import { incoming, outgoing } from '../support/scenario-frames.js';
+import { BYTE_NS } from '../support/scenario-limits.js';
+import { addressOf, FAMILIES, type TestEndpoint, UPLINK, WORLD } from '../support/scenario-parties.js';
 import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;

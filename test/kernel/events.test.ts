@@ -3,7 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EventKind, EventLoss } from '../../src/datapath/abi/generated.js';
 import { monotonicNs } from '../../src/native/bpf.js';
 import { Programs } from '../support/programs.js';
-import { NOBODY, outgoing, Scenario } from '../support/scenario.js';
+import { Scenario } from '../support/scenario.js';
+import { outgoing } from '../support/scenario-frames.js';
+import { NOBODY } from '../support/scenario-parties.js';
 
 const BURST = 20;
 /** One record with its header; a ring of one page is never filled to its last byte. */

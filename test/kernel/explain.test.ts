@@ -1,21 +1,19 @@
 /** Programs that are loaded to explain: the same answers, and no trace. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Explainer } from '../support/explainer.js';
+import { SERVICE } from '../support/frontends.js';
 import { type Packet, PROTOCOL, TCP } from '../support/packet.js';
 import { ACTION, Programs, reasonName } from '../support/programs.js';
+import { Scenario } from '../support/scenario.js';
+import { echo, incoming, outgoing } from '../support/scenario-frames.js';
 import {
   addressOf,
-  echo,
   FAMILIES,
-  incoming,
   NOBODY,
-  outgoing,
-  Scenario,
-  SERVICE,
   type TestEndpoint,
   UPLINK,
   WORLD,
-} from '../support/scenario.js';
+} from '../support/scenario-parties.js';
 import { part } from './rows/fragments.js';
 
 let s: Scenario;

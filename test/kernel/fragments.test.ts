@@ -1,18 +1,19 @@
 /** What many fragments may cost, and whom. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Packet, PROTOCOL, packet } from '../support/packet.js';
-import { DEVICE_MAC, Programs, skBuff, type TestedProgram } from '../support/programs.js';
+import { skBuff } from '../support/program-context.js';
+import { DEVICE_MAC, Programs, type TestedProgram } from '../support/programs.js';
+import { Scenario } from '../support/scenario.js';
+import { outgoing } from '../support/scenario-frames.js';
 import {
   addressOf,
   FAMILIES,
   type Family,
   NODE,
-  outgoing,
-  Scenario,
   type TestEndpoint,
   WORLD,
   WORLD_ROUTER,
-} from '../support/scenario.js';
+} from '../support/scenario-parties.js';
 import { part } from './rows/fragments.js';
 
 /** More datagrams than any table of fragments has room for. */

@@ -3,19 +3,19 @@
  * next packet, and datagrams go to another one.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { SERVICE } from '../support/frontends.js';
 import { type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
 import { ACTION, Programs } from '../support/programs.js';
+import { Scenario } from '../support/scenario.js';
+import { outgoing } from '../support/scenario-frames.js';
 import {
   addressOf,
   FAMILIES,
   type Family,
   GATEWAY,
   NOBODY,
-  outgoing,
-  Scenario,
-  SERVICE,
   type TestEndpoint,
-} from '../support/scenario.js';
+} from '../support/scenario-parties.js';
 import { quoted, unreachable } from './rows/icmp.js';
 
 const CLIENT_PORT = 40000;

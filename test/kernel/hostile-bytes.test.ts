@@ -7,7 +7,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { readFrame } from '../support/honest-frame.js';
 import { addressBytes, linkLayerOption, macBytes, type Packet, PROTOCOL, packet } from '../support/packet.js';
 import { ACTION, Programs } from '../support/programs.js';
-import { GATEWAY, NODE, outgoing, Scenario, UPLINK, WORLD } from '../support/scenario.js';
+import { Scenario } from '../support/scenario.js';
+import { outgoing } from '../support/scenario-frames.js';
+import { GATEWAY, NODE, UPLINK, WORLD } from '../support/scenario-parties.js';
 
 const RUNS = 2000;
 /** What the rules allow. */

@@ -1,8 +1,11 @@
 /** As many translated connections at once as a busy node has, each of them whole. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PROTOCOL, packet, TCP } from '../support/packet.js';
-import { ACTION, Programs, skBuff } from '../support/programs.js';
-import { addressOf, NODE, outgoing, Scenario, type TestEndpoint, WORLD } from '../support/scenario.js';
+import { skBuff } from '../support/program-context.js';
+import { ACTION, Programs } from '../support/programs.js';
+import { Scenario } from '../support/scenario.js';
+import { outgoing } from '../support/scenario-frames.js';
+import { addressOf, NODE, type TestEndpoint, WORLD } from '../support/scenario-parties.js';
 import { OUTSIDE_MACS } from '../support/translated.js';
 
 const CONNECTIONS = 50_000;

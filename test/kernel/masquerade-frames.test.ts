@@ -17,7 +17,8 @@ import {
 } from '../support/masqueraded.js';
 import { type Packet, PROTOCOL, packet } from '../support/packet.js';
 import { ACTION } from '../support/programs.js';
-import { addressOf, FAMILIES, GATEWAY, NODE, type Scenario, WORLD } from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { addressOf, FAMILIES, GATEWAY, NODE, WORLD } from '../support/scenario-parties.js';
 import { expectUntouched, OUTSIDE_MACS } from '../support/translated.js';
 import { quoted, unreachable } from './rows/icmp.js';
 

@@ -18,7 +18,8 @@ import {
   useMasquerade,
 } from '../support/masqueraded.js';
 import { TCP } from '../support/packet.js';
-import { FAMILIES, type Scenario } from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { FAMILIES } from '../support/scenario-parties.js';
 import { trafficProgram } from '../support/traffic.js';
 import { aliases, expectUntouched } from '../support/translated.js';
 

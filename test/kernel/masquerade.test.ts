@@ -19,7 +19,8 @@ import {
 } from '../support/masqueraded.js';
 import { packet } from '../support/packet.js';
 import { ACTION } from '../support/programs.js';
-import { FAMILIES, NODE, type Scenario, UPLINK, WORLD, WORLD_ROUTER } from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { FAMILIES, NODE, UPLINK, WORLD, WORLD_ROUTER } from '../support/scenario-parties.js';
 import { aliases, expectUntouched, OUTSIDE_MACS } from '../support/translated.js';
 import { quoted, unreachable } from './rows/icmp.js';
 

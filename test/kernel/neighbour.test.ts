@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { linkLayerOption, type Packet, packet } from '../support/packet.js';
 import { ACTION, Programs } from '../support/programs.js';
-import { addressOf, GATEWAY, NOBODY, Scenario } from '../support/scenario.js';
+import { Scenario } from '../support/scenario.js';
+import { addressOf, GATEWAY, NOBODY } from '../support/scenario-parties.js';
 
 let s: Scenario;
 beforeAll(async () => {

@@ -4,15 +4,9 @@ import { EventKind, PolicyTier } from '../../src/datapath/abi/generated.js';
 import { TCP } from '../support/packet.js';
 import { reasonName } from '../support/programs.js';
 import { rangePeer } from '../support/rule-maps.js';
-import {
-  addressOf,
-  FAMILIES,
-  incoming,
-  outgoing,
-  type Scenario,
-  UPLINK,
-  WORLD,
-} from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { incoming, outgoing } from '../support/scenario-frames.js';
+import { addressOf, FAMILIES, UPLINK, WORLD } from '../support/scenario-parties.js';
 import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;

@@ -4,18 +4,9 @@ import { Identity } from '../../src/datapath/abi/generated.js';
 import { addressBits, formatAddress, formatCidr, parseAddress, parseCidr } from '../../src/model/address.js';
 import { PROTOCOL } from '../support/packet.js';
 import { rangePeer } from '../support/rule-maps.js';
-import {
-  addressOf,
-  echo,
-  FAMILIES,
-  GATEWAY,
-  incoming,
-  NODE,
-  outgoing,
-  type Scenario,
-  UPLINK,
-  WORLD,
-} from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { echo, incoming, outgoing } from '../support/scenario-frames.js';
+import { addressOf, FAMILIES, GATEWAY, NODE, UPLINK, WORLD } from '../support/scenario-parties.js';
 import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;

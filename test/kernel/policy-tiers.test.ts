@@ -2,7 +2,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PolicyPeer, PolicyTier } from '../../src/datapath/abi/generated.js';
 import { PROTOCOL } from '../support/packet.js';
-import { addressOf, FAMILIES, NETWORK, outgoing, type Rule, type Scenario } from '../support/scenario.js';
+import type { Rule, Scenario } from '../support/scenario.js';
+import { outgoing } from '../support/scenario-frames.js';
+import { addressOf, FAMILIES, NETWORK } from '../support/scenario-parties.js';
 import { useScenario } from '../support/use-scenario.js';
 
 let s: Scenario;

@@ -4,21 +4,18 @@ import { describe, expect, it } from 'vitest';
 import { Identity, PolicyPeer } from '../../src/datapath/abi/generated.js';
 import { PROTOCOL } from '../support/packet.js';
 import { ACTION } from '../support/programs.js';
+import type { Rule, Scenario } from '../support/scenario.js';
+import { echo, incoming, outgoing } from '../support/scenario-frames.js';
 import {
   addressOf,
-  echo,
   FAMILIES,
   type Family,
   GATEWAY,
-  incoming,
   NETWORK,
   NODE,
-  outgoing,
-  type Rule,
-  type Scenario,
   UPLINK,
   WORLD,
-} from '../support/scenario.js';
+} from '../support/scenario-parties.js';
 import { useScenario } from '../support/use-scenario.js';
 import { LOOKUPS } from './rows/lookups.js';
 

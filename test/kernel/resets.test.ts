@@ -6,7 +6,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { CONFIG, ConntrackFlags, EndpointFlags } from '../../src/datapath/abi/generated.js';
 import { monotonicNs } from '../../src/native/bpf.js';
 import { type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
-import { addressOf, FAMILIES, type Family, NODE, type Scenario, WORLD } from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { addressOf, FAMILIES, type Family, NODE, WORLD } from '../support/scenario-parties.js';
 import { OUTSIDE_MACS, useTranslation } from '../support/translated.js';
 
 const [CLIENT, PORT, TARGET] = [40000, 80, 8080];

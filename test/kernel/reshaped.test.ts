@@ -9,7 +9,9 @@ import { u32 } from '../../src/datapath/abi/codec.js';
 import { BpfObject } from '../../src/native/bpf.js';
 import { programDescriptor } from '../support/program-descriptor.js';
 import { ACTION, Programs } from '../support/programs.js';
-import { addressOf, FAMILIES, incoming, outgoing, Scenario } from '../support/scenario.js';
+import { Scenario } from '../support/scenario.js';
+import { incoming, outgoing } from '../support/scenario-frames.js';
+import { addressOf, FAMILIES } from '../support/scenario-parties.js';
 
 const FIXTURE = fileURLToPath(new URL('./fixtures/reshape.bpf.c', import.meta.url));
 

@@ -3,7 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Rtnl } from '../../src/native/net.js';
 import { mappedAddress } from '../support/packet.js';
 import { ACTION, Programs } from '../support/programs.js';
-import { FAMILIES, NODE, outgoing, Scenario, WORLD } from '../support/scenario.js';
+import { Scenario } from '../support/scenario.js';
+import { outgoing } from '../support/scenario-frames.js';
+import { FAMILIES, NODE, WORLD } from '../support/scenario-parties.js';
 import { translatedRecords } from '../support/translated.js';
 
 const BITS = { 4: 32, 6: 128 } as const;

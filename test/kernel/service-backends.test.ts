@@ -1,5 +1,6 @@
 /** Who serves a port that leads to containers: by which frontend, which of its backends, for how long, or nobody. */
 import { describe, expect, it } from 'vitest';
+import { SERVICE } from '../support/frontends.js';
 import { mappedAddress, packet } from '../support/packet.js';
 import {
   type AddressAndPort,
@@ -21,7 +22,8 @@ import {
   TTL,
 } from '../support/port-connections.js';
 import { ACTION } from '../support/programs.js';
-import { addressOf, FAMILIES, GATEWAY, NODE, type Scenario, SERVICE, WORLD } from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { addressOf, FAMILIES, GATEWAY, NODE, WORLD } from '../support/scenario-parties.js';
 import { expectUntouched, useTranslation } from '../support/translated.js';
 import { quoted, unreachable } from './rows/icmp.js';
 

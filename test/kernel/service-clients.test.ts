@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { ConntrackFlags } from '../../src/datapath/abi/generated.js';
+import { SERVICE } from '../support/frontends.js';
 import { type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
 import {
   type AddressAndPort,
@@ -19,7 +20,8 @@ import {
   TTL,
 } from '../support/port-connections.js';
 import { ACTION } from '../support/programs.js';
-import { addressOf, FAMILIES, GATEWAY, NODE, type Scenario, SERVICE } from '../support/scenario.js';
+import type { Scenario } from '../support/scenario.js';
+import { addressOf, FAMILIES, GATEWAY, NODE } from '../support/scenario-parties.js';
 import { useTranslation } from '../support/translated.js';
 
 let s: Scenario;

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { describe, expect, it, vi } from 'vitest';
 import { Rtnl } from '../../src/native/net.js';
+import { SERVICE } from '../support/frontends.js';
 import { type Packet, packet, TCP } from '../support/packet.js';
 import {
   type AddressAndPort,
@@ -18,7 +19,9 @@ import {
   TTL,
   transport,
 } from '../support/port-connections.js';
-import { ACTION, skBuff } from '../support/programs.js';
+import { skBuff } from '../support/program-context.js';
+import { ACTION } from '../support/programs.js';
+import type { Scenario } from '../support/scenario.js';
 import {
   addressOf,
   FAMILIES,
@@ -26,11 +29,9 @@ import {
   NETWORK,
   NOBODY,
   NODE,
-  type Scenario,
-  SERVICE,
   WORLD,
   WORLD_ROUTER,
-} from '../support/scenario.js';
+} from '../support/scenario-parties.js';
 import { trafficProgram } from '../support/traffic.js';
 import { expectUntouched, OUTSIDE_MACS, useTranslation } from '../support/translated.js';
 import { quoted, unreachable } from './rows/icmp.js';

@@ -3,6 +3,7 @@
  * port reaches the container under its own address, and what the container says comes from the port.
  */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { SERVICE } from '../support/frontends.js';
 import { packet, TCP } from '../support/packet.js';
 import {
   type AddressAndPort,
@@ -24,16 +25,15 @@ import {
   TTL,
 } from '../support/port-connections.js';
 import { ACTION } from '../support/programs.js';
+import type { Scenario } from '../support/scenario.js';
 import {
   addressOf,
   FAMILIES,
   type Family,
   GATEWAY,
   NODE,
-  type Scenario,
-  SERVICE,
   type TestEndpoint,
-} from '../support/scenario.js';
+} from '../support/scenario-parties.js';
 import { aliases, OUTSIDE_MACS, useTranslation } from '../support/translated.js';
 import { quoted, unreachable } from './rows/icmp.js';
 

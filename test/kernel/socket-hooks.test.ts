@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { findCgroupRoot } from '../../src/datapath/cgroup-root.js';
+import { LinkPins } from '../../src/datapath/link-pins.js';
 import {
   SOCKET_PROGRAMS,
   SocketHooks,
@@ -16,6 +17,7 @@ import { OBJECT_FOLDER, SOCKET_OBJECT } from '../support/programs.js';
 
 let directory: string;
 let links: string;
+let pins: LinkPins | undefined;
 let cgroups: [string, string];
 let programs: SocketPrograms;
 
@@ -31,6 +33,7 @@ beforeEach(async () => {
   programs = await load();
 });
 afterEach(() => {
+  pins?.[Symbol.dispose]();
   for (const program of Object.values(programs)) program.close();
   for (const cgroup of cgroups) rmdirSync(cgroup);
   rmSync(directory, { recursive: true, force: true });
@@ -43,7 +46,13 @@ async function load(): Promise<SocketPrograms> {
   return Object.fromEntries(entries) as Record<SocketProgramName, BpfProgram>;
 }
 
-const hooksOn = (path: string, loaded = programs) => new SocketHooks(loaded, { path }, links);
+/** Of the next daemon: the one before lets go of its links. */
+function nextPins(): LinkPins {
+  pins?.[Symbol.dispose]();
+  pins = new LinkPins(links);
+  return pins;
+}
+const hooksOn = (path: string, loaded = programs) => new SocketHooks(loaded, { path }, nextPins());
 
 /** Ids of the links that are on a cgroup with the programs that are expected there. */
 function attachedTo(path: string, loaded = programs): number[] {
@@ -74,7 +83,7 @@ it('they move to another cgroup, and go where there is none', () => {
   expect(hooksOn(cgroups[1]).sync()).toBe(true);
   expect(attachedTo(cgroups[0])).toEqual([]);
   expect(attachedTo(cgroups[1])).toHaveLength(SOCKET_PROGRAMS.length);
-  new SocketHooks(undefined, { problem: 'none' }, links).sync();
+  new SocketHooks(undefined, { problem: 'none' }, nextPins()).sync();
   expect(readdirSync(links)).toEqual([]);
 });
 

@@ -1,6 +1,7 @@
 /** The program on the uplinks comes, stays and goes with them, and so does what the other programs know of them. */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { LinkPins } from '../../src/datapath/link-pins.js';
 import { UplinkHook } from '../../src/datapath/uplink-hook.js';
 import { BpfLink, mountBpffs, queryClsact, tcxSupported } from '../../src/native/bpf.js';
 import { mappedAddress } from '../support/packet.js';
@@ -17,18 +18,28 @@ const address = (text: string) =>
 
 let programs: Programs;
 let links: string;
+let pins: LinkPins | undefined;
+/** Of the next daemon: the one before lets go of its links. */
+function nextPins(): LinkPins {
+  pins?.[Symbol.dispose]();
+  pins = new LinkPins(links);
+  return pins;
+}
 beforeAll(async () => {
   programs = await Programs.load({ devices: 2 });
   links = `${programs.pinRoot}-links`;
 });
 afterAll(() => programs?.close());
 beforeEach(() => mountBpffs(links));
-afterEach(() => rmSync(links, { recursive: true, force: true }));
+afterEach(() => {
+  pins?.[Symbol.dispose]();
+  rmSync(links, { recursive: true, force: true });
+});
 
 describe.each(KINDS)('%s', (kind) => {
   const device = (at: number) => programs.ifindexes[at] ?? 0;
   const hook = () =>
-    new UplinkHook(programs.program('from_uplink'), programs.uplinks as never, links, kind === 'tcx');
+    new UplinkHook(programs.program('from_uplink'), programs.uplinks as never, nextPins(), kind === 'tcx');
   const use = (by: UplinkHook, at: readonly number[], ip4 = IP4, router = 0) =>
     programs.inside(() => {
       for (const number of at) by.attach(device(number));
@@ -88,7 +99,7 @@ it.skipIf(!tcxSupported())(
     const [ifindex = 0, other = 0] = programs.ifindexes;
     for (const name of ['from_uplink', `from_uplink-${ifindex}`, `from_uplink-${other}`])
       programs.map('qn_metrics').pin(`${links}/${name}`);
-    const uplink = new UplinkHook(programs.program('from_uplink'), programs.uplinks as never, links);
+    const uplink = new UplinkHook(programs.program('from_uplink'), programs.uplinks as never, nextPins());
     programs.inside(() => {
       uplink.attach(ifindex);
       uplink.use([{ ifindex, ip4: address(IP4), ip6: undefined }]);

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ConntrackFlags, EndpointFlags } from '../../src/datapath/abi/generated.js';
 import { type Packet, PROTOCOL, packet, TCP } from '../support/packet.js';
 import { ACTION, Programs, XDP_ACTION } from '../support/programs.js';
-import { addressOf, FAMILIES, type Family, NODE, Scenario, WORLD } from '../support/scenario.js';
+import { Scenario } from '../support/scenario.js';
+import { addressOf, FAMILIES, type Family, NODE, WORLD } from '../support/scenario-parties.js';
 
 const CLIENT = 40000;
 const PORT = 80;

@@ -3,12 +3,14 @@ import { existsSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { InboundFlags } from '../../src/datapath/abi/generated.js';
 import { InboundControl } from '../../src/datapath/inbound.js';
+import { LinkPins } from '../../src/datapath/link-pins.js';
 import { XdpHook } from '../../src/datapath/xdp-hook.js';
 import { BpfLink, mountBpffs } from '../../src/native/bpf.js';
 import { Programs } from '../support/programs.js';
 
 let programs: Programs;
 let links: string;
+let pins: LinkPins | undefined;
 beforeAll(async () => {
   programs = await Programs.load({ devices: 2 });
   links = `${programs.pinRoot}-links`;
@@ -17,12 +19,18 @@ afterAll(() => programs?.close());
 beforeEach(() => mountBpffs(links));
 afterEach(() => {
   hook().leaveOthers([], []);
+  pins?.[Symbol.dispose]();
   rmSync(links, { recursive: true, force: true });
 });
 
 const device = (at: number) => programs.ifindexes[at] ?? 0;
 const program = () => programs.program('uplink_xdp');
-const hook = () => new XdpHook(program(), new InboundControl(programs.inbound as never), links);
+/** Of the next daemon: the one before lets go of its links. */
+function hook(): XdpHook {
+  pins?.[Symbol.dispose]();
+  pins = new LinkPins(links);
+  return new XdpHook(program(), new InboundControl(programs.inbound as never), pins);
+}
 /** On those, of the uplinks; what keeps it from one, in their order. */
 const use = (by: XdpHook, wanted: readonly number[], uplinks = wanted) =>
   programs.inside(() => {

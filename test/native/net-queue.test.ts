@@ -30,6 +30,27 @@ describe('token bucket', () => {
     expect(rtnl.queue(index)).toBeUndefined();
   });
 
+  it('counts bytes, or packets, and what waits there stays when that is set again', () => {
+    const queue = { kind: 'tbf', rate: 1_000_000, limit: 100_000 } as const;
+    const handles = () =>
+      netns.run(() => execFileSync('tc', ['qdisc', 'show', 'dev', 'a'], { encoding: 'utf8' }));
+    rtnl.setTokenBucket(index, { ...queue, burst: 1514, packets: 7 });
+    expect(rtnl.queue(index)).toEqual({ ...queue, packets: 7 });
+    const before = handles();
+    expect(before).toMatch(/qdisc pfifo 7170: parent 716e:1 limit 7p/);
+    rtnl.setTokenBucket(index, { ...queue, burst: 1514, packets: 7 });
+    expect(handles()).toBe(before);
+    rtnl.setTokenBucket(index, { ...queue, rate: 2_000_000, burst: 1514, packets: 8 });
+    expect(rtnl.queue(index)).toEqual({ ...queue, rate: 2_000_000, packets: 8 });
+    expect(rtnl.removeQueue(index)).toBe(true);
+    rtnl.setTokenBucket(index, { ...queue, burst: 1514 });
+    expect(rtnl.queue(index)).toEqual(queue);
+    netns.run(() =>
+      execFileSync('tc', ['qdisc', 'replace', 'dev', 'a', 'parent', '716e:1', 'pfifo', 'limit', '3']),
+    );
+    expect(rtnl.queue(index)).toEqual(queue);
+  });
+
   it('has rates and bursts beyond 32 bits of bits', () => {
     rtnl.setTokenBucket(index, { rate: 125_000_000_000, burst: 2 ** 30, limit: 2 ** 31 });
     expect(rtnl.queue(index)).toEqual({ kind: 'tbf', rate: 125_000_000_000, limit: 2 ** 31 });

@@ -182,6 +182,8 @@ export class Daemon implements AsyncDisposable {
       docker_plugin_dir: this.path('plugins'),
       docker_socket: this.path('docker.sock'),
       uplink: 'none',
+      // Room for them is made at the start: as much as tests need.
+      conntrack_max: 65536,
       ...settings,
     };
     const flags = Object.entries(all).flatMap(([key, value]) => [

@@ -28,6 +28,7 @@ export class Explainer implements Disposable {
     for (const name of EXPLAINING) {
       using object = BpfObject.open(join(OBJECT_FOLDER, `${name}.bpf.o`));
       object.setVariable(CONFIG.explain.variable, u32.encode(1));
+      programs.fitMaps(object);
       await object.load({ pinRoot: programs.pinRoot });
       loaded.set(name, { program: object.program(name), answers: object.map('explanations') });
     }

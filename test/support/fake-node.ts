@@ -17,16 +17,14 @@ import {
 import { AppError } from '../../src/model/errors.js';
 import type { PolicyState } from '../../src/model/health.js';
 import { FIRST_IDENTITY, type Identity, identityKey } from '../../src/model/identity.js';
-import { CLUSTER_WIDE, DEFAULT_NAMESPACE } from '../../src/model/names.js';
-import { type Namespace, namespaceLabels } from '../../src/model/namespace.js';
 import { type Network, networkFrom, networkRanges } from '../../src/model/network.js';
-import { type Policy, policyRef } from '../../src/model/policy.js';
+import { policyRef } from '../../src/model/policy.js';
 import type {
   DenyListService,
   EndpointService,
   ExplanationService,
   FlowEvent,
-  NamespaceService,
+  LinkRepairs,
   NetworkService,
   Node,
   Observation,
@@ -36,6 +34,9 @@ import type {
   ServiceService,
   TrafficSample,
 } from '../../src/vnet/services.js';
+import { fakeDenyList } from './fake-deny-list.js';
+import { FakeNamespaces } from './fake-namespaces.js';
+import { fakePolicies } from './fake-policies.js';
 import { FakeConnections, fakePortMappings, fakeServices } from './fake-published.js';
 
 export const CREATED_AT = '2026-01-02T03:04:05.000Z';
@@ -44,7 +45,7 @@ export const CREATED_AT = '2026-01-02T03:04:05.000Z';
 export class FakeNode implements Node {
   readonly networks: NetworkService;
   readonly endpoints: EndpointService;
-  readonly namespaces: NamespaceService;
+  readonly namespaces: FakeNamespaces;
   readonly policies: PolicyService;
   readonly portMappings: PortMappingService;
   readonly services: ServiceService;
@@ -58,6 +59,7 @@ export class FakeNode implements Node {
   preview: PolicyPreview = { changes: [], flows: [], cut_off: [], truncated: false };
   traffic: TrafficSample[] = [];
   lost: Record<string, bigint> = { ring_buffer: 0n };
+  repairs: LinkRepairs[] = [];
   connectionCount = { used: 0, max: 262144 };
   translationCount = { used: 0, max: 262144 };
   readonly connections: FakeConnections;
@@ -69,19 +71,22 @@ export class FakeNode implements Node {
   readonly #networks = new Map<string, Network>();
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #identities = new Map<string, Identity>();
-  readonly #namespaces = new Map<string, Namespace>();
-  readonly #policies = new Map<string, Policy>();
   #lastId = 0;
 
   constructor() {
-    this.#ensureNamespace(DEFAULT_NAMESPACE);
-    this.denyList = this.#denyListService();
     this.networks = this.#networkService();
     this.endpoints = this.#endpointService();
-    this.namespaces = this.#namespaceService();
-    this.policies = this.#policyService();
+    const fail = () => this.#fail();
+    const members = () => [
+      ...[...this.#endpoints.values()].map(({ namespace }) => namespace),
+      ...this.policies.list().map((policy) => policyRef(policy).namespace),
+    ];
+    this.denyList = fakeDenyList(fail);
+    this.namespaces = new FakeNamespaces(fail, members, CREATED_AT);
+    const ensure = (name: string) => this.namespaces.ensure(name);
+    this.policies = fakePolicies(fail, ensure, () => this.preview);
     const published = {
-      fail: () => this.#fail(),
+      fail,
       find: (...key: Parameters<EndpointService['get']>) => this.endpoints.get(...key),
       createdAt: CREATED_AT,
     };
@@ -112,14 +117,6 @@ export class FakeNode implements Node {
     const found = this.#networks.get(name);
     if (found === undefined) throw new AppError('NETWORK_NOT_FOUND', `there is no network "${name}"`);
     return found;
-  }
-
-  #ensureNamespace(name: string): Namespace {
-    const known = this.#namespaces.get(name);
-    if (known !== undefined) return known;
-    const made = { name, labels: namespaceLabels(name, {}), created_at: CREATED_AT };
-    this.#namespaces.set(name, made);
-    return made;
   }
 
   #networkService(): NetworkService {
@@ -237,98 +234,12 @@ export class FakeNode implements Node {
   }
 
   #identity(network: Network, namespace: string, labels: Record<string, string>): number {
-    this.#ensureNamespace(namespace);
+    this.namespaces.ensure(namespace);
     const key = identityKey({ network_id: network.id, namespace, labels });
     const id = this.#identities.get(key)?.id ?? FIRST_IDENTITY + this.#identities.size;
     const made = { id, network: network.name, network_id: network.id, namespace, labels };
     this.#identities.set(key, { ...made, created_at: CREATED_AT });
     return id;
-  }
-
-  #denyListService(): DenyListService {
-    let ranges: string[] = [];
-    const become = async (after: readonly string[]) => {
-      this.#fail();
-      const before = ranges;
-      ranges = [...new Set(after)].sort();
-      return {
-        added: ranges.filter((range) => !before.includes(range)).length,
-        removed: before.filter((range) => !ranges.includes(range)).length,
-        total: ranges.length,
-      };
-    };
-    return {
-      get size() {
-        return ranges.length;
-      },
-      list: ({ after = '', limit }) => {
-        const rest = ranges.filter((range) => range > after);
-        const cidrs = rest.slice(0, limit);
-        return { cidrs, total: ranges.length, ...(rest.length > limit ? { next: cidrs.at(-1) } : {}) };
-      },
-      replace: become,
-      add: (cidrs) => become([...ranges, ...cidrs]),
-      remove: (cidrs) => become(ranges.filter((range) => !cidrs.includes(range))),
-    };
-  }
-
-  #namespaceService(): NamespaceService {
-    const get = (name: string) => {
-      const found = this.#namespaces.get(name);
-      if (found === undefined) throw new AppError('NAMESPACE_NOT_FOUND');
-      return found;
-    };
-    return {
-      put: async (name, request) => {
-        this.#fail();
-        const made = { name, labels: namespaceLabels(name, request.labels), created_at: CREATED_AT };
-        this.#namespaces.set(name, made);
-        return made;
-      },
-      list: () => [...this.#namespaces.values()],
-      get,
-      delete: async (name) => {
-        this.#fail();
-        get(name);
-        const members = [
-          ...[...this.#endpoints.values()].map(({ namespace }) => namespace),
-          ...[...this.#policies.values()].map((policy) => policyRef(policy).namespace),
-        ];
-        if (name === DEFAULT_NAMESPACE || members.includes(name)) throw new AppError('NAMESPACE_IN_USE');
-        this.#namespaces.delete(name);
-      },
-    };
-  }
-
-  #policyService(): PolicyService {
-    const get = (namespace: string, name: string) => {
-      const found = this.#policies.get(`${namespace}/${name}`);
-      if (found === undefined) throw new AppError('POLICY_NOT_FOUND');
-      return found;
-    };
-    return {
-      apply: async (policies) => {
-        this.#fail();
-        return policies.map((policy) => {
-          const { namespace, name } = policyRef(policy);
-          const created = !this.#policies.has(`${namespace}/${name}`);
-          if (namespace !== CLUSTER_WIDE) this.#ensureNamespace(namespace);
-          this.#policies.set(`${namespace}/${name}`, policy);
-          return { policy, created };
-        });
-      },
-      preview: async () => {
-        this.#fail();
-        return this.preview;
-      },
-      list: () => [...this.#policies.values()],
-      get,
-      delete: async (namespace, name) => {
-        this.#fail();
-        get(namespace, name);
-        this.#policies.delete(`${namespace}/${name}`);
-      },
-    };
   }
 
   #observation(): Observation {
@@ -355,6 +266,7 @@ export class FakeNode implements Node {
         return this.traffic;
       },
       lostEvents: () => this.lost,
+      repairs: () => this.repairs,
       connections: () => this.connectionCount,
       translations: () => this.translationCount,
       watchFlows: (listener, signal) => {

@@ -1,15 +1,9 @@
 /** Flows of containers to the world: their packets as the container has them, and as they are on the uplink. */
 import { expect } from 'vitest';
 import { type Packet, packet, TCP } from './packet.js';
-import {
-  addressOf,
-  type Family,
-  NODE,
-  outgoing,
-  type Scenario,
-  type TestEndpoint,
-  WORLD,
-} from './scenario.js';
+import type { Scenario } from './scenario.js';
+import { outgoing } from './scenario-frames.js';
+import { addressOf, type Family, NODE, type TestEndpoint, WORLD } from './scenario-parties.js';
 import { aliases, OUTSIDE_MACS, translatedRecords, useTranslation } from './translated.js';
 
 /** The container's, and the one that it connects to. */

@@ -15,7 +15,9 @@ import { KernelNumbers } from './policy-kernel-numbers.js';
 import { type OracleEndpoint, type OracleMode, type OracleVerdict, oracleJudge } from './policy-oracle.js';
 import { HOST_ADDRESSES, NETWORK_IDS } from './policy-vocabulary.js';
 import { ACTION, reasonName } from './programs.js';
-import { echo, endpointOf, PREFIX_LENGTH, type Scenario, type TestEndpoint, UPLINK } from './scenario.js';
+import type { Scenario } from './scenario.js';
+import { echo } from './scenario-frames.js';
+import { endpointOf, PREFIX_LENGTH, type TestEndpoint, UPLINK } from './scenario-parties.js';
 
 const PROTOCOL_NUMBERS = { TCP: PROTOCOL.TCP, UDP: PROTOCOL.UDP, SCTP: PROTOCOL.SCTP };
 /** Flows have each a source port of their own, so that none belongs to a connection of another. */

@@ -1,8 +1,10 @@
 /** Connections to ports that lead to containers: their ends, and each frame as it is sent and as it is handed over. */
 import { expect } from 'vitest';
+import { SERVICE } from './frontends.js';
 import type { Outcome } from './outcome.js';
 import { type Packet, PROTOCOL, packet, TCP } from './packet.js';
-import { addressOf, type Family, type Scenario, SERVICE, type TestEndpoint, WORLD } from './scenario.js';
+import type { Scenario } from './scenario.js';
+import { addressOf, type Family, type TestEndpoint, WORLD } from './scenario-parties.js';
 import { aliases, OUTSIDE_MACS, translatedRecords } from './translated.js';
 
 export const CLIENT_PORT = 40000;

@@ -28,6 +28,8 @@ import {
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
 import type { Count, Outcome, Passage } from './outcome.js';
 import { Packet } from './packet.js';
+import { skBuff, xdpMd } from './program-context.js';
+import { type MapName, ProgramMaps } from './program-maps.js';
 import { TypedMap } from './typed-map.js';
 
 export const OBJECT_FOLDER = fileURLToPath(new URL('../../bpf/build/', import.meta.url));
@@ -45,7 +47,6 @@ export const SOCKET_OBJECT = 'node_connect';
 /** Those that packets pass. */
 export type TestedProgram = 'from_container' | 'to_container' | 'from_uplink' | 'uplink_xdp';
 export type ProgramName = (typeof PROGRAMS)[number];
-export type MapName = keyof typeof MAPS;
 export type SettingName = keyof typeof CONFIG;
 
 /** Of every device that packets come in by. */
@@ -57,23 +58,11 @@ export const ACTION = { PASS: -1, DROP: 2, REDIRECT: 7 } as const;
 /** What uplink_xdp answers: XDP_PASS (on to the stack), XDP_DROP, XDP_REDIRECT. */
 export const XDP_ACTION = { PASS: 2, DROP: 1, REDIRECT: 4 } as const;
 
-/** Offsets in struct __sk_buff of what BPF_PROG_TEST_RUN takes. */
-const SK_BUFF_SIZE = 192;
-const MARK = 8;
-const INGRESS_IFINDEX = 36;
-const IFINDEX = 40;
-const DEPARTURE = 152;
-const WIRE_LENGTH = 160;
-const GSO_SIZE = 176;
-const CB = 48;
-
-/** The same of struct xdp_md. */
-const XDP_MD_SIZE = 24;
-const XDP_DATA_END = 4;
-const XDP_INGRESS_IFINDEX = 12;
-
 /** How long a record may take from the ring buffer to the test. */
 const EVENT_TIMEOUT_MS = 5000;
+
+/** All of their elements are made with them: as few as tests need. */
+const CONNECTIONS = { qn_conntrack: 65536, qn_nat: 65536 };
 
 export interface LoadOptions {
   settings?: Partial<Record<SettingName, number>>;
@@ -82,37 +71,15 @@ export interface LoadOptions {
   devices?: number;
 }
 
-export class Programs implements Disposable {
+export class Programs extends ProgramMaps implements Disposable {
   readonly pinRoot: string;
-  readonly endpoints;
-  readonly addresses;
-  readonly bandwidth;
-  readonly prefixes;
-  readonly control;
-  readonly policy;
-  readonly subjects;
-  /** qn_policy_cidrs */
-  readonly ranges;
-  /** qn_named_ports */
-  readonly portNames;
-  readonly conntrack;
-  readonly fragments;
-  readonly flowCounts;
-  readonly eventLimits;
-  readonly nat;
-  readonly uplinks;
-  readonly frontends;
-  readonly slots;
-  readonly backends;
-  readonly affinity;
-  readonly sourceAddresses;
-  readonly deny;
-  readonly inbound;
   /** Of the devices in the namespace. */
   readonly ifindexes: readonly number[];
   readonly #namespace: NetnsHandle;
   readonly #programs: Map<ProgramName, BpfProgram>;
   readonly #maps: Map<string, BpfMap>;
+  /** Of BPF_PROG_TEST_RUN: see TestRunOptions. */
+  runFlags = 0;
   #isInside = false;
   #ring: RingBuffer | undefined;
   #events: Event[] = [];
@@ -126,36 +93,15 @@ export class Programs implements Disposable {
     programs: Map<ProgramName, BpfProgram>,
     maps: Map<string, BpfMap>,
   ) {
+    super(maps);
     this.pinRoot = pinRoot;
     this.#namespace = namespace;
     this.ifindexes = ifindexes;
     this.#programs = programs;
     this.#maps = maps;
-    this.endpoints = new TypedMap(this.map('qn_endpoints'), MAPS.qn_endpoints);
-    this.addresses = new TypedMap(this.map('qn_addresses'), MAPS.qn_addresses);
-    this.bandwidth = new TypedMap(this.map('qn_bandwidth'), MAPS.qn_bandwidth);
-    this.prefixes = new TypedMap(this.map('qn_prefixes'), MAPS.qn_prefixes);
-    this.control = new TypedMap(this.map('qn_control'), MAPS.qn_control);
-    this.policy = new TypedMap(this.map('qn_policy'), MAPS.qn_policy);
-    this.subjects = new TypedMap(this.map('qn_policy_subjects'), MAPS.qn_policy_subjects);
-    this.ranges = new TypedMap(this.map('qn_policy_cidrs'), MAPS.qn_policy_cidrs);
-    this.portNames = new TypedMap(this.map('qn_named_ports'), MAPS.qn_named_ports);
-    this.conntrack = new TypedMap(this.map('qn_conntrack'), MAPS.qn_conntrack);
-    this.fragments = new TypedMap(this.map('qn_fragments'), MAPS.qn_fragments);
-    this.flowCounts = new TypedMap(this.map('qn_flow_counts'), MAPS.qn_flow_counts);
-    this.eventLimits = new TypedMap(this.map('qn_event_limits'), MAPS.qn_event_limits);
-    this.nat = new TypedMap(this.map('qn_nat'), MAPS.qn_nat);
-    this.uplinks = new TypedMap(this.map('qn_uplinks'), MAPS.qn_uplinks);
-    this.frontends = new TypedMap(this.map('qn_frontends'), MAPS.qn_frontends);
-    this.slots = new TypedMap(this.map('qn_slots'), MAPS.qn_slots);
-    this.backends = new TypedMap(this.map('qn_backends'), MAPS.qn_backends);
-    this.sourceAddresses = new TypedMap(this.map('qn_source_addresses'), MAPS.qn_source_addresses);
-    this.affinity = new TypedMap(this.map('qn_affinity'), MAPS.qn_affinity);
-    this.deny = new TypedMap(this.map('qn_deny'), MAPS.qn_deny);
-    this.inbound = new TypedMap(this.map('qn_inbound'), MAPS.qn_inbound);
   }
 
-  static async load({ settings = {}, maxEntries = {}, devices = 5 }: LoadOptions = {}): Promise<Programs> {
+  static async load({ settings = {}, maxEntries, devices = 5 }: LoadOptions = {}): Promise<Programs> {
     const name = `quantum-test-${randomBytes(6).toString('hex')}`;
     const pinRoot = join('/sys/fs/bpf', name);
     mountBpffs(pinRoot);
@@ -165,7 +111,7 @@ export class Programs implements Disposable {
     try {
       for (const program of PROGRAMS) {
         using object = BpfObject.open(join(OBJECT_FOLDER, `${program}.bpf.o`));
-        for (const [map, entries] of Object.entries(maxEntries)) {
+        for (const [map, entries] of Object.entries({ ...CONNECTIONS, ...maxEntries })) {
           if (object.mapNames.includes(map)) object.setMaxEntries(map, entries);
         }
         for (const [setting, value] of Object.entries(settings)) {
@@ -184,10 +130,11 @@ export class Programs implements Disposable {
     }
   }
 
-  map(name: MapName): BpfMap {
-    const map = this.#maps.get(name);
-    if (!map) throw new Error(`no program uses the map ${name}`);
-    return map;
+  /** For another object on the same maps: it must ask for them as large as they are. */
+  fitMaps(object: BpfObject): void {
+    for (const [name, map] of this.#maps) {
+      if (object.mapNames.includes(name)) object.setMaxEntries(name, map.info.maxEntries);
+    }
   }
 
   program(name: ProgramName): BpfProgram {
@@ -237,7 +184,7 @@ export class Programs implements Disposable {
   /** Sends one frame of many. */
   runUncounted(program: TestedProgram | BpfProgram, data: Uint8Array, context: Uint8Array): TestRunResult {
     const tested = typeof program === 'string' ? this.program(program) : program;
-    return this.inside(() => tested.testRun({ data, context }));
+    return this.inside(() => tested.testRun({ data, context, flags: this.runFlags }));
   }
 
   /** Counters since the last run() or forget(), summed over the CPUs. */
@@ -315,49 +262,6 @@ export class Programs implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** The context of a run: where the packet is, and where it came in. */
-export function skBuff({
-  ifindex = 0,
-  ingressIfindex = 0,
-  mark = 0,
-  cb = [],
-  gsoSize = 0,
-  wireLength = 0,
-  departureNs = 0n,
-}: Partial<Passage> & {
-  cb?: readonly number[];
-  gsoSize?: number;
-  wireLength?: number;
-  departureNs?: bigint;
-}): Uint8Array {
-  const context = new Uint8Array(SK_BUFF_SIZE);
-  const view = new DataView(context.buffer);
-  view.setUint32(MARK, mark, true);
-  view.setUint32(IFINDEX, ifindex, true);
-  view.setUint32(INGRESS_IFINDEX, ingressIfindex, true);
-  view.setUint32(GSO_SIZE, gsoSize, true);
-  view.setUint32(WIRE_LENGTH, wireLength, true);
-  view.setBigUint64(DEPARTURE, departureNs, true);
-  cb.forEach((word, at) => {
-    view.setUint32(CB + 4 * at, word, true);
-  });
-  return context;
-}
-
-/** The time (CLOCK_MONOTONIC) at which a frame is to leave, of the context that came back; 0: any. */
-export function departureOf(context: Uint8Array): bigint {
-  return new DataView(context.buffer, context.byteOffset).getBigUint64(DEPARTURE, true);
-}
-
-/** The context of a run of uplink_xdp: struct xdp_md. */
-export function xdpMd(length: number, ifindex: number): Uint8Array {
-  const context = new Uint8Array(XDP_MD_SIZE);
-  const view = new DataView(context.buffer);
-  view.setUint32(XDP_DATA_END, length, true);
-  view.setUint32(XDP_INGRESS_IFINDEX, ifindex, true);
-  return context;
 }
 
 export function reasonName(value: number): string {

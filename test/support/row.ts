@@ -4,7 +4,8 @@ import { Direction, DropReason, EventKind } from '../../src/datapath/abi/generat
 import type { Outcome } from './outcome.js';
 import type { Packet } from './packet.js';
 import { ACTION, reasonName, XDP_ACTION } from './programs.js';
-import type { Scenario, TestEndpoint } from './scenario.js';
+import type { Scenario } from './scenario.js';
+import type { TestEndpoint } from './scenario-parties.js';
 
 export interface Row {
   /** `<family>-<mutation>-<VERDICT>`: the verdict is PASS, or the reason for the drop. */

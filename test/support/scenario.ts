@@ -3,22 +3,11 @@
  * only what differs.
  */
 import { writeFileSync } from 'node:fs';
-import {
-  type BandwidthKey,
-  BandwidthScale,
-  DenyKeyBits,
-  Direction,
-  type Endpoint,
-  EndpointFlags,
-  InboundFlags,
-  PrefixKind,
-  UplinkFlags,
-  UplinkLimit,
-} from '../../src/datapath/abi/generated.js';
+import { DenyKeyBits, EndpointFlags, InboundFlags, PrefixKind } from '../../src/datapath/abi/generated.js';
 import { Rtnl } from '../../src/native/net.js';
 import { SERVICE, type TestFrontend, writeFrontend } from './frontends.js';
 import type { Outcome } from './outcome.js';
-import { addressBytes, macBytes, mappedAddress, type Packet, packet } from './packet.js';
+import { mappedAddress, type Packet } from './packet.js';
 import type { Programs } from './programs.js';
 import {
   changeSubject,
@@ -30,46 +19,19 @@ import {
   writeRangeLength,
   writeRule,
 } from './rule-maps.js';
-
-export { SERVICE } from './frontends.js';
-
-export type Family = 4 | 6;
-export const FAMILIES = [4, 6] as const;
-
-export interface TestEndpoint {
-  readonly id: number;
-  readonly ifindex: number;
-  readonly networkId: number;
-  readonly identity: number;
-  readonly mac: string;
-  readonly gatewayMac: string;
-  readonly ip4?: string;
-  readonly ip6?: string;
-  readonly linkLocal?: string;
-  readonly flags?: number;
-}
-
-export const NETWORK = { BLUE: 7, RED: 8 } as const;
-export const PREFIX_LENGTH = { 4: 24, 6: 64 } as const;
-
-/** Addresses by family. */
-export const GATEWAY = { 4: '10.7.0.1', 6: 'fd00:7::1' } as const;
-/** In the first network, and nobody's. */
-export const NOBODY = { 4: '10.7.0.77', 6: 'fd00:7::77' } as const;
-/** The node's, in no network. */
-export const NODE = { 4: '10.99.0.5', 6: 'fd00:99::5' } as const;
-/** Outside. */
-export const WORLD = { 4: '198.18.0.9', 6: 'fd99::9' } as const;
-export const WORLD_ROUTER = { 4: '198.19.0.1', 6: 'fd98::1' } as const;
-/** An interface that is no endpoint's, as the uplink. */
-export const UPLINK = 9999;
-
-export interface TestUplink {
-  ifindex?: number;
-  ip4?: string;
-  ip6?: string;
-  gateway6?: string;
-}
+import { LIMIT_FLAG, type LimitedDirection, writeLimit } from './scenario-limits.js';
+import {
+  endpointOf,
+  endpointValue,
+  type Family,
+  GATEWAY,
+  mappedOrNone,
+  NETWORK,
+  NODE,
+  PREFIX_LENGTH,
+  type TestEndpoint,
+} from './scenario-parties.js';
+import { type TestUplink, writeUplinks } from './scenario-uplinks.js';
 
 /** As it is in the maps, with endpoints in place of their identities. */
 export type Rule = Omit<MapRule, 'subject' | 'peer'> & {
@@ -77,19 +39,6 @@ export type Rule = Omit<MapRule, 'subject' | 'peer'> & {
   /** An endpoint's identity, or a class of enum policy_peer. Default: any. */
   peer?: TestEndpoint | number;
 };
-
-/** Of a limit of bandwidth: what a byte takes. */
-export const BYTE_NS = 1_000_000_000n;
-const LIMITED = {
-  egress: { flag: EndpointFlags.LIMITED_EGRESS, direction: Direction.EGRESS },
-  ingress: { flag: EndpointFlags.LIMITED_INGRESS, direction: Direction.INGRESS },
-} as const;
-
-export function bandwidthKey({ id }: TestEndpoint, direction: keyof typeof LIMITED): BandwidthKey {
-  return { endpointId: id, direction: LIMITED[direction].direction };
-}
-
-const NO_ADDRESS = new Uint8Array(16);
 
 /** Blue: a, b; red: c; and `spare` devices without an endpoint. */
 export class Scenario {
@@ -153,33 +102,16 @@ export class Scenario {
   prefix(address: string, length: number, kind: number, networkId: number): void {
     const family = address.includes(':') ? 6 : 4;
     const prefixLength = family === 6 ? length : 96 + length;
-    const gateway =
-      kind === PrefixKind.NETWORK
-        ? mappedAddress(`${GATEWAY[family].replace('7', `${networkId}`)}`)
-        : NO_ADDRESS;
+    const gateway = GATEWAY[family].replace('7', `${networkId}`);
     this.programs.prefixes.set(
       { prefixLength, address: mappedAddress(address) },
-      { kind, networkId, gateway },
+      { kind, networkId, gateway: mappedOrNone(kind === PrefixKind.NETWORK ? gateway : undefined) },
     );
   }
 
   /** The node's ways out and its addresses there; all leaves by the first, unless there is a router. */
   uplinks(uplinks: readonly TestUplink[], router = 0): void {
-    const bytes = (address?: string) => (address === undefined ? NO_ADDRESS : mappedAddress(address));
-    for (let slot = 0; slot < UplinkLimit.SLOTS; slot++) {
-      const { ifindex = 0, ip4, ip6, gateway6 } = uplinks[slot] ?? {};
-      this.programs.uplinks.set(slot, {
-        version: 1,
-        ifindex,
-        router: slot === 0 ? router : 0,
-        flags: slot === 0 && uplinks.length === 1 ? UplinkFlags.ONLY : 0,
-        ip4: bytes(ip4),
-        ip6: bytes(ip6),
-        gateway6: bytes(gateway6),
-        ip6PrefixLength: PREFIX_LENGTH[6],
-        versionEnd: 1,
-      });
-    }
+    writeUplinks(this.programs, uplinks, router);
   }
 
   /** Its routes choose among them: there are none. */
@@ -208,8 +140,8 @@ export class Scenario {
   /** The endpoint's network leaves under an address of its own; of a family that is not given, under the node's. */
   sourceAddress(endpoint: TestEndpoint, own: { 4?: string; 6?: string }): void {
     const { networkId } = endpoint;
-    const bytes = (address?: string) => (address === undefined ? NO_ADDRESS : mappedAddress(address));
-    this.programs.sourceAddresses.set(networkId, { networkId, ip4: bytes(own[4]), ip6: bytes(own[6]) });
+    const [ip4, ip6] = [mappedOrNone(own[4]), mappedOrNone(own[6])];
+    this.programs.sourceAddresses.set(networkId, { networkId, ip4, ip6 });
     this.add({ ...endpoint, flags: EndpointFlags.MASQUERADE | EndpointFlags.SOURCE_ADDRESS });
   }
 
@@ -244,7 +176,7 @@ export class Scenario {
 
   add(endpoint: TestEndpoint): void {
     const { id, ifindex, networkId, ip4, ip6 } = endpoint;
-    this.programs.endpoints.set(ifindex, mapValue(endpoint));
+    this.programs.endpoints.set(ifindex, endpointValue(endpoint));
     for (const ip of [ip4, ip6]) {
       if (ip) {
         this.programs.addresses.set({ networkId, address: mappedAddress(ip) }, { ifindex, endpointId: id });
@@ -253,18 +185,9 @@ export class Scenario {
   }
 
   /** A limit of bandwidth so low that nothing is earned while a test runs; in bytes, what passes at once and may wait. */
-  limit(
-    endpoint: TestEndpoint,
-    direction: keyof typeof LIMITED,
-    { burst, queue = 0 }: { burst: number; queue?: number },
-  ): void {
-    this.add({ ...endpoint, flags: LIMITED[direction].flag });
-    this.programs.bandwidth.set(bandwidthKey(endpoint, direction), {
-      byteCost: BYTE_NS << BigInt(BandwidthScale.COST_BITS),
-      burstNs: BigInt(burst) * BYTE_NS,
-      queueNs: BigInt(queue) * BYTE_NS,
-      dueNs: 0n,
-    });
+  limit(endpoint: TestEndpoint, direction: LimitedDirection, bytes: { burst: number; queue?: number }): void {
+    this.add({ ...endpoint, flags: LIMIT_FLAG[direction] });
+    writeLimit(this.programs, endpoint, direction, bytes);
   }
 
   remove(endpoint: TestEndpoint): void {
@@ -366,71 +289,6 @@ export class Scenario {
   receive(to: TestEndpoint, frame: Packet | Uint8Array, ingressIfindex = 0): Outcome {
     return this.programs.run('to_container', frame, { ifindex: to.ifindex, ingressIfindex });
   }
-}
-
-/** An IP packet as the endpoint sends it to an address. */
-export function outgoing(
-  from: TestEndpoint,
-  destination: string,
-  fields: { ttl?: number; protocol?: number } = {},
-) {
-  const source = addressOf(from, destination.includes(':') ? 6 : 4);
-  return packet()
-    .ethernet({ source: from.mac, destination: from.gatewayMac })
-    .ip({ source, destination, ...fields });
-}
-
-/** An IP packet as the host hands it to the endpoint. */
-export function incoming(to: TestEndpoint, source: string, fields: { ttl?: number; protocol?: number } = {}) {
-  const destination = addressOf(to, source.includes(':') ? 6 : 4);
-  return packet()
-    .ethernet({ source: to.gatewayMac, destination: to.mac })
-    .ip({ source, destination, ...fields });
-}
-
-export function addressOf(endpoint: TestEndpoint, family: Family): string {
-  const address = family === 4 ? endpoint.ip4 : endpoint.ip6;
-  if (!address) throw new Error(`endpoint ${endpoint.id} has no IPv${family}`);
-  return address;
-}
-
-/** An echo message of the family; a reply when asked for. */
-export function echo(base: Packet, family: Family, id: number, reply = false): Packet {
-  if (family === 4) return base.icmp({ type: reply ? 0 : 8, id, sequence: 1 }).payload(32);
-  return base.icmpv6({ type: reply ? 129 : 128, id, sequence: 1 }).payload(32);
-}
-
-export function endpointOf(id: number, ifindex: number, networkId: number, identity: number): TestEndpoint {
-  const hex = id.toString(16).padStart(2, '0');
-  return {
-    id,
-    ifindex,
-    networkId,
-    identity,
-    mac: `02:00:00:00:00:${hex}`,
-    gatewayMac: `02:ff:00:00:00:0${networkId}`,
-    ip4: `10.${networkId}.0.${id}`,
-    ip6: `fd00:${networkId}::${hex}`,
-    linkLocal: `fe80::ff:fe00:${hex}`,
-  };
-}
-
-function mapValue(endpoint: TestEndpoint): Endpoint {
-  const { ip4, ip6, linkLocal, flags = 0 } = endpoint;
-  return {
-    ifindex: endpoint.ifindex,
-    id: endpoint.id,
-    networkId: endpoint.networkId,
-    identity: endpoint.identity,
-    ip4: ip4 ? mappedAddress(ip4) : new Uint8Array(16),
-    ip6: ip6 ? addressBytes(ip6) : new Uint8Array(16),
-    linkLocal: linkLocal && ip6 ? addressBytes(linkLocal) : new Uint8Array(16),
-    mac: macBytes(endpoint.mac),
-    gatewayMac: macBytes(endpoint.gatewayMac),
-    ip4PrefixLength: ip4 ? PREFIX_LENGTH[4] : 0,
-    ip6PrefixLength: ip6 ? PREFIX_LENGTH[6] : 0,
-    flags,
-  };
 }
 
 function identityOf(who: TestEndpoint | number): number {

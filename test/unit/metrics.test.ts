@@ -88,6 +88,7 @@ describe('a scrape', () => {
     node.connectionCount = { used: 7, max: 100 };
     node.translationCount = { used: 5, max: 50 };
     node.lost = { ring_buffer: 3n };
+    node.repairs = [{ program: 'leave_container', lost: 'pin', count: 4 }];
     node.isReady = false;
     metrics.flowsLost(2);
     const now = await scrape();
@@ -107,6 +108,7 @@ describe('a scrape', () => {
       { cause: 'ring_buffer', value: 3 },
       { cause: 'api_reader', value: 2 },
     ]);
+    expect(valuesOf(now, METRICS.repairs)).toEqual([{ program: 'leave_container', lost: 'pin', value: 4 }]);
     expect(valuesOf(now, METRICS.ready)).toContainEqual({ check: 'sync', value: 0 });
     expect(valuesOf(now, METRICS.build)).toEqual([
       { version: '1.2.3', node_version: process.version, value: 1 },

@@ -3,13 +3,13 @@ import { integer } from './values.js';
 
 export const limitSettings = {
   inbound_flows: integer(
-    'Connections from outside that may be open at once, to all endpoints together: they must not fill the table; 0: no limit',
+    'Connections from outside that may be open at once, to all endpoints together: they must not fill the table, of which they get half at most if `conntrack_max` is 0; 0: no limit',
     131072,
     0,
     0x7fffffff,
   ),
   flows_per_endpoint: integer(
-    'Connections that one endpoint may have open at once; 0: no limit',
+    'Connections that one endpoint may have open at once, an eighth of the table at most if `conntrack_max` is 0; 0: no limit',
     32768,
     0,
     16777216,

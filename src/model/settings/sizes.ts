@@ -8,7 +8,15 @@ export const sizeSettings = {
     4096,
     1 << 28,
   ).refine((bytes) => (bytes & (bytes - 1)) === 0, 'must be a power of two'),
-  conntrack_max: integer('Connections that the node remembers', 262144, 1024, 16777216),
+  conntrack_max: integer(
+    'Connections that the node remembers, each of which takes 400 bytes of kernel memory whether it is used or not; 0: 262144, with less than 4 GiB of memory 65536, with less than 1 GiB 16384',
+    0,
+    0,
+    16777216,
+  ).refine(
+    (entries) => entries === 0 || entries >= 1024,
+    'must be 0, or a whole number from 1024 to 16777216',
+  ),
   frontends_max: integer('Port mappings, and ports of services at each address', 65536, 16, 1048576),
   service_slots_max: integer(
     'Slots of all services together: at least 100 for each backend, or one for a single backend',

@@ -46,9 +46,12 @@ export interface CgroupOptions {
   attachType: number;
 }
 
+/** What the kernel says of a path where no link is pinned. */
+const NO_LINK = new Set(['ENOENT', 'EINVAL', 'EACCES']);
+
 /** A program attached to an interface or a cgroup for as long as the link is open or pinned. */
 export class BpfLink extends Closable<LinkHandle> {
-  /** @throws KernelError EINVAL when the pin is something else, ENOENT when there is none. */
+  /** @throws KernelError EINVAL when the pin is something else, EACCES when there is no pin but a directory, ENOENT. */
   static fromPin(path: string): BpfLink {
     return new BpfLink(native.linkFromPin(path));
   }
@@ -58,8 +61,7 @@ export class BpfLink extends Closable<LinkHandle> {
     try {
       return BpfLink.fromPin(path);
     } catch (error) {
-      if (error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
-        return undefined;
+      if (error instanceof KernelError && NO_LINK.has(error.code)) return undefined;
       throw error;
     }
   }

@@ -17,7 +17,7 @@ export interface TestRunOptions {
   repeat?: number;
   /** Room for the packet that comes out. Default: 256 bytes more than went in. */
   dataOutSize?: number;
-  /** LIVE_FRAMES or nothing. */
+  /** LIVE_FRAMES, COMPLETE_SUMS or nothing. */
   flags?: number;
 }
 
@@ -26,6 +26,12 @@ export interface TestRunOptions {
  * interface in the context. Neither the frame nor the context comes back.
  */
 export const LIVE_FRAMES = 2;
+
+/**
+ * BPF_F_TEST_SKB_CHECKSUM_COMPLETE: the packet of a tc program comes from a card that tells its sum (CHECKSUM_COMPLETE).
+ * EBADMSG: the program has not kept that right. EINVAL before Linux 6.16.
+ */
+export const COMPLETE_SUMS = 4;
 
 /** What a packet may grow by, unless the caller says otherwise. */
 const DATA_OUT_HEADROOM = 256;

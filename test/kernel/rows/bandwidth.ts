@@ -1,6 +1,7 @@
 /** Of endpoints whose buckets are empty. */
 import type { Row } from '../../support/row.js';
-import { addressOf, FAMILIES, incoming, outgoing, WORLD } from '../../support/scenario.js';
+import { incoming, outgoing } from '../../support/scenario-frames.js';
+import { addressOf, FAMILIES, WORLD } from '../../support/scenario-parties.js';
 
 export const bandwidthRows: Row[] = FAMILIES.flatMap((family): Row[] => [
   {

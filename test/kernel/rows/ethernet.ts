@@ -1,6 +1,8 @@
 import { ETHERTYPE, linkLayerOption, type Packet, packet } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
-import { GATEWAY, outgoing, type Scenario, type TestEndpoint } from '../../support/scenario.js';
+import type { Scenario } from '../../support/scenario.js';
+import { outgoing } from '../../support/scenario-frames.js';
+import { GATEWAY, type TestEndpoint } from '../../support/scenario-parties.js';
 
 const BROADCAST_MAC = 'ff:ff:ff:ff:ff:ff';
 const STRANGER = '02:66:66:66:66:66';

@@ -1,7 +1,8 @@
 /** Every value of one byte. So many that they are run in one go, with nothing between them but an empty flow table. */
 import { type Packet, TCP } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
-import { FAMILIES, type Family, incoming, NODE, outgoing } from '../../support/scenario.js';
+import { incoming, outgoing } from '../../support/scenario-frames.js';
+import { FAMILIES, type Family, NODE } from '../../support/scenario-parties.js';
 
 const B = { 4: '10.7.0.12', 6: 'fd00:7::c' } as const;
 const VALUES = Array.from({ length: 256 }, (_, value) => value);

@@ -1,16 +1,8 @@
 import { mappedAddress, type Packet, PROTOCOL, TCP } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
-import {
-  addressOf,
-  FAMILIES,
-  type Family,
-  incoming,
-  NODE,
-  outgoing,
-  type Scenario,
-  UPLINK,
-  WORLD,
-} from '../../support/scenario.js';
+import type { Scenario } from '../../support/scenario.js';
+import { incoming, outgoing } from '../../support/scenario-frames.js';
+import { addressOf, FAMILIES, type Family, NODE, UPLINK, WORLD } from '../../support/scenario-parties.js';
 import { part } from './fragments.js';
 
 function rowsOf(family: Family): Row[] {

@@ -1,12 +1,7 @@
 import { type Packet, PROTOCOL, packet } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
-import {
-  addressOf,
-  FAMILIES,
-  type Family,
-  type Scenario,
-  type TestEndpoint,
-} from '../../support/scenario.js';
+import type { Scenario } from '../../support/scenario.js';
+import { addressOf, FAMILIES, type Family, type TestEndpoint } from '../../support/scenario-parties.js';
 
 const B = { 4: '10.7.0.12', 6: 'fd00:7::c' } as const;
 

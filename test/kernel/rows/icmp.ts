@@ -1,19 +1,18 @@
 import { type Packet, packet } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
+import type { Scenario } from '../../support/scenario.js';
+import { incoming, outgoing } from '../../support/scenario-frames.js';
 import {
   addressOf,
   FAMILIES,
   type Family,
   GATEWAY,
-  incoming,
   NODE,
-  outgoing,
-  type Scenario,
   type TestEndpoint,
   UPLINK,
   WORLD,
   WORLD_ROUTER,
-} from '../../support/scenario.js';
+} from '../../support/scenario-parties.js';
 
 /** Unreachable, with the start of the packet that it is about. */
 export function unreachable(base: Packet, family: Family, about: Uint8Array, type?: number): Packet {

@@ -1,6 +1,9 @@
 /** What comes in by the uplink and is taken from nobody, by XDP or, where that does not run, by TC. */
+
+import { SERVICE } from '../../support/frontends.js';
 import { type Packet, PROTOCOL, packet, TCP } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
+import type { Scenario } from '../../support/scenario.js';
 import {
   addressOf,
   FAMILIES,
@@ -8,10 +11,8 @@ import {
   GATEWAY,
   NOBODY,
   NODE,
-  type Scenario,
-  SERVICE,
   WORLD,
-} from '../../support/scenario.js';
+} from '../../support/scenario-parties.js';
 
 const MACS = { source: '02:aa:00:00:00:01', destination: '02:aa:00:00:00:02' };
 const PORT = 80;

@@ -1,6 +1,8 @@
 import { type Packet, packet, TCP } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
-import { incoming, outgoing, type Scenario, UPLINK, WORLD } from '../../support/scenario.js';
+import type { Scenario } from '../../support/scenario.js';
+import { incoming, outgoing } from '../../support/scenario-frames.js';
+import { UPLINK, WORLD } from '../../support/scenario-parties.js';
 
 const A = { 4: '10.7.0.11', 6: 'fd00:7::b' } as const;
 const B = { 4: '10.7.0.12', 6: 'fd00:7::c' } as const;

@@ -1,19 +1,18 @@
 import { type Packet, packet } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
+import type { Scenario } from '../../support/scenario.js';
+import { incoming, outgoing } from '../../support/scenario-frames.js';
 import {
   addressOf,
   FAMILIES,
   type Family,
   GATEWAY,
-  incoming,
   NOBODY,
   NODE,
-  outgoing,
-  type Scenario,
   type TestEndpoint,
   UPLINK,
   WORLD,
-} from '../../support/scenario.js';
+} from '../../support/scenario-parties.js';
 import { v4, v6 } from './ip-headers.js';
 
 const A = { 4: '10.7.0.11', 6: 'fd00:7::b' } as const;

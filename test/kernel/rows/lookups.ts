@@ -1,6 +1,7 @@
 import { Identity, PolicyPeer } from '../../../src/datapath/abi/generated.js';
 import { PROTOCOL } from '../../support/packet.js';
-import { NETWORK, type Rule, type Scenario } from '../../support/scenario.js';
+import type { Rule, Scenario } from '../../support/scenario.js';
+import { NETWORK } from '../../support/scenario-parties.js';
 
 const BLUE = PolicyPeer.NETWORK_FLAG | NETWORK.BLUE;
 const RED = PolicyPeer.NETWORK_FLAG | NETWORK.RED;

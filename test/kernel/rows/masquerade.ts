@@ -1,15 +1,9 @@
 /** Packets to the outside that cannot leave under the node's address. */
 import { type Packet, PROTOCOL, packet, TCP } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
-import {
-  addressOf,
-  FAMILIES,
-  type Family,
-  NODE,
-  outgoing,
-  type Scenario,
-  WORLD,
-} from '../../support/scenario.js';
+import type { Scenario } from '../../support/scenario.js';
+import { outgoing } from '../../support/scenario-frames.js';
+import { addressOf, FAMILIES, type Family, NODE, WORLD } from '../../support/scenario-parties.js';
 
 const udp = (s: Scenario, family: Family, sourcePort = 40000): Packet =>
   outgoing(s.a, WORLD[family]).udp({ sourcePort }).payload(8);

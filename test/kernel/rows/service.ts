@@ -1,18 +1,18 @@
 /** Packets to ports that lead to containers, and what stands in their way. */
+
+import { SERVICE } from '../../support/frontends.js';
 import { PROTOCOL } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
+import type { Scenario } from '../../support/scenario.js';
+import { incoming, outgoing } from '../../support/scenario-frames.js';
 import {
   addressOf,
   FAMILIES,
   type Family,
-  incoming,
-  outgoing,
-  type Scenario,
-  SERVICE,
   type TestEndpoint,
   UPLINK,
   WORLD,
-} from '../../support/scenario.js';
+} from '../../support/scenario-parties.js';
 
 const PORT = 80;
 const TARGET = 8080;

@@ -1,14 +1,8 @@
 import { TCP } from '../../support/packet.js';
 import type { Row } from '../../support/row.js';
-import {
-  FAMILIES,
-  type Family,
-  incoming,
-  outgoing,
-  type Scenario,
-  UPLINK,
-  WORLD,
-} from '../../support/scenario.js';
+import type { Scenario } from '../../support/scenario.js';
+import { incoming, outgoing } from '../../support/scenario-frames.js';
+import { FAMILIES, type Family, UPLINK, WORLD } from '../../support/scenario-parties.js';
 
 const B = { 4: '10.7.0.12', 6: 'fd00:7::c' } as const;
 

@@ -1,0 +1,43 @@
+import { expect, it } from 'vitest';
+import type { Repair } from '../../src/datapath/link-pins.js';
+import { Repairs } from '../../src/vnet/repairs.js';
+
+function scene() {
+  let found: Repair[] = [];
+  const told: string[] = [];
+  const write = (level: string) => (fields: object) => void told.push(`${level} ${JSON.stringify(fields)}`);
+  const repairs = new Repairs({
+    links: { takeRepairs: () => found.splice(0) },
+    log: { warn: write('warn'), error: write('error') },
+  });
+  /** What one look has found, and what it tells. */
+  return (problems: string[], ...lost: Repair[]) => {
+    found = lost;
+    repairs.tell(problems);
+    return told.splice(0);
+  };
+}
+
+it('pins alone are told of as less than programs', () => {
+  const look = scene();
+  expect(look([])).toEqual([]);
+  expect(
+    look(
+      [],
+      { pin: 'a', program: 'from_container', lost: 'pin' },
+      { pin: 'b', program: 'to_container', lost: 'link' },
+      { pin: 'c', program: 'from_uplink', lost: 'program' },
+    ),
+  ).toEqual(['error {"pins":["b","c"]}', 'warn {"pins":["a"]}']);
+  expect(look([])).toEqual([]);
+});
+
+it('what cannot be put back is told once, and again when it was well meanwhile', () => {
+  const look = scene();
+  const told = ['error {"problems":["x"]}'];
+  expect(look(['x'])).toEqual(told);
+  expect(look(['x'])).toEqual([]);
+  expect(look(['x', 'y'])).toEqual(['error {"problems":["x","y"]}']);
+  expect(look([])).toEqual([]);
+  expect(look(['x'])).toEqual(told);
+});
