@@ -74,9 +74,10 @@ __attribute__((noinline)) int parse_ip_again(struct __sk_buff *skb, struct packe
 }
 
 /*
- * parse_ip() of a packet whose sender may have its pages mapped (PACKET_TX_RING of packet(7) puts them into
- * the packet as they are, behind the Ethernet header): what was judged must be what is delivered. The
- * kernel's own senders have their headers in the linear part already. Not inlined, for its stack.
+ * parse_ip() of a packet whose sender may have its pages mapped (what is spliced into a tunnel of the
+ * container's own comes out of it as a frame that is made of them): what was judged must be what is
+ * delivered. The kernel's own senders have their headers in the linear part already. Not inlined, for its
+ * stack.
  */
 static __attribute__((noinline, unused)) enum drop_reason parse_ip_fixed(struct __sk_buff *skb,
 									 struct packet *packet)
