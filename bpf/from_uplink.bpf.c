@@ -2,7 +2,9 @@
 /*
  * tcx/clsact ingress of the uplink: answers to what containers have sent out under the node's address, and
  * what comes to ports that lead to containers. It gets the container's address and goes straight to it.
- * Everything else is the node's own and passes untouched, but for what lib/inbound.h takes from nobody.
+ * Everything else is the node's own and passes untouched, but for what lib/inbound.h takes from nobody. As
+ * the program writes into packets, the kernel gives it a copy of its own of what somebody else looks at too
+ * (tcpdump, a DHCP client).
  */
 #include "lib/account.h"
 #include "lib/connection.h"

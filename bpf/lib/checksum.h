@@ -47,18 +47,38 @@ static __always_inline bool checksum_is_partial(struct __sk_buff *skb)
 	return BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) == CHECKSUM_PARTIAL;
 }
 
+/* Where the checksum stands that is left to the card, from the frame's start. */
+static __always_inline __u32 checksum_left_at(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel = (struct sk_buff *)skb;
+
+	return (__u32)(BPF_CORE_READ(kernel, csum_start) -
+		       (__u32)(BPF_CORE_READ(kernel, data) - BPF_CORE_READ(kernel, head)) +
+		       BPF_CORE_READ(kernel, csum_offset));
+}
+
+/*
+ * Is the packet's own checksum left to the card? That of a datagram may be there already, while the one of a
+ * packet inside of it is not (local checksum offload, Documentation/networking/checksum-offloads.rst). Of
+ * what is to be cut into pieces all are left.
+ */
+static __always_inline bool checksum_is_left(struct __sk_buff *skb, const struct packet *packet)
+{
+	if (!checksum_is_partial(skb))
+		return false;
+	return packet->protocol != IPPROTO_UDP || skb->gso_size ||
+	       checksum_left_at(skb) == packet->transport_offset + checksum_offset(IPPROTO_UDP);
+}
+
 /* For packets that leave for the host's stack or the uplink: what goes to a container of this node is never
  * completed. */
 static __always_inline enum drop_reason checksum_check(struct __sk_buff *skb, const struct packet *packet)
 {
-	struct sk_buff *kernel = (struct sk_buff *)skb;
 	__u32 at, transport = packet->transport_offset;
 
 	if (!checksum_is_partial(skb))
 		return DROP_NONE;
-	at = (__u32)(BPF_CORE_READ(kernel, csum_start) -
-		     (__u32)(BPF_CORE_READ(kernel, data) - BPF_CORE_READ(kernel, head)) +
-		     BPF_CORE_READ(kernel, csum_offset));
+	at = checksum_left_at(skb);
 	if (packet->fragment == FRAGMENT_LATER)
 		return at >= transport ? DROP_NONE : DROP_CHECKSUM_OFFSET;
 	if (at == transport + checksum_offset(packet->protocol) ||

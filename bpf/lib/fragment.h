@@ -47,18 +47,6 @@ static __always_inline bool fragment_is_of(const struct fragment_slot *slot, con
 	       address_equal(&slot->destination, &packet->destination);
 }
 
-static __always_inline __u32 transport_header_length(__u8 protocol)
-{
-	switch (protocol) {
-	case IPPROTO_TCP:
-		return sizeof(struct tcphdr);
-	case IPPROTO_SCTP:
-		return SCTP_HEADER_LENGTH;
-	default:
-		return 8;
-	}
-}
-
 /* Sees to it that the endpoint has a table, before anything is done with its first fragment. */
 static __always_inline enum drop_reason fragment_prepare(__u32 endpoint_id)
 {

@@ -52,6 +52,18 @@ static __always_inline enum drop_reason parse_udp(struct __sk_buff *skb, struct 
 	return DROP_NONE;
 }
 
+static __always_inline __u32 transport_header_length(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return sizeof(struct tcphdr);
+	case IPPROTO_SCTP:
+		return SCTP_HEADER_LENGTH;
+	default:
+		return 8;
+	}
+}
+
 static __always_inline bool packet_is_icmp(const struct packet *packet)
 {
 	return packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6;

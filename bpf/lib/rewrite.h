@@ -128,6 +128,9 @@ static __always_inline enum drop_reason rewrite_packet(struct __sk_buff *skb, co
 		/* A zero means "none", and stays (RFC 768; RFC 6935 for tunnels over IPv6). */
 		alone = !before;
 		flags = BPF_F_MARK_MANGLED_0;
+		/* The kernel would take it for one that is left to the card. */
+		if (!alone && checksum_is_partial(skb) && !checksum_is_left(skb, packet))
+			return DROP_CHECKSUM_OFFSET;
 	}
 	if (rewrite_address(skb, packet, rewrite, alone ? BPF_F_RECOMPUTE_CSUM : 0))
 		return DROP_DELIVERY_FAILED;

@@ -86,7 +86,7 @@ static __attribute__((noinline)) bool translate_headers(struct __sk_buff *skb, s
 		return false;
 	if (which == PACKET_DESTINATION)
 		flow_end_of(&passage->flow.key, record, named, &to, &change.to_port);
-	change.is_partial = checksum_is_partial(skb);
+	change.is_partial = checksum_is_left(skb, packet);
 	if (!headers_rewrite((void *)(long)skb->data, (void *)(long)skb->data_end, packet, which, &change))
 		return false;
 	/* Some cards tell the sum of the whole packet. */

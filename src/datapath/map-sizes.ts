@@ -14,7 +14,7 @@ export function nodeMemory(): number {
   return limit ? Math.min(limit, totalmem()) : totalmem();
 }
 
-/** Each connection that there is room for takes 400 bytes from the start on: see qn_conntrack in bpf/maps/maps.h. */
+/** Each connection that there is room for takes 430 bytes from the start on: see qn_conntrack in bpf/maps/maps.h. */
 function connectionsFor(memory: number): number {
   if (memory >= 4 * GIB) return 262144;
   return memory >= GIB ? 65536 : 16384;
@@ -24,11 +24,13 @@ function connectionsFor(memory: number): number {
  * The settings, with a table of connections that suits the node if they leave that to us. Then neither those from outside
  * nor one endpoint's can fill a table that is smaller than their limits were made for.
  * @param memory of the node, bytes
+ * @param existing entries of the table that is there already
  */
-export function sizedFor(settings: Settings, memory: number): Settings {
+export function sizedFor(settings: Settings, memory: number, existing?: number): Settings {
   if (settings.conntrack_max > 0) return settings;
-  const connections = connectionsFor(memory);
-  const within = (limit: number, share: number) => (limit === 0 ? 0 : Math.min(limit, connections / share));
+  const connections = existing ?? connectionsFor(memory);
+  const within = (limit: number, share: number) =>
+    limit === 0 ? 0 : Math.min(limit, Math.floor(connections / share));
   return {
     ...settings,
     conntrack_max: connections,

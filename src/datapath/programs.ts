@@ -95,7 +95,7 @@ export async function loadPrograms(
       hint: 'start a kernel without PREEMPT_RT: on this one packets of one processor interrupt each other',
     });
   }
-  const settings = sizedFor(asked, nodeMemory());
+  const settings = sized(asked, pins);
   const sizes = wantedSizes(settings);
   const deferredSizes: Programs['deferredSizes'] = [];
   for (const [map, wanted] of sizes) {
@@ -193,7 +193,7 @@ export async function loadExplaining(
   asked: Settings,
   pins: PinDirectories,
 ): Promise<ExplainingProgram> {
-  const settings = sizedFor(asked, nodeMemory());
+  const settings = sized(asked, pins);
   const sizes = new Map<MapName, number>();
   for (const [map, wanted] of wantedSizes(settings))
     sizes.set(map, pinnedSize(`${pins.maps}/${map}`) ?? wanted);
@@ -240,7 +240,7 @@ async function loadObject(
     if (!(error instanceof KernelError)) throw error;
     throw new AppError(
       'KERNEL_UNSUPPORTED',
-      `the kernel does not take the program ${name}: ${error.message}`,
+      `the kernel does not take ${name === MAPS_OBJECT ? 'the maps' : `the program ${name}`}: ${error.message}`,
       {
         cause: error,
         hint: 'the README lists what the kernel must have; a map of another version is removed by a restart of the node',
@@ -253,6 +253,10 @@ function required(programs: ReadonlyMap<ProgramName, BpfProgram>, name: ProgramN
   const program = programs.get(name);
   if (program === undefined) throw new AppError('INTERNAL', `program ${name} was not loaded`);
   return program;
+}
+
+function sized(settings: Settings, pins: PinDirectories): Settings {
+  return sizedFor(settings, nodeMemory(), pinnedSize(`${pins.maps}/qn_conntrack`));
 }
 
 function pinnedSize(path: string): number | undefined {

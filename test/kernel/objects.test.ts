@@ -15,6 +15,9 @@ const INSTRUCTIONS_MAX = 500_000;
 /** The catalogue of shared types is an object too, and is never loaded. */
 const NEVER_LOADED = ['abi.bpf.o'];
 
+/** The shared maps, without a program. */
+const MAPS_OBJECT = 'tables.bpf.o';
+
 /** Maps that each program has for itself. */
 const UNSHARED = ['explanations'];
 
@@ -27,7 +30,11 @@ const SETTINGS: Record<string, number | undefined> = {
 it('every object file is a program that the tests know, or is never loaded', () => {
   const objects = readdirSync(OBJECT_FOLDER).filter((name) => name.endsWith('.bpf.o'));
   expect(objects.sort()).toEqual(
-    [...[...PROGRAMS, ...TCX_PROGRAMS, SOCKET_OBJECT].map((name) => `${name}.bpf.o`), ...NEVER_LOADED].sort(),
+    [
+      ...[...PROGRAMS, ...TCX_PROGRAMS, SOCKET_OBJECT].map((name) => `${name}.bpf.o`),
+      ...NEVER_LOADED,
+      MAPS_OBJECT,
+    ].sort(),
   );
 });
 

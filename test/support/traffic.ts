@@ -17,7 +17,8 @@ export type Program =
   | 'probes'
   | 'calls'
   | 'names'
-  | 'hops';
+  | 'hops'
+  | 'lent';
 
 /** Path of the executable; a static one runs in any root directory. */
 export function trafficProgram(program: Program, linked: 'dynamic' | 'static' = 'dynamic'): string {

@@ -30,6 +30,11 @@ describe('the table of connections', () => {
     expect(sizedFor(none, GIB)).toMatchObject({ inbound_flows: 0, flows_per_endpoint: 0 });
   });
 
+  it('stays as large as it is', () => {
+    const kept = sizedFor(settings(), 16 * GIB, 16384);
+    expect(kept).toMatchObject({ conntrack_max: 16384, inbound_flows: 8192, flows_per_endpoint: 2048 });
+  });
+
   it('is as large as the operator says, and the limits too', () => {
     const said = settings('--conntrack-max', '1024');
     expect(sizedFor(said, 16 * GIB)).toEqual(said);

@@ -9,7 +9,7 @@ export const sizeSettings = {
     1 << 28,
   ).refine((bytes) => (bytes & (bytes - 1)) === 0, 'must be a power of two'),
   conntrack_max: integer(
-    'Connections that the node remembers, each of which takes 400 bytes of kernel memory whether it is used or not; 0: 262144, with less than 4 GiB of memory 65536, with less than 1 GiB 16384',
+    'Connections that the node remembers, each of which takes 430 bytes of kernel memory whether it is used or not; 0: 262144, or 65536 where the node or the cgroup of the daemon has less than 4 GiB of memory, 16384 with less than 1 GiB',
     0,
     0,
     16777216,
