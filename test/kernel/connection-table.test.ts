@@ -25,6 +25,7 @@ let table: ConnectionTable;
 beforeAll(async () => {
   s = new Scenario(await Programs.load({ settings: { events_burst: 1_000_000 } }));
   using object = BpfObject.open(join(OBJECT_FOLDER, 'conntrack_sweep.bpf.o'));
+  s.programs.fitMaps(object);
   await object.load({ pinRoot: s.programs.pinRoot });
   program = object.program('conntrack_sweep');
   wanted = object.map('flush');

@@ -105,6 +105,7 @@ describe.skipIf(!tcxSupported()).each(FAMILIES)('what a container sends, IPv%i',
   let leaveContainer: BpfProgram;
   beforeEach(async () => {
     using object = BpfObject.open(join(OBJECT_FOLDER, 'leave_container.bpf.o'));
+    s.programs.fitMaps(object);
     await object.load({ pinRoot: s.programs.pinRoot });
     leaveContainer = object.program('leave_container');
     s.programs.forget();
