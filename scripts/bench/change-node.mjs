@@ -14,8 +14,8 @@ import { loadSettings } from '../../dist/model/settings-load.js';
 import { waitForPrograms } from '../../dist/native/rcu.js';
 import { EmbeddedStore } from '../../dist/store/embedded.js';
 import { policies as table } from '../../dist/store/tables.js';
-import { Policies, storedPolicies } from '../../dist/vnet/policies.js';
-import { PolicySync } from '../../dist/vnet/policy-sync.js';
+import { Policies, storedPolicies } from '../../dist/vnet/policy/policies.js';
+import { PolicySync } from '../../dist/vnet/policy/policy-sync.js';
 import { Serial } from '../../dist/vnet/serial.js';
 import { identity, newEngine, tenRules } from './policy.mjs';
 

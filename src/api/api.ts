@@ -11,7 +11,7 @@ import Fastify, {
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { AppError } from '../model/errors.js';
-import type { Node } from '../vnet/services.js';
+import type { Node } from '../vnet/contract.js';
 import { acceptJson, BODY_BYTES_MAX } from './body.js';
 import { type Callers, requireLocalPage, requireRoot } from './caller.js';
 import { requireUnconditional } from './conditions.js';

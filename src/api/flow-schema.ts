@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { containerId, dnsLabel, labels, timestamp } from '../model/names.js';
 import { flag, numberInDigits } from '../model/query.js';
 import { attribution, auditedVerdict, dropReason, isolatedBy, packetVerdict } from '../model/verdict.js';
-import type { FlowEvent } from '../vnet/services.js';
+import type { FlowEvent } from '../vnet/contract.js';
 
 /** Most events that one request may ask for. */
 export const FLOWS_LIMIT_MAX = 10_000;

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { FlowEvent } from '../vnet/services.js';
+import type { FlowEvent } from '../vnet/contract.js';
 
 /** Bytes that wait for a reader; what comes after that is counted, not kept. */
 const BUFFER_BYTES = 256 * 1024;

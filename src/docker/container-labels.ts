@@ -2,7 +2,7 @@
 import type { Endpoint } from '../model/endpoint.js';
 import { parseWith } from '../model/errors.js';
 import { DEFAULT_NAMESPACE, dnsLabel, type Labels, labelKey, labels, labelValue } from '../model/names.js';
-import type { ContainerIdentity } from '../vnet/services.js';
+import type { ContainerIdentity } from '../vnet/contract.js';
 
 /** Label of a container that names its namespace. */
 export const NAMESPACE_LABEL = 'quantum.namespace';

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { asAppError } from '../model/errors.js';
-import type { ReservationService, StagedEndpoint, StagedEndpointService } from '../vnet/services.js';
+import type { ReservationService, StagedEndpoint, StagedEndpointService } from '../vnet/contract.js';
 import { identityOf } from './container-labels.js';
 import type { DockerEngine } from './engine-api.js';
 

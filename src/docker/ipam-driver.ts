@@ -13,7 +13,7 @@ import {
 import { AppError, parseWith } from '../model/errors.js';
 import { dnsLabel } from '../model/names.js';
 import { gatewayOf, type Network } from '../model/network.js';
-import type { NetworkService, ReservationService } from '../vnet/services.js';
+import type { NetworkService, ReservationService } from '../vnet/contract.js';
 import { EXISTING } from './options.js';
 import type { ReleaseAddress, RequestAddress, RequestPool } from './protocol.js';
 

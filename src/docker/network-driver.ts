@@ -12,7 +12,7 @@ import type {
   RuntimeNetworkService,
   StagedEndpoint,
   StagedEndpointService,
-} from '../vnet/services.js';
+} from '../vnet/contract.js';
 import type { Identification } from './identification.js';
 import { ADDRESS_SPACE } from './ipam-driver.js';
 import { endpointOptions, MADE_BY_DOCKER, MADE_BY_LABEL, networkOptions, type Ranges } from './options.js';

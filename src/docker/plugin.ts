@@ -6,7 +6,7 @@ import type {
   ReservationService,
   RuntimeNetworkService,
   StagedEndpointService,
-} from '../vnet/services.js';
+} from '../vnet/contract.js';
 import { callsOf } from './calls.js';
 import { EngineApi } from './engine-api.js';
 import { Identification, type Log } from './identification.js';

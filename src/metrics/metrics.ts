@@ -1,6 +1,6 @@
 /** The metrics of a node, in a registry of their own. */
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import type { Node } from '../vnet/services.js';
+import type { Node } from '../vnet/contract.js';
 import { Collectors, type Log, shared } from './collector.js';
 import { collectInventory } from './inventory.js';
 import { METRICS } from './names.js';

@@ -1,4 +1,4 @@
-import type { Node } from '../vnet/services.js';
+import type { Node } from '../vnet/contract.js';
 import type { Collectors } from './collector.js';
 import { METRICS } from './names.js';
 

@@ -3,7 +3,7 @@
  * read: kept as objects of the client library, those of a thousand endpoints take more memory than the whole daemon.
  */
 import type { Endpoint } from '../model/endpoint.js';
-import type { Node, TrafficSample } from '../vnet/services.js';
+import type { Node, TrafficSample } from '../vnet/contract.js';
 import { shared } from './collector.js';
 import { METRICS, type MetricInfo } from './names.js';
 

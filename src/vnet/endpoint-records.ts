@@ -15,8 +15,8 @@ import {
 } from '../store/tables.js';
 import { type AddressSpan, allocateAddress, allocateWithin, releaseAddress } from './ipam.js';
 import { requireNetwork } from './networks.js';
+import { claimNumber } from './policy/stored-numbers.js';
 import { releaseReservation } from './reservations.js';
-import { claimNumber } from './stored-numbers.js';
 
 export type Origin = AttachmentRecord['origin'];
 

@@ -26,8 +26,10 @@ import { KernelError } from '../native/errors.js';
 import type { Rtnl } from '../native/net.js';
 import type { Reader } from '../store/store.js';
 import { type Compiled, disagreement, type Told } from './agreement.js';
+import type { ExplanationService } from './contract.js';
 import { ownAddresses } from './host-prefixes.js';
-import type { IsolatedBy } from './isolating.js';
+import { addressOf } from './nat/published.js';
+import type { Publishing } from './nat/publishing.js';
 import {
   describeParty,
   identityOf,
@@ -37,12 +39,10 @@ import {
   portNames,
   resolveParties,
 } from './parties.js';
-import type { PolicySync } from './policy-sync.js';
-import { addressOf } from './published.js';
-import type { Publishing } from './publishing.js';
-import { ruleOf } from './rule-numbers.js';
+import type { IsolatedBy } from './policy/isolating.js';
+import type { PolicySync } from './policy/policy-sync.js';
+import { ruleOf } from './policy/rule-numbers.js';
 import type { Serial } from './serial.js';
-import type { ExplanationService } from './services.js';
 
 /** Where a packet enters the node that no container sends: from its own sockets, or by lo, which is no container's. */
 const INGRESS_IFINDEX = { host: 0, outside: 1 } as const;

@@ -9,9 +9,9 @@ import type { AuditedVerdict } from '../model/verdict.js';
 import { monotonicNs } from '../native/bpf.js';
 import type { Reader } from '../store/store.js';
 import { endpoints } from '../store/tables.js';
-import type { IsolatedBy } from './isolating.js';
-import { ruleOf } from './rule-numbers.js';
-import type { FlowEvent, FlowParty } from './services.js';
+import type { FlowEvent, FlowParty } from './contract.js';
+import type { IsolatedBy } from './policy/isolating.js';
+import { ruleOf } from './policy/rule-numbers.js';
 
 /** Events that are kept for those who ask later. */
 const RECENT_MAX = 4096;

@@ -22,7 +22,7 @@ import { type Network, networkRanges } from '../model/network.js';
 import type { AddressInfo, Rtnl } from '../native/net.js';
 import type { Reader } from '../store/store.js';
 import { networks, services } from '../store/tables.js';
-import { addressesOf } from './published.js';
+import { addressesOf } from './nat/published.js';
 
 /** Of `lo` (LOOPBACK_IFINDEX of linux/net_namespace.h). */
 const LOOPBACK_INDEX = 1;

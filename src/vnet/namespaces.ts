@@ -4,10 +4,10 @@ import { DEFAULT_NAMESPACE } from '../model/names.js';
 import { type Namespace, type NamespaceRequest, namespaceLabels } from '../model/namespace.js';
 import type { Reader, Store } from '../store/store.js';
 import { endpoints, namespaces, policies, services } from '../store/tables.js';
-import type { EngineChange, PolicySync } from './policy-sync.js';
+import type { NamespaceService } from './contract.js';
+import type { EngineChange, PolicySync } from './policy/policy-sync.js';
 import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
-import type { NamespaceService } from './services.js';
 
 /** When a namespace without a record began is not known. */
 const UNRECORDED = new Date(0).toISOString();

@@ -25,13 +25,13 @@ import type { ServiceRecord } from '../model/service.js';
 import type { Rtnl } from '../native/net.js';
 import type { Reader, Store, Transaction } from '../store/store.js';
 import { endpointKeys, networks, nextNumber, runtimeNetworks, services } from '../store/tables.js';
+import type { NetworkService } from './contract.js';
 import type { HostPrefixes } from './host-prefixes.js';
 import { addressUsage, forgetAddresses } from './ipam.js';
-import type { EngineChange, PolicySync } from './policy-sync.js';
-import { addressesOf, serviceName } from './published.js';
+import { addressesOf, serviceName } from './nat/published.js';
+import type { EngineChange, PolicySync } from './policy/policy-sync.js';
 import { type OnLeft, Rollback } from './rollback.js';
 import type { Serial } from './serial.js';
-import type { NetworkService } from './services.js';
 
 /** Files that tell container runtimes of a network. */
 export interface NetworkFiles {

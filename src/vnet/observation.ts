@@ -7,12 +7,12 @@ import { READINESS, type Readiness } from '../model/health.js';
 import type { Identity } from '../model/identity.js';
 import type { Store } from '../store/store.js';
 import { endpoints, identities } from '../store/tables.js';
+import type { FlowEvent, LinkRepairs, Observation, TrafficSample } from './contract.js';
 import type { FlowLog } from './flow-log.js';
-import type { IdentityUse } from './identities.js';
-import type { NodeConnect } from './node-connect.js';
-import type { PolicySync } from './policy-sync.js';
-import type { FlowEvent, LinkRepairs, Observation, TrafficSample } from './services.js';
-import type { Uplinks } from './uplinks.js';
+import type { NodeConnect } from './nat/node-connect.js';
+import type { Uplinks } from './nat/uplinks.js';
+import type { IdentityUse } from './policy/identities.js';
+import type { PolicySync } from './policy/policy-sync.js';
 
 type Check = (typeof READINESS)[number];
 

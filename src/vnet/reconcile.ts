@@ -18,13 +18,13 @@ import { KernelError } from '../native/errors.js';
 import { type LinkInfo, NetnsHandle, Rtnl } from '../native/net.js';
 import type { Store } from '../store/store.js';
 import { attachments, endpoints, identities, networks } from '../store/tables.js';
-import { adoptGuard, isRuntimes, programProblem } from './endpoint-programs.js';
 import { completeEndpoint, condemnEndpoint } from './endpoint-records.js';
-import { endpointState } from './endpoint-state.js';
-import type { Endpoints } from './endpoints.js';
-import { dropIdentity, type IdentityUse } from './identities.js';
-import { restoreLimits } from './limits.js';
+import { adoptGuard, isRuntimes, programProblem } from './endpoints/endpoint-programs.js';
+import { endpointState } from './endpoints/endpoint-state.js';
+import type { Endpoints } from './endpoints/endpoints.js';
+import { restoreLimits } from './endpoints/limits.js';
 import { requireNetwork } from './networks.js';
+import { dropIdentity, type IdentityUse } from './policy/identities.js';
 
 export interface ReconcileParts {
   store: Store;

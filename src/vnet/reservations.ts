@@ -6,10 +6,10 @@ import { type Family, formatAddress, parseAddress } from '../model/address.js';
 import type { Network } from '../model/network.js';
 import type { Store, Transaction } from '../store/store.js';
 import { addresses, endpoints, networks, nextNumber } from '../store/tables.js';
+import type { ReservationService } from './contract.js';
 import { allocateAddress, releaseAddress } from './ipam.js';
 import { requireNetwork } from './networks.js';
 import type { Serial } from './serial.js';
-import type { ReservationService } from './services.js';
 
 /** How long a runtime may take from the one to the other. */
 const RESERVED_MS = 600_000;

@@ -3,7 +3,7 @@ import { AppError } from '../model/errors.js';
 import type { Network } from '../model/network.js';
 import type { Store } from '../store/store.js';
 import { networks, runtimeNetworks } from '../store/tables.js';
-import type { RuntimeNetwork, RuntimeNetworkService } from './services.js';
+import type { RuntimeNetwork, RuntimeNetworkService } from './contract.js';
 
 export class RuntimeNetworks implements RuntimeNetworkService {
   constructor(private readonly store: Store) {}

@@ -1,5 +1,5 @@
 /** What Docker asks of its plugin. Nobody is asked whose an endpoint is: the daemon's setting docker_socket is none. */
-import { NO_NETNS } from '../../src/vnet/staged-endpoints.js';
+import { NO_NETNS } from '../../src/vnet/endpoints/staged-endpoints.js';
 import type { Container } from '../support/containers.js';
 import { callDriver } from '../support/docker-driver.js';
 import type { Rest } from '../support/rest.js';

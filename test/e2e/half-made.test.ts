@@ -8,10 +8,10 @@ import { endpointRequest } from '../../src/model/endpoint.js';
 import { networkFrom, networkRequest } from '../../src/model/network.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, networks } from '../../src/store/tables.js';
-import { EndpointMaker } from '../../src/vnet/endpoint-maker.js';
-import type { Enlistment } from '../../src/vnet/enlistment.js';
-import type { NodePorts } from '../../src/vnet/node-ports.js';
-import type { Publishing } from '../../src/vnet/publishing.js';
+import { EndpointMaker } from '../../src/vnet/endpoints/endpoint-maker.js';
+import type { NodePorts } from '../../src/vnet/nat/node-ports.js';
+import type { Publishing } from '../../src/vnet/nat/publishing.js';
+import type { Enlistment } from '../../src/vnet/policy/enlistment.js';
 import { TestNetns } from '../support/netns.js';
 import { nothingLeft } from '../support/nothing-left.js';
 

@@ -1,6 +1,6 @@
 /** What the node tells of its verdicts: counters that match the packets sent, and flows that name who and why. */
 import { describe, expect, it } from 'vitest';
-import type { FlowEvent } from '../../src/vnet/services.js';
+import type { FlowEvent } from '../../src/vnet/contract.js';
 import { type Container, FAMILIES, type Family, unlike } from '../support/containers.js';
 import { packet } from '../support/packet.js';
 import { useSite } from '../support/site.js';

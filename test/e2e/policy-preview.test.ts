@@ -1,7 +1,7 @@
 /** Policies that are looked at before they count: a dry run changes nothing, an audited policy drops nothing. */
 import { describe, expect, it } from 'vitest';
 import type { PolicyChange } from '../../src/model/policy-preview.js';
-import type { FlowEvent, PolicyPreview } from '../../src/vnet/services.js';
+import type { FlowEvent, PolicyPreview } from '../../src/vnet/contract.js';
 import { FAMILIES } from '../support/containers.js';
 import { errorOf, policyObject } from '../support/rest.js';
 import { useSite } from '../support/site.js';

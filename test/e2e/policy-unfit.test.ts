@@ -5,7 +5,7 @@ import { type Policy, policyRef } from '../../src/model/policy.js';
 import type { PortMappingList } from '../../src/model/port-mapping.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { policies } from '../../src/store/tables.js';
-import type { PolicyPreview } from '../../src/vnet/services.js';
+import type { PolicyPreview } from '../../src/vnet/contract.js';
 import { TCP_PORT } from '../support/containers.js';
 import { networkPolicy } from '../support/policy-objects.js';
 import { unlikeBoth } from '../support/reach.js';

@@ -7,7 +7,7 @@ import { ConnectionTable } from '../../src/datapath/connection-table.js';
 import { ConntrackSweeper } from '../../src/datapath/conntrack-sweeper.js';
 import { TypedMap } from '../../src/datapath/typed-map.js';
 import { type BpfMap, BpfObject, type BpfProgram } from '../../src/native/bpf.js';
-import { stateOf } from '../../src/vnet/connections.js';
+import { stateOf } from '../../src/vnet/nat/connections.js';
 import { TCP } from '../support/packet.js';
 import { OBJECT_FOLDER, Programs } from '../support/programs.js';
 import { Scenario } from '../support/scenario.js';

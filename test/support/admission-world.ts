@@ -6,8 +6,8 @@ import { PolicyEngine } from '../../src/firewall/engine.js';
 import type { PolicyRoom } from '../../src/model/cut-off.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import type { Store } from '../../src/store/store.js';
-import { needOf } from '../../src/vnet/fitting.js';
-import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { needOf } from '../../src/vnet/policy/fitting.js';
+import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 import { nothingLeft } from './nothing-left.js';
 
 /** What a container is let in by: everybody to so many ports, and everybody of so many ranges. */

@@ -33,13 +33,13 @@ import {
   ruleText,
   services,
 } from '../../src/store/tables.js';
-import { endpointState } from '../../src/vnet/endpoint-state.js';
+import { endpointState } from '../../src/vnet/endpoints/endpoint-state.js';
+import { limitsOf } from '../../src/vnet/endpoints/limits.js';
 import { takenRanges } from '../../src/vnet/host-prefixes.js';
-import { limitsOf } from '../../src/vnet/limits.js';
-import { storedPolicies } from '../../src/vnet/policies.js';
-import { encodeDelta } from '../../src/vnet/policy-encoding.js';
-import { addressesOf } from '../../src/vnet/published.js';
-import { Publishing } from '../../src/vnet/publishing.js';
+import { addressesOf } from '../../src/vnet/nat/published.js';
+import { Publishing } from '../../src/vnet/nat/publishing.js';
+import { storedPolicies } from '../../src/vnet/policy/policies.js';
+import { encodeDelta } from '../../src/vnet/policy/policy-encoding.js';
 import type { Daemon } from './daemon.js';
 import type { TestNetns } from './netns.js';
 import {

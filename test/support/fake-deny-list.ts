@@ -1,4 +1,4 @@
-import type { DenyListService } from '../../src/vnet/services.js';
+import type { DenyListService } from '../../src/vnet/contract.js';
 
 export function fakeDenyList(fail: () => void): DenyListService {
   let ranges: string[] = [];

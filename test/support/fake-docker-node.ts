@@ -9,7 +9,7 @@ import type {
   RuntimeNetworkService,
   StagedEndpoint,
   StagedEndpointService,
-} from '../../src/vnet/services.js';
+} from '../../src/vnet/contract.js';
 import { CREATED_AT, FakeNode } from './fake-node.js';
 
 export const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };

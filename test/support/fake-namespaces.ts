@@ -1,7 +1,7 @@
 import { AppError } from '../../src/model/errors.js';
 import { DEFAULT_NAMESPACE } from '../../src/model/names.js';
 import { type Namespace, namespaceLabels } from '../../src/model/namespace.js';
-import type { NamespaceService } from '../../src/vnet/services.js';
+import type { NamespaceService } from '../../src/vnet/contract.js';
 
 export class FakeNamespaces implements NamespaceService {
   readonly #namespaces = new Map<string, Namespace>();

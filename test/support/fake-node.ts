@@ -33,7 +33,7 @@ import type {
   PortMappingService,
   ServiceService,
   TrafficSample,
-} from '../../src/vnet/services.js';
+} from '../../src/vnet/contract.js';
 import { fakeDenyList } from './fake-deny-list.js';
 import { FakeNamespaces } from './fake-namespaces.js';
 import { fakePolicies } from './fake-policies.js';

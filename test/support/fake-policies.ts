@@ -1,7 +1,7 @@
 import { AppError } from '../../src/model/errors.js';
 import { CLUSTER_WIDE } from '../../src/model/names.js';
 import { type Policy, policyRef } from '../../src/model/policy.js';
-import type { PolicyPreview, PolicyService } from '../../src/vnet/services.js';
+import type { PolicyPreview, PolicyService } from '../../src/vnet/contract.js';
 
 /** `ensureNamespace` makes it if it is not there; `preview`: what a dry run tells. */
 export function fakePolicies(

@@ -4,7 +4,7 @@ import type { Endpoint } from '../../src/model/endpoint.js';
 import { AppError } from '../../src/model/errors.js';
 import type { PortMapping } from '../../src/model/port-mapping.js';
 import { NODE_PORT_AUTO, type Service } from '../../src/model/service.js';
-import type { ConnectionService, PortMappingService, ServiceService } from '../../src/vnet/services.js';
+import type { ConnectionService, PortMappingService, ServiceService } from '../../src/vnet/contract.js';
 
 /** The first port that is given to who names none. */
 const FIRST_PORT = 30000;

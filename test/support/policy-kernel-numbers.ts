@@ -2,7 +2,7 @@
 import { formatRuleRef } from '../../src/firewall/rule-ref.js';
 import { finish } from '../../src/firewall/steps.js';
 import type { PolicyDelta, RuleRef } from '../../src/firewall/types.js';
-import { namesOfPorts, type PolicyNumbers, rangesOf } from '../../src/vnet/policy-encoding.js';
+import { namesOfPorts, type PolicyNumbers, rangesOf } from '../../src/vnet/policy/policy-encoding.js';
 
 class Numbering {
   readonly numbers = new Map<string, number>();

@@ -21,7 +21,7 @@ import {
   services,
   stagedEndpoints,
 } from '../../src/store/tables.js';
-import { placesOfMapping, placesOfService } from '../../src/vnet/published.js';
+import { placesOfMapping, placesOfService } from '../../src/vnet/nat/published.js';
 import { differences } from './differences.js';
 
 /** What the records do not agree on among themselves. */

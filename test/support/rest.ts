@@ -8,7 +8,7 @@ import type { Endpoint, EndpointPatch, EndpointRequestInput } from '../../src/mo
 import type { ErrorBody } from '../../src/model/errors.js';
 import type { Network, networkRequest } from '../../src/model/network.js';
 import type { NetworkPolicy } from '../../src/model/network-policy.js';
-import type { FlowEvent } from '../../src/vnet/services.js';
+import type { FlowEvent } from '../../src/vnet/contract.js';
 
 const TIMEOUT_MS = 30_000;
 

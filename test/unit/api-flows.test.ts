@@ -6,7 +6,7 @@ import { afterEach, describe, expect, expectTypeOf, it } from 'vitest';
 import type { z } from 'zod';
 import { type flowEvent, flowLine } from '../../src/api/flow-schema.js';
 import { FlowStream } from '../../src/api/flow-stream.js';
-import type { FlowEvent } from '../../src/vnet/services.js';
+import type { FlowEvent } from '../../src/vnet/contract.js';
 import { type ServedApi, servedApi } from '../support/fake-api.js';
 
 const apis: ServedApi[] = [];

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { runQuantumctl } from '../../src/cli/quantumctl.js';
-import type { FlowEvent } from '../../src/vnet/services.js';
+import type { FlowEvent } from '../../src/vnet/contract.js';
 import { runCtl, sink } from '../support/ctl.js';
 import { type ServedApi, servedApi } from '../support/fake-api.js';
 

@@ -6,7 +6,7 @@ import type { ConnectionTable } from '../../src/datapath/connection-table.js';
 import type { Connection } from '../../src/model/connection.js';
 import type { Reader } from '../../src/store/store.js';
 import { endpoints } from '../../src/store/tables.js';
-import { Connections, fitsRecord, stateOf } from '../../src/vnet/connections.js';
+import { Connections, fitsRecord, stateOf } from '../../src/vnet/nat/connections.js';
 import { runCtl } from '../support/ctl.js';
 import { type ServedApi, servedApi } from '../support/fake-api.js';
 import { mappedAddress } from '../support/packet.js';

@@ -10,11 +10,11 @@ import type { Endpoint } from '../../src/model/endpoint.js';
 import { parsePolicy } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, identities } from '../../src/store/tables.js';
-import { Enlistment } from '../../src/vnet/enlistment.js';
-import { IdentityUse } from '../../src/vnet/identities.js';
-import { isolatedBy } from '../../src/vnet/isolating.js';
-import { PolicySync } from '../../src/vnet/policy-sync.js';
-import { reachableNow } from '../../src/vnet/reachability.js';
+import { Enlistment } from '../../src/vnet/policy/enlistment.js';
+import { IdentityUse } from '../../src/vnet/policy/identities.js';
+import { isolatedBy } from '../../src/vnet/policy/isolating.js';
+import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
+import { reachableNow } from '../../src/vnet/policy/reachability.js';
 import { nothingLeft } from '../support/nothing-left.js';
 
 const SET = { network: 'n', network_id: 1, namespace: 'default', labels: { app: 'web' } };

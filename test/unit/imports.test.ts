@@ -84,6 +84,13 @@ const RULES: { from: string; may: string[]; because: string }[] = [
   { from: 'model', may: [], because: 'everything else is made of it' },
 ];
 
+/** The rooms of src/vnet, and which others each may know. What all of them share stands beside them, and what joins them. */
+const ROOMS = [
+  { room: 'policy', may: [] },
+  { room: 'nat', may: ['policy'] },
+  { room: 'endpoints', may: ['nat', 'policy'] },
+];
+
 /** Folders that must give the same answer anywhere: no modules that reach outside of the process. */
 const PURE = ['firewall', 'nat'];
 const OUTSIDE = /^(?:node:)?(?:fs|net|http|https|child_process|dgram|dns|os|process|worker_threads)(?:\/|$)/;
@@ -91,6 +98,9 @@ const OUTSIDE = /^(?:node:)?(?:fs|net|http|https|child_process|dgram|dns|os|proc
 const src = join(import.meta.dirname, '../../src');
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'));
 const partOf = (file: string) => (file.includes('/') ? file.slice(0, file.indexOf('/')) : 'app');
+
+/** Undefined: it is not in a room of src/vnet. */
+const roomOf = (file: string) => /^vnet\/([^/]+)\//.exec(file)?.[1];
 
 /** Module specifiers of static and dynamic imports and of re-exports, types included. */
 function specifiersOf(file: string): string[] {
@@ -121,6 +131,20 @@ describe('imports of src/', () => {
       .filter((file) => partOf(file) === from)
       .flatMap((file) => (graph.get(file) ?? []).map((target) => ({ file, target })))
       .filter(({ target }) => partOf(target) !== from && !may.includes(partOf(target)))
+      .map(({ file, target }) => `${file} imports ${target}`);
+    expect(wrong).toEqual([]);
+  });
+
+  it('of src/vnet come from rooms that the table names', () => {
+    const rooms = new Set(files.map(roomOf).filter((room) => room !== undefined));
+    expect([...rooms].sort()).toEqual(ROOMS.map(({ room }) => room).sort());
+  });
+
+  it.each(ROOMS)('vnet/$room knows only the rooms below', ({ room, may }) => {
+    const wrong = files
+      .filter((file) => roomOf(file) === room)
+      .flatMap((file) => (graph.get(file) ?? []).map((target) => ({ file, target, other: roomOf(target) })))
+      .filter(({ other }) => other !== undefined && other !== room && !may.some((one) => one === other))
       .map(({ file, target }) => `${file} imports ${target}`);
     expect(wrong).toEqual([]);
   });

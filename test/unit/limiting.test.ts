@@ -7,7 +7,7 @@ import { type Endpoint, endpoint } from '../../src/model/endpoint.js';
 import { networkFrom, networkRequest } from '../../src/model/network.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, networks } from '../../src/store/tables.js';
-import { limitEndpoint } from '../../src/vnet/limiting.js';
+import { limitEndpoint } from '../../src/vnet/endpoints/limiting.js';
 import type { OnLeft } from '../../src/vnet/rollback.js';
 
 const BLUE = networkRequest.parse({ name: 'blue', cidr: '10.61.0.0/24' });

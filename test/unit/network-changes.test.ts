@@ -11,7 +11,7 @@ import { parsePolicy } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { networks } from '../../src/store/tables.js';
 import { Networks } from '../../src/vnet/networks.js';
-import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 import { Serial } from '../../src/vnet/serial.js';
 
 const RED = networkRequest.parse({ name: 'red', cidr: '10.62.0.0/24', isolation_mode: 'peer' });

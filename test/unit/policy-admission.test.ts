@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { POLICY_SIZES } from '../../src/model/cut-off.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
-import { needOf, plus } from '../../src/vnet/fitting.js';
+import { needOf, plus } from '../../src/vnet/policy/fitting.js';
 import { count, FIRST, WIDE, World } from '../support/admission-world.js';
 import { random } from '../support/random.js';
 import { smallTable } from '../support/small-table.js';

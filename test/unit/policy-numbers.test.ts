@@ -8,7 +8,7 @@ import { PolicyEngine } from '../../src/firewall/engine.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { cidrNumbers, portNames, rules } from '../../src/store/tables.js';
-import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 import { nothingLeft } from '../support/nothing-left.js';
 
 /** A kernel that takes every change, or refuses the next one. */

@@ -8,7 +8,7 @@ import type { PolicyTable } from '../../src/datapath/policy-table.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
-import { PolicySync } from '../../src/vnet/policy-sync.js';
+import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 import { nothingLeft } from '../support/nothing-left.js';
 import { smallTable } from '../support/small-table.js';
 

@@ -9,8 +9,8 @@ import { AppError } from '../../src/model/errors.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { policies as table } from '../../src/store/tables.js';
-import { Policies } from '../../src/vnet/policies.js';
-import type { PolicySync } from '../../src/vnet/policy-sync.js';
+import { Policies } from '../../src/vnet/policy/policies.js';
+import type { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 import { Serial } from '../../src/vnet/serial.js';
 import { policyWith } from '../support/bad-policy.js';
 

@@ -16,17 +16,17 @@ import { type FrontendState, placeText, targetText } from '../../src/nat/fronten
 import { nodePorts as placesOf } from '../../src/nat/ports.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, frontendNumbers, networks, nextNumber, portMappings } from '../../src/store/tables.js';
-import { Services } from '../../src/vnet/balancing.js';
 import { eraseEndpoint, type RecordOptions, recordEndpoint } from '../../src/vnet/endpoint-records.js';
 import type { HostPrefixes } from '../../src/vnet/host-prefixes.js';
-import { claimIdentity } from '../../src/vnet/identities.js';
+import { Services } from '../../src/vnet/nat/balancing.js';
+import { NodePorts } from '../../src/vnet/nat/node-ports.js';
+import { erasePorts, PortMappings, recordPorts } from '../../src/vnet/nat/port-mappings.js';
+import { Publishing } from '../../src/vnet/nat/publishing.js';
+import { ServiceAddresses } from '../../src/vnet/nat/service-addresses.js';
 import { requireNetwork } from '../../src/vnet/networks.js';
-import { NodePorts } from '../../src/vnet/node-ports.js';
-import { erasePorts, PortMappings, recordPorts } from '../../src/vnet/port-mappings.js';
-import { Publishing } from '../../src/vnet/publishing.js';
+import { claimIdentity } from '../../src/vnet/policy/identities.js';
 import type { OnLeft } from '../../src/vnet/rollback.js';
 import { Serial } from '../../src/vnet/serial.js';
-import { ServiceAddresses } from '../../src/vnet/service-addresses.js';
 
 const NODE_ADDRESS = '198.18.0.1';
 

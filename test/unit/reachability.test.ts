@@ -11,7 +11,7 @@ import { PROTOCOL_NUMBERS, type Protocol } from '../../src/model/names.js';
 import type { Network } from '../../src/model/network.js';
 import { parsePolicy } from '../../src/model/policy.js';
 import type { Reader } from '../../src/store/store.js';
-import { reachableNow } from '../../src/vnet/reachability.js';
+import { reachableNow } from '../../src/vnet/policy/reachability.js';
 import { type Populated, populated } from '../support/policy-arbitraries.js';
 import { drawFlows, sideOf } from '../support/policy-flows.js';
 import type { OraclePacket } from '../support/policy-oracle.js';

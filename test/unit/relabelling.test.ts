@@ -8,10 +8,10 @@ import { networkFrom, networkRequest } from '../../src/model/network.js';
 import { KernelError } from '../../src/native/errors.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, identities, networks } from '../../src/store/tables.js';
-import { Enlistment } from '../../src/vnet/enlistment.js';
-import { claimIdentity, IdentityUse } from '../../src/vnet/identities.js';
-import type { PolicySync } from '../../src/vnet/policy-sync.js';
-import { Relabelling } from '../../src/vnet/relabelling.js';
+import { Relabelling } from '../../src/vnet/endpoints/relabelling.js';
+import { Enlistment } from '../../src/vnet/policy/enlistment.js';
+import { claimIdentity, IdentityUse } from '../../src/vnet/policy/identities.js';
+import type { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 
 const SET = { network: 'blue', network_id: 1, namespace: 'default', labels: { app: 'a' } };
 const PATCH = endpointPatch.parse({ labels: { app: 'b' } });

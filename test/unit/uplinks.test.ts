@@ -9,7 +9,7 @@ import { UplinkLimit } from '../../src/datapath/abi/generated.js';
 import type { UplinkState } from '../../src/model/health.js';
 import { UPLINKS_MAX } from '../../src/model/settings.js';
 import type { AddressInfo, LinkInfo, RouteInfo, Rtnl } from '../../src/native/net.js';
-import { Uplinks, xdpUnwanted } from '../../src/vnet/uplinks.js';
+import { Uplinks, xdpUnwanted } from '../../src/vnet/nat/uplinks.js';
 
 const MAC = '02:00:00:00:00:01';
 

@@ -1,5 +1,5 @@
 import { connectionList, connectionQuery, flushed, flushQuery } from '../../model/connection.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers } from '../schemas.js';
 
 const tags = ['connections'];

@@ -1,5 +1,5 @@
 import { containerList, endpoint, endpointPatch, endpointRequest } from '../../model/endpoint.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import {
   type Api,
   answers,

@@ -1,5 +1,5 @@
 import { denyList, denyListChange, denyListQuery, denyListRequest } from '../../model/deny-list.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers, noQuery } from '../schemas.js';
 
 const PATH = '/firewall/deny-list';

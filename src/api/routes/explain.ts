@@ -1,5 +1,5 @@
 import { explainRequest, explanation } from '../../model/explanation.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers, noQuery } from '../schemas.js';
 
 export function explainRoutes(app: Api, { explanations }: Node): void {

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify';
 import { AppError } from '../../model/errors.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { FLOWS_LIMIT_MAX, type FlowQuery, flowLine, flowQuery, matchesFlow } from '../flow-schema.js';
 import { FlowStream } from '../flow-stream.js';
 import { type Api, answers } from '../schemas.js';

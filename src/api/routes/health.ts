@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../../model/errors.js';
 import { health, readiness } from '../../model/health.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers } from '../schemas.js';
 
 const tags = ['health'];

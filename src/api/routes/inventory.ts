@@ -1,6 +1,6 @@
 import { endpointList } from '../../model/endpoint.js';
 import { identityList } from '../../model/identity.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers, noQuery } from '../schemas.js';
 
 export function inventoryRoutes(app: Api, { endpoints, observation }: Node): void {

@@ -1,5 +1,5 @@
 import { namespace, namespaceList, namespaceRequest } from '../../model/namespace.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers, namespacePath, noQuery, nothing } from '../schemas.js';
 
 const tags = ['namespaces'];

@@ -1,5 +1,5 @@
 import { network, networkList, networkRequest } from '../../model/network.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers, networkPath, noQuery, nothing } from '../schemas.js';
 
 const tags = ['networks'];

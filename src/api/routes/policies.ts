@@ -6,7 +6,7 @@ import {
   type PolicyRequest,
   policyRequest,
 } from '../../model/policy-request.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { acceptYaml, YAML_TYPES } from '../body.js';
 import { policyPreview, policyQuery } from '../preview-schema.js';
 import { type Api, answers, noQuery, nothing, policyPath, validatePolicies } from '../schemas.js';

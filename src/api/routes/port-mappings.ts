@@ -1,5 +1,5 @@
 import { portMapping, portMappingList, portMappingRequest } from '../../model/port-mapping.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers, noQuery, nothing, portMappingPath } from '../schemas.js';
 
 const tags = ['port mappings'];

@@ -1,5 +1,5 @@
 import { service, serviceList, serviceRequest } from '../../model/service.js';
-import type { Node } from '../../vnet/services.js';
+import type { Node } from '../../vnet/contract.js';
 import { type Api, answers, noQuery, nothing, servicePath } from '../schemas.js';
 
 const tags = ['services'];

@@ -1,0 +1,177 @@
+/** Port mappings: made by themselves or with the ports of a container, and gone with it. */
+import { cutOffAdvice } from '../../model/cut-off.js';
+import type { Endpoint, EndpointRequest } from '../../model/endpoint.js';
+import { AppError } from '../../model/errors.js';
+import type { PortMapping, PortMappingRecord, PortMappingRequest } from '../../model/port-mapping.js';
+import type { Reader, Store, Transaction } from '../../store/store.js';
+import { endpoints, nextNumber, portMappings } from '../../store/tables.js';
+import type { PortMappingService } from '../contract.js';
+import { endpointsOf } from '../endpoint-records.js';
+import { requireNetwork } from '../networks.js';
+import type { PolicySync } from '../policy/policy-sync.js';
+import type { IsReachable } from '../policy/reachability.js';
+import { type OnLeft, Rollback } from '../rollback.js';
+import type { Serial } from '../serial.js';
+import type { NodePorts } from './node-ports.js';
+import { claimPlaces, forgetPlaces, placesOfMapping, takenPorts, takenPortsAt } from './published.js';
+import type { Publishing } from './publishing.js';
+
+export interface PortMappingsParts {
+  store: Store;
+  serial: Serial;
+  nodePorts: NodePorts;
+  publishing: Publishing;
+  policy: Pick<PolicySync, 'cutOffBy'>;
+  /** As it is now: for what is asked before anything changes. */
+  reachableNow: () => IsReachable;
+  onLeft: OnLeft;
+}
+
+export class PortMappings implements PortMappingService {
+  constructor(private readonly parts: PortMappingsParts) {}
+
+  list(): PortMapping[] {
+    const isReachable = this.parts.reachableNow();
+    return this.parts.store
+      .list(portMappings)
+      .sort((left, right) => left.id - right.id)
+      .map((mapping) => this.described(mapping, isReachable));
+  }
+
+  get(id: number): PortMapping {
+    return this.described(this.require(id));
+  }
+
+  create(request: PortMappingRequest): Promise<PortMapping> {
+    return this.parts.serial.run(async () => {
+      const { store, publishing, onLeft } = this.parts;
+      const { mapping, endpoint } = await store.transaction((transaction) => {
+        const target = targetOf(transaction, request);
+        return { endpoint: target, mapping: this.record(transaction, request, target) };
+      });
+      const rollback = new Rollback(onLeft);
+      rollback.add(`the record of port mapping ${mapping.id}, which is not in force`, () =>
+        store.transaction((transaction) => eraseMapping(transaction, mapping, endpoint)),
+      );
+      try {
+        await publishing.putMapping(mapping, endpoint);
+      } catch (error) {
+        await rollback.run();
+        throw error;
+      }
+      return this.described(mapping);
+    });
+  }
+
+  delete(id: number): Promise<void> {
+    return this.parts.serial.run(async () => {
+      const { store, publishing } = this.parts;
+      const mapping = this.require(id);
+      const endpoint = store.get(endpoints, [mapping.endpoint_id]);
+      if (endpoint === undefined) throw new AppError('INTERNAL', `port mapping ${id} has no endpoint`);
+      await store.transaction((transaction) => eraseMapping(transaction, mapping, endpoint));
+      await publishing.removeMapping(mapping, endpoint);
+    });
+  }
+
+  private record(
+    transaction: Transaction,
+    request: PortMappingRequest,
+    endpoint: Endpoint,
+  ): PortMappingRecord {
+    const { protocol, host_port, host_ip, container_port } = request;
+    const wanted = { protocol, port: host_port, address: host_ip };
+    const field = { port: 'host_port', address: 'host_ip' };
+    const taken =
+      host_port === undefined ? takenPorts(transaction) : takenPortsAt(transaction, protocol, host_port);
+    const port = this.parts.nodePorts.choose(wanted, taken, field);
+    return putMapping(transaction, endpoint, { protocol, host_port: port, host_ip, container_port });
+  }
+
+  private described(mapping: PortMappingRecord, isReachable = this.parts.reachableNow()): PortMapping {
+    const endpoint = this.parts.store.get(endpoints, [mapping.endpoint_id]);
+    const { protocol, container_port, network } = mapping;
+    if (endpoint?.state !== 'ready') {
+      const hint = 'the container is being connected or disconnected: ask again when that is done';
+      return { ...mapping, reachable_from_outside: false, hint };
+    }
+    if (isReachable(endpoint, protocol, container_port)) return { ...mapping, reachable_from_outside: true };
+    const cutOff = this.parts.policy.cutOffBy(endpoint.identity);
+    if (cutOff !== undefined) {
+      const hint = `the container is cut off, because its rules do not fit into the kernel: ${cutOffAdvice(cutOff)}`;
+      return { ...mapping, reachable_from_outside: false, hint };
+    }
+    const hint = `no policy lets the outside reach ${protocol} port ${container_port} of the container: allow it by a NetworkPolicy with an ipBlock in ingress, or connect it to a network of another isolation_mode than ${network} has`;
+    return { ...mapping, reachable_from_outside: false, hint };
+  }
+
+  private require(id: number): PortMappingRecord {
+    const found = this.parts.store.list(portMappings).find((mapping) => mapping.id === id);
+    if (found === undefined) throw new AppError('PORT_MAPPING_NOT_FOUND', `there is no port mapping ${id}`);
+    return found;
+  }
+}
+
+/** Records the mappings that a container is connected with: all, or it throws as NodePorts.choose() does. */
+export function recordPorts(
+  transaction: Transaction,
+  nodePorts: NodePorts,
+  endpoint: Endpoint,
+  ports: EndpointRequest['ports'],
+): void {
+  for (const [index, { protocol, host_port, host_ip, container_port }] of ports.entries()) {
+    if (host_port === undefined) continue;
+    const field = { port: `ports[${index}].host_port`, address: `ports[${index}].host_ip` };
+    const taken = takenPortsAt(transaction, protocol, host_port);
+    nodePorts.choose({ protocol, port: host_port, address: host_ip }, taken, field);
+    putMapping(transaction, endpoint, { protocol, host_port, host_ip, container_port });
+  }
+}
+
+/** Forgets every mapping to the endpoint. */
+export function erasePorts(transaction: Transaction, endpoint: Endpoint): void {
+  for (const mapping of transaction.list(portMappings, [endpoint.id])) {
+    eraseMapping(transaction, mapping, endpoint);
+  }
+}
+
+function putMapping(
+  transaction: Transaction,
+  endpoint: Endpoint,
+  {
+    host_ip,
+    ...ports
+  }: Pick<PortMappingRecord, 'protocol' | 'host_port' | 'container_port'> & { host_ip: string | undefined },
+): PortMappingRecord {
+  const { network, container_id, interface_name } = endpoint;
+  const mapping: PortMappingRecord = {
+    id: nextNumber(transaction, 'port_mapping'),
+    ...{ network, container_id, interface_name, endpoint_id: endpoint.id },
+    ...ports,
+    ...(host_ip === undefined ? {} : { host_ip }),
+    created_at: new Date().toISOString(),
+  };
+  transaction.put(portMappings, [endpoint.id, mapping.id], mapping);
+  claimPlaces(transaction, placesOfMapping(mapping, endpoint));
+  return mapping;
+}
+
+function eraseMapping(transaction: Transaction, mapping: PortMappingRecord, endpoint: Endpoint): void {
+  transaction.delete(portMappings, [endpoint.id, mapping.id]);
+  forgetPlaces(transaction, placesOfMapping(mapping, endpoint));
+}
+
+/** The container's only or first endpoint of the network, or the one of the interface. */
+function targetOf(reader: Reader, { network, container_id, interface_name }: PortMappingRequest): Endpoint {
+  const found = endpointsOf(reader, requireNetwork(reader, network), container_id, interface_name);
+  const ready = found.find(({ state }) => state === 'ready');
+  if (ready !== undefined) return ready;
+  const what = interface_name === undefined ? '' : ` by ${interface_name}`;
+  throw new AppError(
+    'CONTAINER_NOT_FOUND',
+    `container ${container_id} is not connected to ${network}${what}`,
+    {
+      details: [{ path: 'container_id', message: 'is not the id of a connected container' }],
+    },
+  );
+}

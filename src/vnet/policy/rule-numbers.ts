@@ -1,0 +1,65 @@
+/** Numbers that stand for rules in the kernel. The store keeps them, so that they mean the same after a restart. */
+import { stepping } from '../../firewall/steps.js';
+import type { RuleRef } from '../../firewall/types.js';
+import type { Reader, Store, Transaction } from '../../store/store.js';
+import { nextNumber, ruleKeys, rules, ruleText } from '../../store/tables.js';
+import { inTurns } from '../turns.js';
+import { partsOf } from './stored-numbers.js';
+
+export class RuleNumbers {
+  constructor(private readonly store: Store) {}
+
+  /** The number of each rule; rules without one get one. The references of a rule are usually one object. */
+  async of(refs: Iterable<RuleRef>): Promise<Map<RuleRef, number>> {
+    const numbers = new Map<RuleRef, number>();
+    const missing: RuleRef[] = [];
+    await inTurns(
+      stepping(new Set(refs), (ref) => {
+        const known = this.store.get(ruleKeys, [ruleText(ref)]);
+        if (known === undefined) missing.push(ref);
+        else numbers.set(ref, known.cookie);
+      }),
+    );
+    for (const part of partsOf(missing)) {
+      await this.store.transaction((transaction) => {
+        for (const ref of part) {
+          const text = ruleText(ref);
+          const cookie = transaction.get(ruleKeys, [text])?.cookie ?? nextNumber(transaction, 'rule');
+          transaction.put(ruleKeys, [text], { cookie });
+          transaction.put(rules, [cookie], { cookie, ref });
+          numbers.set(ref, cookie);
+        }
+      });
+    }
+    return numbers;
+  }
+
+  /** Forgets the numbers of these rules. They are not given again, so nothing is mistaken for one of them. */
+  forget(transaction: Transaction, refs: Iterable<RuleRef>): void {
+    for (const ref of refs) {
+      const text = ruleText(ref);
+      const known = transaction.get(ruleKeys, [text]);
+      if (known === undefined) continue;
+      transaction.delete(rules, [known.cookie]);
+      transaction.delete(ruleKeys, [text]);
+    }
+  }
+
+  /** Forgets the numbers of all other rules. */
+  async retain(refs: Iterable<RuleRef>): Promise<void> {
+    const kept = new Set([...new Set(refs)].map(ruleText));
+    const unused = this.store.list(rules).filter(({ ref }) => !kept.has(ruleText(ref)));
+    if (unused.length === 0) return;
+    await this.store.transaction((transaction) =>
+      this.forget(
+        transaction,
+        unused.map(({ ref }) => ref),
+      ),
+    );
+  }
+}
+
+/** What a number in the kernel stands for. */
+export function ruleOf(reader: Reader, number: number): RuleRef | undefined {
+  return number === 0 ? undefined : reader.get(rules, [number])?.ref;
+}

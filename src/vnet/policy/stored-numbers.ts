@@ -1,0 +1,71 @@
+/** Numbers that stand for texts in the kernel. The store keeps them, so that they mean the same after a restart. */
+import { stepping } from '../../firewall/steps.js';
+import type { Reader, Store, Transaction } from '../../store/store.js';
+import { type NumberTable, nextNumber } from '../../store/tables.js';
+import { inTurns } from '../turns.js';
+
+export function numberOf(reader: Reader, table: NumberTable, text: string): number | undefined {
+  return reader.get(table, [text])?.number;
+}
+
+/** The number of each text; those without one get one. */
+export async function claimNumbers(
+  store: Store,
+  table: NumberTable,
+  texts: Iterable<string>,
+): Promise<Map<string, number>> {
+  const numbers = new Map<string, number>();
+  const missing = new Set<string>();
+  await inTurns(
+    stepping(texts, (text) => {
+      const known = numberOf(store, table, text);
+      if (known === undefined) missing.add(text);
+      else numbers.set(text, known);
+    }),
+  );
+  for (const part of partsOf([...missing])) {
+    await store.transaction((transaction) => {
+      for (const text of part) numbers.set(text, claimNumber(transaction, table, text));
+    });
+  }
+  return numbers;
+}
+
+/** Most numbers that are given in one transaction, which others wait for: a few tens of milliseconds of work. */
+const PART = 1000;
+
+/** Of what needs numbers, as many at a time as are given in one transaction. */
+export function* partsOf<T>(items: readonly T[]): Iterable<readonly T[]> {
+  for (let first = 0; first < items.length; first += PART) yield items.slice(first, first + PART);
+}
+
+export function claimNumber(transaction: Transaction, table: NumberTable, text: string): number {
+  const known = numberOf(transaction, table, text);
+  if (known !== undefined) return known;
+  const number = nextNumber(transaction, table.name);
+  transaction.put(table, [text], { text, number });
+  return number;
+}
+
+/** Forgets the numbers of these texts. They are not given again, so nothing is mistaken for one of them. */
+export function forgetNumbersOf(transaction: Transaction, table: NumberTable, texts: Iterable<string>): void {
+  for (const text of texts) transaction.delete(table, [text]);
+}
+
+/** Forgets the numbers of all other texts. */
+export async function retainNumbers(
+  store: Store,
+  table: NumberTable,
+  texts: Iterable<string>,
+): Promise<void> {
+  const kept = new Set(texts);
+  const unused = store.list(table).filter(({ text }) => !kept.has(text));
+  if (unused.length === 0) return;
+  await store.transaction((transaction) =>
+    forgetNumbersOf(
+      transaction,
+      table,
+      unused.map(({ text }) => text),
+    ),
+  );
+}
