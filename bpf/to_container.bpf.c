@@ -113,7 +113,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 	enum drop_reason reason;
 	bool flood = false, is_error = false;
 
-	reason = parse_ip(skb, packet);
+	reason = parse_ip_fixed(skb, packet);
 	if (reason)
 		return reason;
 	reason = source_party(skb, packet, &passage->outcome.source);

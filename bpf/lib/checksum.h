@@ -79,6 +79,8 @@ static __always_inline enum drop_reason checksum_check(struct __sk_buff *skb, co
 	if (!checksum_is_partial(skb))
 		return DROP_NONE;
 	at = checksum_left_at(skb);
+	if (at > skb->len)
+		return DROP_CHECKSUM_OFFSET;
 	if (packet->fragment == FRAGMENT_LATER)
 		return at >= transport ? DROP_NONE : DROP_CHECKSUM_OFFSET;
 	if (at == transport + checksum_offset(packet->protocol) ||

@@ -27,7 +27,7 @@ static __always_inline enum drop_reason parse_quoted(struct __sk_buff *skb, stru
 		reason = parse_ip6(skb, quoted, PARSE_QUOTED);
 	if (reason)
 		return DROP_ICMP_UNRELATED;
-	if (quoted->transport_offset + sizeof(ports) > ERROR_JUDGED_MAX)
+	if (quoted->transport_offset + sizeof(ports) > JUDGED_MAX)
 		return DROP_ICMP_UNRELATED;
 	if (quoted->fragment == FRAGMENT_LATER || !address_equal(&quoted->source, &error->destination))
 		return DROP_ICMP_UNRELATED;

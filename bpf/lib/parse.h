@@ -50,8 +50,9 @@ static __always_inline __u32 linear_length(const struct __sk_buff *skb)
 	return (__u32)length;
 }
 
-/* Of an ICMP error as much is looked at, with what it quotes. */
-#define ERROR_JUDGED_MAX 1514
+/* Of an ICMP error as much is looked at, with what it quotes; headers that do not lie together are no longer.
+ */
+#define JUDGED_MAX 1514
 
 /* Up to where a packet is looked at, in bytes from the frame's start. */
 static __always_inline __u32 judged_length(const struct packet *packet)
@@ -61,7 +62,7 @@ static __always_inline __u32 judged_length(const struct packet *packet)
 	if (packet->fragment == FRAGMENT_LATER)
 		return headers;
 	if (packet_is_icmp(packet) && icmp_is_error(packet))
-		headers = ERROR_JUDGED_MAX;
+		headers = JUDGED_MAX;
 	else
 		headers += transport_header_length(packet->protocol);
 	return headers < all ? headers : all;
@@ -89,6 +90,8 @@ static __attribute__((noinline, unused)) enum drop_reason parse_ip_fixed(struct 
 	length = judged_length(packet);
 	if (reason || length <= linear_length(skb))
 		return (enum drop_reason)reason;
+	if (length > JUDGED_MAX)
+		return DROP_EXTENSION_HEADERS;
 	if (bpf_skb_pull_data(skb, length))
 		return DROP_DELIVERY_FAILED;
 	__builtin_memset(packet, 0, sizeof(*packet));
