@@ -21,8 +21,6 @@ export type SlotIndex = 0 | 1;
 export interface Cell {
   /** Writes the slot of the next generation. Throws KernelError when the map is full, with nothing changed. */
   stage(next: SlotIndex): void;
-  /** Undoes stage() before the next generation counts. */
-  unstage(next: SlotIndex): void;
   /** Makes the other slot like that of the generation in force, or removes the entry. */
   settle(current: SlotIndex): void;
   /** Makes both slots what is wanted, or removes the entry; for what no program asks for. */
@@ -104,12 +102,6 @@ class SlottedCell<K, T> implements Cell {
     const slots: Slots<T> = [...found];
     slots[next] = this.wanted;
     this.map.write(this.key, found, slots);
-  }
-
-  unstage(next: SlotIndex): void {
-    const found = this.map.read(this.key);
-    const current = found[next === 0 ? 1 : 0];
-    this.map.write(this.key, found, [current, current]);
   }
 
   settle(current: SlotIndex): void {

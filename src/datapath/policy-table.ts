@@ -95,34 +95,43 @@ export class PolicyTable {
     await this.settle();
     const next: SlotIndex = this.current === 0 ? 1 : 0;
     const cells = await this.cells(change);
+    this.unsettled = cells;
     try {
-      await this.attempt(
-        cells,
-        (cell) => cell.stage(next),
-        (cell) => cell.unstage(next),
-      );
-      this.unsettled = cells;
-    } finally {
-      // Also when it was taken back: what was judged meanwhile may have missed a rule.
-      this.isFresh = true;
-      this.control.set(0, { policyEpoch: (this.epoch + 1) >>> 0 });
+      await inTurns(cells, (cell) => cell.stage(next));
+    } catch (error) {
+      // On the same slots. What was staged is taken out before the next change, if not now.
+      this.proceed(2);
+      await this.advance().catch(() => undefined);
+      throw roomError(error);
     }
+    this.proceed(1);
   }
 
   /**
    * Adds or removes rules that no packet can ask for, those of or about an identity that no endpoint has: in force
-   * without a new epoch, so that no flow is judged again. The same guarantees as commit().
+   * without a new epoch, so that no flow is judged again. As a whole or not at all, as commit().
    */
   async applyUnobserved(change: PolicyChange): Promise<void> {
-    await this.attempt(
-      await this.cells(change),
-      (cell) => cell.replace(),
-      (cell) => cell.restore(),
-    );
+    if (change.delete.length + change.subjects.delete.length + change.cidrs.delete.length > 0) {
+      // A program that still runs may have seen the endpoint that is gone, and would miss a rule of its.
+      using _ = expediteGracePeriods();
+      await this.waitForPrograms();
+    }
+    const cells = await this.cells(change);
+    try {
+      await this.replace(cells);
+    } catch (error) {
+      if (!isNoRoom(error) || this.unsettled.length === 0) throw error;
+      // What the last change has deleted is still there.
+      await this.advance();
+      await this.replace(cells);
+    }
   }
 
   /** Judges every flow again under the rules as they are; for changes of who an endpoint is. */
   async advance(): Promise<void> {
+    // Who runs may have seen who the endpoint was, whenever the last change was.
+    this.isFresh = true;
     await this.commit({
       set: [],
       delete: [],
@@ -155,8 +164,8 @@ export class PolicyTable {
 
   /** What there is room for beside what is in force; known from load() on. Not at the same time as a commit. */
   async room(): Promise<PolicyRoom> {
-    // What the last change has deleted is there until then.
-    await this.settle();
+    // What the last change has deleted is there until then. Nothing is settled without an epoch after it.
+    if (this.unsettled.length > 0) await this.advance();
     return {
       policy_max: this.policy.room,
       policy_cidrs_max: this.cidrs.room,
@@ -186,22 +195,23 @@ export class PolicyTable {
     this.isFresh = false;
   }
 
-  /** Changes every cell; when one does not fit, takes back what was done, last first, and throws. */
-  private async attempt(
-    cells: readonly Cell[],
-    change: (cell: Cell) => void,
-    undo: (cell: Cell) => void,
-  ): Promise<void> {
+  private proceed(epochs: number): void {
+    this.isFresh = true;
+    this.control.set(0, { policyEpoch: (this.epoch + epochs) >>> 0 });
+  }
+
+  /** Gives both slots of each cell its value; when one does not fit, takes back what was done, last first, and throws. */
+  private async replace(cells: readonly Cell[]): Promise<void> {
     let done = 0;
     try {
       await inTurns(cells, (cell) => {
-        change(cell);
+        cell.replace();
         done++;
       });
     } catch (error) {
       await this.waitForPrograms(); // as in settle()
-      await inTurns(cells.slice(0, done).reverse(), undo);
-      throw error instanceof KernelError && FULL.has(error.code) ? noRoom(error) : error;
+      await inTurns(cells.slice(0, done).reverse(), (cell) => cell.restore());
+      throw roomError(error);
     }
   }
 
@@ -219,11 +229,17 @@ export class PolicyTable {
   }
 }
 
-function noRoom(cause: Error): AppError {
+/** What is thrown of a write that failed. */
+function roomError(cause: unknown): unknown {
+  if (!(cause instanceof KernelError) || !FULL.has(cause.code)) return cause;
   return new AppError('INSUFFICIENT_CAPACITY', 'the compiled policy does not fit into the kernel', {
     cause,
     hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node; the policies in force have not changed',
   });
+}
+
+function isNoRoom(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'INSUFFICIENT_CAPACITY';
 }
 
 /** One after the other; a change of many entries does not keep others waiting. */

@@ -105,7 +105,8 @@ it('a change that does not fit is taken back, and every flow is judged again', a
   );
   await expect(stubborn.commit(failing)).rejects.toThrow();
   expect(rules()).toEqual(['80: 1 1']);
-  expect(table.epoch).toBe(epoch + 1);
+  // By two, so that none of it has counted, and by one that nothing of it is left.
+  expect(table.epoch).toBe(epoch + 3);
 });
 
 it('the room is what the maps have it to be, whatever was changed, and a change that takes all of it fits', async () => {
@@ -141,4 +142,22 @@ it('the room is what the maps have it to be, whatever was changed, and a change 
   await table.commit({ ...NOTHING, set: all.slice(1) });
   expect((await table.room()).policy_max).toBe(0);
   expect(held()).toBe(POLICY_MAX);
+});
+
+it('elements are not written anew without an epoch after it, also to tell the room', async () => {
+  await table.commit({ ...NOTHING, set: [entry(80, Verdict.ALLOW)] });
+  const { epoch } = table;
+  await table.room();
+  expect(table.epoch).toBe(epoch + 1);
+  await table.room();
+  expect(table.epoch).toBe(epoch + 1);
+});
+
+it('rules of a new identity fit where the last change has made room for them', async () => {
+  await table.load();
+  const all = Array.from({ length: POLICY_MAX }, (_, index) => entry(1000 + index, Verdict.ALLOW));
+  await table.commit({ ...NOTHING, set: all });
+  await table.commit({ ...NOTHING, delete: all.slice(0, 2).map(({ key }) => key) });
+  await table.applyUnobserved({ ...NOTHING, set: [entry(80, Verdict.ALLOW), entry(81, Verdict.ALLOW)] });
+  expect(programs.policy.entries()).toHaveLength(POLICY_MAX);
 });

@@ -7,6 +7,7 @@ import type { ConntrackSweeper } from '../../src/datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyTable } from '../../src/datapath/policy-table.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
+import { AppError } from '../../src/model/errors.js';
 import { parsePolicy } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, identities } from '../../src/store/tables.js';
@@ -165,7 +166,7 @@ describe('an identity that comes', () => {
   it('that the kernel has no room for is refused, and nothing stays', async () => {
     engine.upsertPolicy(ranges(4));
     engine.takeDelta();
-    const full = new Error('full');
+    const full = new AppError('INSUFFICIENT_CAPACITY', 'full');
     kernel.failure = full;
     await expect(enlistment.enlist(ENDPOINT, SET)).rejects.toBe(full);
     expect([engine.size, store.list(identities), use.inUse()]).toEqual([0, [], []]);

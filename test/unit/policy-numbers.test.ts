@@ -22,6 +22,7 @@ class Kernel {
       if (this.refuses) throw new Error('no');
       for (const { decision } of change.set) this.seen.add(decision.rule);
     },
+    advance: async () => {},
     load: async (): Promise<PolicyContents> => ({ entries: [], subjects: [], cidrs: [] }),
   } as unknown as PolicyTable;
 }

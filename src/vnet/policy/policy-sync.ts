@@ -2,6 +2,7 @@
  * Keeps the compiled policy in the kernel equal to what the engine compiles. The engine decides what changes; here
  * it becomes keys and numbers of the maps, and a change that the kernel does not take is taken back in the engine.
  */
+
 import type { ConntrackSweeper } from '../../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyContents, PolicyTable } from '../../datapath/policy-table.js';
 import type { PolicyEngine } from '../../firewall/engine.js';
@@ -10,6 +11,7 @@ import { compiling } from '../../firewall/ledger.js';
 import { finish, type Steps } from '../../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../../firewall/types.js';
 import type { PolicySize } from '../../model/cut-off.js';
+import { AppError } from '../../model/errors.js';
 import type { PolicyState } from '../../model/health.js';
 import type { Store } from '../../store/store.js';
 import { type OnLeft, Rollback } from '../rollback.js';
@@ -159,7 +161,11 @@ export class PolicySync {
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
     // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
-    if (this.isUncertain) await this.resync();
+    if (this.isUncertain) {
+      await this.resync();
+      // Packets may have missed rules that were written meanwhile.
+      await this.table.advance();
+    }
     await this.numbering.forgetUnnamed();
     const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
     await this.readmit(delta);
@@ -182,9 +188,15 @@ export class PolicySync {
       const cutOff = new Set(this.admission.cutOff.keys());
       const change = await this.numbering.encode(await inTurns(but(delta, cutOff)));
       const isChanged = !isEmpty(change);
-      if (isChanged) await write(change);
+      if (isChanged) {
+        this.isUncertain = true;
+        await write(change);
+        this.isUncertain = false;
+      }
       return { delta, isChanged };
     } catch (error) {
+      // Then the tables are as they were.
+      if (error instanceof AppError && error.code === 'INSUFFICIENT_CAPACITY') this.isUncertain = false;
       await this.takeBack(undo);
       throw error;
     }
