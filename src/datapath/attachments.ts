@@ -14,7 +14,8 @@ import {
 import { KernelError } from '../native/errors.js';
 import type { NetnsHandle } from '../native/net.js';
 import { expediteGracePeriods } from '../native/rcu.js';
-import { firstOnTcx, type LinkPins, type Loss } from './link-pins.js';
+import { firstOnTcx } from './interface-links.js';
+import type { LinkPins, Loss } from './link-pins.js';
 
 const HOOKS = [
   { direction: 'ingress', program: 'from_container' },
@@ -104,7 +105,11 @@ class TcxAttachments implements Attachments {
   }
 
   adopt(target: Attachable): boolean {
-    return HOOKS.map((hook) => this.keep(hook, target)).includes('link');
+    const expedited = (attach: () => BpfLink) => {
+      using _ = expediteGracePeriods();
+      return attach();
+    };
+    return HOOKS.map((hook) => this.keep(hook, target, expedited)).includes('link');
   }
 
   guard(target: Attachable, open: () => NetnsHandle): boolean {

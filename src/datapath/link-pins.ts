@@ -2,16 +2,8 @@
  * The links of programs: pinned, so that they hold while no daemon runs, and open in this process. Whoever removes a pin
  * ends nothing as long as the daemon runs, and it pins the link again.
  */
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import {
-  AttachType,
-  BpfLink,
-  type BpfProgram,
-  type Direction,
-  type LinkInfo,
-  LinkType,
-  mountBpffs,
-} from '../native/bpf.js';
+import { lstatSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { BpfLink, type BpfProgram, type LinkInfo, mountBpffs } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 
 /** By which what was lost is told and counted; all hooks of sockets are one. */
@@ -51,10 +43,13 @@ export interface WantedLink {
 }
 
 interface Known {
-  /** Of the pin; the kernel gives no number twice that soon. */
+  /** Of the pin; the kernel gives no number twice that soon. 0: the link could not be pinned. */
   inode: number;
   programId: number;
 }
+
+/** A link that is where it ought to be. */
+type Found = { link: BpfLink; info: LinkInfo; isPinned: boolean };
 
 export class LinkPins implements Disposable {
   /** Of the pins and links that this daemon has put in order. */
@@ -63,6 +58,8 @@ export class LinkPins implements Disposable {
   private readonly open = new Map<string, BpfLink>();
   private readonly counts = new Map<string, number>();
   private untold: Repair[] = [];
+  /** Why links are not pinned, by name. */
+  private readonly failures = new Map<string, string>();
   /** Of the programs, asked for once: they never change. */
   private readonly ids = new WeakMap<BpfProgram, number>();
 
@@ -74,30 +71,33 @@ export class LinkPins implements Disposable {
   /**
    * Makes sure that the program is there by a link of that name, and that the link is pinned; takes over what an earlier
    * daemon left. What was missing, if anything: after `link` it had to be attached. When it throws, nothing was attached.
+   * A link that this daemon had in order is kept without its pin, if that cannot be put back: problems() tells.
    */
   keep(name: string, wanted: WantedLink): Loss | undefined {
     const known = this.known.get(name);
     const programId = this.idOf(wanted.program);
+    const found = this.find(name, wanted.place);
     const open = this.open.get(name);
-    const pinned = BpfLink.openPin(this.path(name));
-    const own = [open, pinned].find((link) => link !== undefined && isAt(link.info(), wanted.place));
-    const found = own?.info();
-    const isPinned = found !== undefined && pinned?.info().id === found.id;
-    for (const other of [open, pinned]) if (other !== own) other?.close();
-    if (open !== own) this.open.delete(name);
-    const link = own ?? wanted.attach();
+    if (open !== undefined && open !== found?.link) {
+      open.close();
+      this.open.delete(name);
+    }
+    const link = found?.link ?? wanted.attach();
+    let inode: number;
     try {
-      if (found !== undefined && found.programId !== programId) link.update(wanted.program);
-      if (!isPinned) this.pin(name, link);
+      if (found !== undefined && found.info.programId !== programId) link.update(wanted.program);
+      inode = this.pinned(name, link, { isPinned: found?.isPinned ?? false, isNew: known === undefined });
     } catch (error) {
-      if (own === undefined) link.detach();
+      if (found === undefined) link.detach();
       if (link !== open) link.close();
       throw error;
     }
-    const lost = lossOf(found, isPinned, known);
-    if (lost !== undefined && known !== undefined) this.tell(name, wanted.name, lost);
-    this.known.set(name, { inode: this.inode(name), programId });
-    if (link !== open) this.holdOpen(name, link);
+    const lost = lossOf(found, known);
+    const isBack = lost !== 'pin' || inode !== 0;
+    if (lost !== undefined && known !== undefined && isBack) this.tell(name, wanted.name, lost);
+    this.known.set(name, { inode, programId });
+    // Without a pin it ends when it is let go.
+    if (link !== open) this.holdOpen(name, link, inode === 0);
     return lost;
   }
 
@@ -110,7 +110,7 @@ export class LinkPins implements Disposable {
   /** Whether what keep() has put in order is so still. */
   isIntact(name: string): boolean {
     const known = this.known.get(name);
-    if (known === undefined || this.inode(name) !== known.inode) return false;
+    if (known === undefined || known.inode === 0 || this.inode(name) !== known.inode) return false;
     const isSo = (link: BpfLink | undefined) => {
       const found = link?.info();
       return found !== undefined && isAttached(found) && found.programId === known.programId;
@@ -132,12 +132,13 @@ export class LinkPins implements Disposable {
     open?.close();
     this.open.delete(name);
     this.known.delete(name);
+    this.failures.delete(name);
     this.removePin(name);
   }
 
   /** Of all links that there are, or ought to be. */
   names(): string[] {
-    return [...new Set([...this.pinned(), ...this.known.keys()])];
+    return [...new Set([...this.pins(), ...this.known.keys()])];
   }
 
   /** What was lost since the last call, and was put back. */
@@ -145,6 +146,20 @@ export class LinkPins implements Disposable {
     const repairs = this.untold;
     this.untold = [];
     return repairs;
+  }
+
+  /** Why links that hold are not pinned, a sentence each. */
+  problems(): string[] {
+    return [...this.failures.values()];
+  }
+
+  /** Whether the node sees other pins here than this process, or none. Where it may not ask: no. */
+  isPrivate(): boolean {
+    try {
+      return statSync(this.directory).dev !== statSync(`/proc/1/root${this.directory}`).dev;
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === 'ENOENT';
+    }
   }
 
   /** How often something was lost and put back since the start. */
@@ -161,8 +176,45 @@ export class LinkPins implements Disposable {
     this.known.clear();
   }
 
-  private holdOpen(name: string, link: BpfLink): void {
-    if (this.open.size < this.openMax) this.open.set(name, link);
+  private find(name: string, place: Place): Found | undefined {
+    const open = this.open.get(name);
+    const info = open?.info();
+    if (open !== undefined && info !== undefined && isAt(info, place)) {
+      // Opens no file: the process may have none left.
+      const inode = this.inode(name);
+      return { link: open, info, isPinned: inode !== 0 && inode === this.known.get(name)?.inode };
+    }
+    const link = BpfLink.openPin(this.path(name));
+    let found: Found | undefined;
+    try {
+      const info = link?.info();
+      if (link !== undefined && info !== undefined && isAt(info, place))
+        found = { link, info, isPinned: true };
+      return found;
+    } finally {
+      if (found === undefined) link?.close();
+    }
+  }
+
+  /** Makes sure that the link is pinned. Inode of the pin; 0: there is none. Throws only what concerns a new one. */
+  private pinned(
+    name: string,
+    link: BpfLink,
+    { isPinned, isNew }: Record<'isPinned' | 'isNew', boolean>,
+  ): number {
+    try {
+      if (!isPinned) this.pin(name, link);
+      this.failures.delete(name);
+      return this.inode(name);
+    } catch (error) {
+      if (isNew) throw error;
+      this.failures.set(name, error instanceof Error ? error.message : String(error));
+      return 0;
+    }
+  }
+
+  private holdOpen(name: string, link: BpfLink, isNeeded: boolean): void {
+    if (isNeeded || this.open.size < this.openMax) this.open.set(name, link);
     else link.close();
   }
 
@@ -191,7 +243,7 @@ export class LinkPins implements Disposable {
     this.untold.push({ pin, program, lost });
   }
 
-  private pinned(): string[] {
+  private pins(): string[] {
     try {
       return readdirSync(this.directory);
     } catch (error) {
@@ -201,12 +253,16 @@ export class LinkPins implements Disposable {
   }
 
   private removePin(name: string): void {
-    rmSync(this.path(name), { recursive: true, force: true });
+    if (this.inode(name) !== 0) rmSync(this.path(name), { recursive: true, force: true });
   }
 
-  /** 0: there is none. */
+  /** 0: there is none that can be looked at. */
   private inode(name: string): number {
-    return statSync(this.path(name), { throwIfNoEntry: false })?.ino ?? 0;
+    try {
+      return lstatSync(this.path(name)).ino;
+    } catch {
+      return 0;
+    }
   }
 
   private path(name: string): string {
@@ -214,44 +270,10 @@ export class LinkPins implements Disposable {
   }
 }
 
-/** The links of one program, one for each interface that it is on: `<program>-<ifindex>`. */
-export class InterfaceLinks {
-  constructor(
-    private readonly pins: LinkPins,
-    private readonly program: LinkedProgram,
-  ) {}
-
-  name(ifindex: number): string {
-    return `${this.program}-${ifindex}`;
-  }
-
-  /** On other interfaces than these, whoever has left them. */
-  others(ifindexes: readonly number[]): string[] {
-    const kept = new Set(ifindexes.map((ifindex) => this.name(ifindex)));
-    const isOurs = (name: string) => name === this.program || name.startsWith(`${this.program}-`);
-    return this.pins.names().filter((name) => isOurs(name) && !kept.has(name));
-  }
-}
-
-/** Before all others on a hook of an interface: another program there must not see, or pass on, what ours would drop. */
-export function firstOnTcx(
-  name: LinkedProgram,
-  program: BpfProgram,
-  { ifindex, direction }: { ifindex: number; direction: Direction },
-): WantedLink {
-  const attachType = direction === 'ingress' ? AttachType.TCX_INGRESS : AttachType.TCX_EGRESS;
-  return {
-    name,
-    program,
-    place: { type: LinkType.TCX, attachType, ifindex },
-    attach: () => BpfLink.attachTcx({ program, ifindex, direction, position: 'first' }),
-  };
-}
-
-function lossOf(found: LinkInfo | undefined, isPinned: boolean, known: Known | undefined): Loss | undefined {
+function lossOf(found: Found | undefined, known: Known | undefined): Loss | undefined {
   if (found === undefined) return 'link';
-  if (known !== undefined && found.programId !== known.programId) return 'program';
-  return isPinned ? undefined : 'pin';
+  if (known !== undefined && found.info.programId !== known.programId) return 'program';
+  return found.isPinned ? undefined : 'pin';
 }
 
 function isAt(found: LinkInfo, place: Place): boolean {

@@ -6,7 +6,8 @@ import { parseAddress, toBytes16 } from '../model/address.js';
 import { attachClsact, type BpfProgram, detachClsact, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { Uplink, UplinkFlags, UplinkLimit } from './abi/generated.js';
-import { firstOnTcx, InterfaceLinks, type LinkPins } from './link-pins.js';
+import { firstOnTcx, InterfaceLinks } from './interface-links.js';
+import type { LinkPins } from './link-pins.js';
 import type { TypedMap } from './typed-map.js';
 
 const NO_ADDRESS = new Uint8Array(16);

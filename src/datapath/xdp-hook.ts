@@ -9,7 +9,8 @@
 import { BpfLink, type BpfProgram, LinkType } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import type { InboundControl } from './inbound.js';
-import { InterfaceLinks, type LinkPins } from './link-pins.js';
+import { InterfaceLinks } from './interface-links.js';
+import type { LinkPins } from './link-pins.js';
 
 export class XdpHook {
   private readonly links: InterfaceLinks;

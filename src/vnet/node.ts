@@ -41,6 +41,7 @@ import { Reservations } from './reservations.js';
 import type { OnLeft } from './rollback.js';
 import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
+import { Upkeep } from './upkeep.js';
 
 /** How often pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
 const UPKEEP_INTERVAL_MS = 5_000;
@@ -82,7 +83,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly publishing: Publishing;
   private readonly nodeConnect: NodeConnect;
   private readonly repairs: Repairs;
-  private timer: NodeJS.Timeout | undefined;
+  private readonly upkeep: Upkeep;
   private isStarted = false;
 
   private constructor(
@@ -135,6 +136,17 @@ export class LocalNode implements Node, AsyncDisposable {
       nodeConnect,
       policy,
     });
+    let problems: string[] = [];
+    this.upkeep = new Upkeep(
+      [
+        async () => (problems = await this.endpoints.mend()),
+        () => uplinks.sync(),
+        () => nodeConnect.sync(),
+        () => this.repairs.tell(problems),
+        () => this.observation.collectRetired(),
+      ],
+      onError('could not look after pins and counters'),
+    );
     this.networks = new Networks({
       store,
       serial,
@@ -254,7 +266,7 @@ export class LocalNode implements Node, AsyncDisposable {
     await this.policy.judgeAgain();
     this.datapath.onEvents((events) => this.flows.record(events));
     this.datapath.sweeper.start((error) => log.error({ err: error }, 'could not sweep the connection table'));
-    this.timer = setInterval(() => void this.upkeep(), UPKEEP_INTERVAL_MS).unref();
+    this.upkeep.start(UPKEEP_INTERVAL_MS);
     this.observation.fulfil('sync');
     this.gate.open();
     return report;
@@ -269,7 +281,7 @@ export class LocalNode implements Node, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.gate.refuse();
     // First what asks for more by itself.
-    clearInterval(this.timer);
+    this.upkeep.stop();
     await this.prefixes.stop();
     this.uplinks.stop();
     await this.serial.idle();
@@ -278,18 +290,5 @@ export class LocalNode implements Node, AsyncDisposable {
     if (this.isStarted) await this.datapath[Symbol.asyncDispose]();
     else await this.datapath.abandon();
     this.host.close();
-  }
-
-  private async upkeep(): Promise<void> {
-    const { log } = this.options;
-    try {
-      const problems = await this.endpoints.mend();
-      this.uplinks.sync();
-      this.nodeConnect.sync();
-      this.repairs.tell(problems);
-      await this.observation.collectRetired();
-    } catch (error) {
-      log.error({ err: error }, 'could not look after pins and counters');
-    }
   }
 }

@@ -1,7 +1,8 @@
 /** Links of programs go on whoever removes their pins, and what was taken away is put back and told of. */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { firstOnTcx, LinkPins, type Loss, type WantedLink } from '../../src/datapath/link-pins.js';
+import { firstOnTcx } from '../../src/datapath/interface-links.js';
+import { LinkPins, type Loss, type WantedLink } from '../../src/datapath/link-pins.js';
 import { BpfLink, LinkType, mountBpffs, tcxPrograms, tcxSupported } from '../../src/native/bpf.js';
 import { Programs } from '../support/programs.js';
 
@@ -34,6 +35,11 @@ const path = () => `${directory}/${NAME}`;
 
 /** Ids of the programs on the hook, the first first. */
 const attached = (at = 0) => programs.inside(() => tcxPrograms(device(at), 'ingress').map(({ id }) => id));
+/** As `bpftool link detach` does. */
+const end = () => {
+  using link = BpfLink.fromPin(path());
+  link.detach();
+};
 const pinnedId = () => {
   using link = BpfLink.fromPin(path());
   return link.info().id;
@@ -106,15 +112,61 @@ if (tcxSupported()) {
 
   it('a link that somebody has ended is made anew', () => {
     keep();
-    {
-      using link = BpfLink.fromPin(path());
-      link.detach();
-    }
+    end();
     expect(attached()).toEqual([]);
     expect(pins.isIntact(NAME)).toBe(false);
     expect(keep()).toBe('link');
     expect(attached()).toEqual([program().info().id]);
     expect(counted('link')).toBe(1);
+  });
+
+  describe('where nothing can be pinned', () => {
+    /** A map is no directory. */
+    const prevent = () => {
+      rmSync(directory, { recursive: true });
+      programs.map('qn_metrics').pin(directory);
+    };
+
+    it.each([
+      ['as many as there are', undefined],
+      ['none', 0],
+    ])('a link that was in order holds on, and is pinned when that can be; open: %s', (_, openMax) => {
+      using own = new LinkPins(directory, openMax);
+      keep(own);
+      const lost = openMax === 0 ? 'link' : 'pin';
+      if (lost === 'link') end();
+      prevent();
+      expect(keep(own)).toBe(lost);
+      expect(attached()).toEqual([program().info().id]);
+      expect(own.isIntact(NAME)).toBe(false);
+      expect(own.problems()).toHaveLength(1);
+      expect(own.takeRepairs().map((repair) => repair.lost)).toEqual(lost === 'pin' ? [] : ['link']);
+      expect(keep(own)).toBe('pin');
+      expect(own.takeRepairs()).toEqual([]);
+      rmSync(directory);
+      expect(keep(own)).toBe('pin');
+      expect(own.takeRepairs().map((repair) => repair.lost)).toEqual(['pin']);
+      expect([own.isIntact(NAME), own.problems()]).toEqual([true, []]);
+      expect(attached()).toEqual([program().info().id]);
+    });
+
+    it('a link that was ended is made anew', () => {
+      keep();
+      end();
+      prevent();
+      expect(keep()).toBe('link');
+      expect(attached()).toEqual([program().info().id]);
+      expect(pins.problems()).toHaveLength(1);
+      pins.remove(NAME);
+      expect(pins.problems()).toEqual([]);
+    });
+
+    it('a new link is refused, and is off', () => {
+      prevent();
+      expect(() => keep()).toThrow(directory);
+      expect(attached()).toEqual([]);
+      expect(pins.problems()).toEqual([]);
+    });
   });
 
   it('the program of somebody else in the link is replaced', () => {

@@ -47,7 +47,7 @@ export interface CgroupOptions {
 }
 
 /** What the kernel says of a path where no link is pinned. */
-const NO_LINK = new Set(['ENOENT', 'EINVAL', 'EACCES']);
+const NO_LINK = new Set(['ENOENT', 'ENOTDIR', 'EINVAL', 'EACCES']);
 
 /** A program attached to an interface or a cgroup for as long as the link is open or pinned. */
 export class BpfLink extends Closable<LinkHandle> {

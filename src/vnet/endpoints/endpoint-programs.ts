@@ -1,5 +1,5 @@
 /** The programs on the interfaces of endpoints that are there already: at the start, and while the daemon runs. */
-import { containerInterface } from '../../bridge/endpoint-device.js';
+import { containerInterface, isOwn } from '../../bridge/endpoint-device.js';
 import type { Datapath } from '../../datapath/datapath.js';
 import type { Steps } from '../../firewall/steps.js';
 import type { Endpoint } from '../../model/endpoint.js';
@@ -49,12 +49,16 @@ function ifThere(host: Rtnl, endpoint: Endpoint, open: () => NetnsHandle): Netns
   try {
     netns = open();
     using inside = Rtnl.open(netns);
-    if (containerInterface(host, inside, endpoint) !== undefined) return netns;
+    if (containerInterface(host, inside, endpoint) === undefined) return undefined;
+    const found = netns;
+    netns = undefined;
+    return found;
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
+    return undefined;
+  } finally {
+    netns?.close();
   }
-  netns?.close();
-  return undefined;
 }
 
 /**
@@ -65,15 +69,16 @@ export function* mendPrograms({ store, host, datapath }: EndpointProgramsParts):
   const problems: string[] = [];
   for (const endpoint of store.list(endpoints)) {
     yield;
-    if (!hasPrograms(store, endpoint) || datapath.attachments.isIntact(endpoint.host_interface)) continue;
-    const link = host.link(endpoint.host_interface);
-    if (link === undefined) continue;
+    if (!hasPrograms(store, endpoint)) continue;
     try {
+      if (datapath.attachments.isIntact(endpoint.host_interface)) continue;
+      const link = host.link(endpoint.host_interface);
+      if (!isOwn(link, endpoint)) continue;
       datapath.attachments.adopt({ interface: link.name, ifindex: link.index });
       adoptGuard({ host, datapath }, endpoint, link);
     } catch (error) {
       // The others are looked after all the same.
-      problems.push(programProblem(endpoint, error));
+      problems.push(`endpoint ${endpoint.id}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   return problems;

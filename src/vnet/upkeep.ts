@@ -1,0 +1,32 @@
+/** What is looked after at intervals. What one part cannot do keeps the others from nothing. */
+export class Upkeep {
+  private timer: NodeJS.Timeout | undefined;
+  private isUnderWay = false;
+
+  constructor(
+    private readonly parts: readonly (() => unknown)[],
+    private readonly onError: (error: unknown) => void,
+  ) {}
+
+  start(intervalMs: number): void {
+    this.timer = setInterval(() => void this.run(), intervalMs).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  /** Every part in turn. Nothing while that is under way: what waits behind a long change must not pile up. */
+  async run(): Promise<void> {
+    if (this.isUnderWay) return;
+    this.isUnderWay = true;
+    for (const part of this.parts) {
+      try {
+        await part();
+      } catch (error) {
+        this.onError(error);
+      }
+    }
+    this.isUnderWay = false;
+  }
+}

@@ -1,0 +1,39 @@
+import { expect, it } from 'vitest';
+import { Upkeep } from '../../src/vnet/upkeep.js';
+
+it('a part that fails is told of, and keeps no other from its turn', async () => {
+  const seen: unknown[] = [];
+  const upkeep = new Upkeep(
+    [
+      () => Promise.reject(new Error('first')),
+      () => {
+        throw new Error('second');
+      },
+      () => seen.push('third'),
+    ],
+    (error) => seen.push((error as Error).message),
+  );
+  await upkeep.run();
+  expect(seen).toEqual(['first', 'second', 'third']);
+});
+
+it('nothing is begun while the last look is under way, and the next is one again', async () => {
+  const { promise, resolve } = withResolvers();
+  let looks = 0;
+  const upkeep = new Upkeep([() => ++looks, () => promise], () => undefined);
+  const first = upkeep.run();
+  await upkeep.run();
+  expect(looks).toBe(1);
+  resolve();
+  await first;
+  await upkeep.run();
+  expect(looks).toBe(2);
+});
+
+function withResolvers() {
+  let resolve = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
