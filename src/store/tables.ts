@@ -3,13 +3,14 @@ import { z } from 'zod';
 import { ipAddress } from '../model/address.js';
 import { DENY_LIST_MAX } from '../model/deny-list.js';
 import { type Endpoint, endpoint, endpointId } from '../model/endpoint.js';
+import { AppError } from '../model/errors.js';
 import { type Identity, identity, identityId } from '../model/identity.js';
 import { containerId, dnsLabel, interfaceName, timestamp } from '../model/names.js';
 import { type Namespace, namespace } from '../model/namespace.js';
 import { isolationMode, type Network, network, networkId } from '../model/network.js';
 import { type PortMappingRecord, portMappingRecord } from '../model/port-mapping.js';
 import { type ServiceRecord, serviceRecord } from '../model/service.js';
-import { defineTable, type Table, type Transaction } from './store.js';
+import { defineTable, type Reader, type Table, type Transaction } from './store.js';
 
 /** Form of the records. A store of another version is not opened. */
 export const STORE_VERSION = 1;
@@ -271,4 +272,13 @@ export function nextNumber(transaction: Transaction, name: string, first = 1): n
   const last = (transaction.get(counters, [name])?.last ?? first - 1) + 1;
   transaction.put(counters, [name], { last });
   return last;
+}
+
+/**
+ * For the transaction that records who has a number which an earlier one was given `soon`. Throws STORE_ERROR when that
+ * one could not be written: the number would be given again.
+ */
+export function requireGiven(reader: Reader, name: string, number: number): void {
+  if ((reader.get(counters, [name])?.last ?? 0) >= number) return;
+  throw new AppError('STORE_ERROR', `could not write that the number ${number} of ${name} is given`);
 }

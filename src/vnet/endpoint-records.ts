@@ -11,10 +11,12 @@ import {
   endpointKeys,
   endpoints,
   portNames,
+  requireGiven,
   stagedEndpoints,
 } from '../store/tables.js';
 import { type AddressSpan, allocateAddress, allocateWithin, releaseAddress } from './ipam.js';
 import { requireNetwork } from './networks.js';
+import { requireIdentity } from './policy/identities.js';
 import { claimNumber } from './policy/stored-numbers.js';
 import { releaseReservation } from './reservations.js';
 
@@ -50,7 +52,7 @@ export function requireNewEndpoint(
 /** What an endpoint is given before it is recorded. */
 export type EndpointNumbers = Pick<Endpoint, 'id' | 'identity'>;
 
-/** Records an endpoint that is about to be made: names, addresses. All or nothing, as transactions are. */
+/** Records an endpoint that is about to be made: names, addresses. All or nothing; STORE_ERROR: its numbers are lost. */
 export function recordEndpoint(
   transaction: Transaction,
   networkName: string,
@@ -59,6 +61,8 @@ export function recordEndpoint(
   options: RecordOptions,
 ): { endpoint: Endpoint; network: Network } {
   const { origin, routes, staged } = options;
+  requireGiven(transaction, 'endpoint', id);
+  requireIdentity(transaction, identity);
   const network = requireNetwork(transaction, networkName);
   requireNewEndpoint(transaction, network, request);
   const { container_id, interface_name, namespace, labels } = request;

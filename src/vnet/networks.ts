@@ -24,7 +24,15 @@ import {
 import type { ServiceRecord } from '../model/service.js';
 import type { Rtnl } from '../native/net.js';
 import type { Reader, Store, Transaction } from '../store/store.js';
-import { endpointKeys, networks, nextNumber, runtimeNetworks, services } from '../store/tables.js';
+import {
+  endpointKeys,
+  networks,
+  nextNumber,
+  type RuntimeNetworkRecord,
+  requireGiven,
+  runtimeNetworks,
+  services,
+} from '../store/tables.js';
 import type { NetworkService } from './contract.js';
 import type { HostPrefixes } from './host-prefixes.js';
 import { addressUsage, forgetAddresses } from './ipam.js';
@@ -86,7 +94,10 @@ export class Networks implements NetworkService {
       try {
         // Rules of policies that mean every endpoint may have no room for those of another network.
         await policy.change(comes, goes, async () => {
-          await store.transaction((transaction) => transaction.put(networks, [name], network));
+          await store.transaction((transaction) => {
+            requireGiven(transaction, 'network', id);
+            transaction.put(networks, [name], network);
+          });
           rollback.add(`the record of network ${name}`, () =>
             store.transaction((transaction) => eraseNetwork(transaction, network)),
           );
@@ -118,19 +129,28 @@ export class Networks implements NetworkService {
       const comes: EngineChange = (engine) => engine.upsertingNetwork(network);
       const goes: EngineChange = (engine) => engine.removingNetwork(network.id);
       const rollback = new Rollback(onLeft);
-      await policy.change(goes, comes);
-      rollback.add(`network ${name}, without rules about it`, () => policy.change(comes, goes));
       try {
-        await store.transaction((transaction) => eraseNetwork(transaction, network));
+        // Erased before the rules go: what then fails is taken back without asking the kernel for room.
+        await policy.change(goes, comes, async () => {
+          const bound = await store.transaction((transaction) => eraseNetwork(transaction, network));
+          rollback.add(`network ${name} is in force and not recorded`, () =>
+            store.transaction((transaction) => {
+              transaction.put(networks, [name], network);
+              for (const one of bound) transaction.put(runtimeNetworks, [one.key], one);
+            }),
+          );
+        });
       } catch (error) {
         await rollback.run();
         throw error;
       }
-      // From here on a daemon that starts anew would finish the rest: the bridge is nobody's.
-      removeNetworkDevice(host, network);
-      prefixes.removeNetwork(network);
-      sources.remove(network.id);
-      await files.remove(network);
+      // It is gone, and a daemon that starts anew would finish the rest: the bridge is nobody's.
+      const rest = new Rollback(onLeft);
+      rest.add(`the files of network ${name}`, () => files.remove(network));
+      rest.add(`the source address of network ${name}`, () => sources.remove(network.id));
+      rest.add(`the ranges of network ${name}`, () => prefixes.removeNetwork(network));
+      rest.add(`the bridge of network ${name}`, () => removeNetworkDevice(host, network));
+      await rest.run();
     });
   }
 
@@ -182,12 +202,13 @@ export function requireNetwork(reader: Reader, name: string): Network {
   return network;
 }
 
-function eraseNetwork(transaction: Transaction, network: Network): void {
+/** Throws NETWORK_IN_USE. Returns what container runtimes called the network. */
+function eraseNetwork(transaction: Transaction, network: Network): RuntimeNetworkRecord[] {
   transaction.delete(networks, [network.name]);
-  for (const { key, network_id } of transaction.list(runtimeNetworks)) {
-    if (network_id === network.id) transaction.delete(runtimeNetworks, [key]);
-  }
+  const bound = transaction.where(runtimeNetworks, ({ network_id }) => network_id === network.id);
+  for (const { key } of bound) transaction.delete(runtimeNetworks, [key]);
   forgetAddresses(transaction, network);
+  return bound;
 }
 
 interface TakenRange {

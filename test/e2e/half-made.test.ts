@@ -12,6 +12,7 @@ import { EndpointMaker } from '../../src/vnet/endpoints/endpoint-maker.js';
 import type { NodePorts } from '../../src/vnet/nat/node-ports.js';
 import type { Publishing } from '../../src/vnet/nat/publishing.js';
 import type { Enlistment } from '../../src/vnet/policy/enlistment.js';
+import { claimIdentity } from '../../src/vnet/policy/identities.js';
 import { TestNetns } from '../support/netns.js';
 import { nothingLeft } from '../support/nothing-left.js';
 
@@ -39,7 +40,8 @@ it('the rules of an endpoint outlast its interface and its place in the maps', a
   const enlistment = {
     enlist: async () => {
       steps.push(`rules, ${store.list(endpoints).length} recorded`);
-      return { id: 256 };
+      const set = { network: 'blue', network_id: 1, namespace: 'default', labels: {} };
+      return store.transaction((transaction) => claimIdentity(transaction, set, new Date().toISOString()));
     },
     giveUp: async () => {
       const left = store.list(endpoints).length;

@@ -57,14 +57,15 @@ it('who does not fit is refused and not cut off, and nothing has changed', async
 
 it('who fits is in force beside one who is cut off, who is let in when they are given up', async () => {
   await world.apply(policyOf('p2', '2', { ports: 3 }));
-  const { id } = await enlistment.enlist(ENDPOINT, setOf('2'));
+  const identity = await enlistment.enlist(ENDPOINT, setOf('2'));
+  const { id } = identity;
   world.ids.push(id);
   expect(id).toBe(NEXT);
   expect(world.cutOff).toEqual([CUT_OFF]);
   await world.apply(policyOf('p0', '0', { ports: 2 }), policyOf('p0', '0', { ports: 5 }));
   expect(world.cutOff).toEqual([CUT_OFF]);
   await world.requireExact();
-  await enlistment.giveUp({ id: ENDPOINT, identity: id });
+  await enlistment.giveUp(ENDPOINT, identity);
   expect(store.get(identities, [id])).toBeUndefined();
   expect(world.sync.rulesInForce(id).subjects).toEqual([]);
 });

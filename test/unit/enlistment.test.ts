@@ -8,6 +8,7 @@ import type { PolicyChange, PolicyTable } from '../../src/datapath/policy-table.
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { AppError } from '../../src/model/errors.js';
+import type { Identity } from '../../src/model/identity.js';
 import { parsePolicy } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { endpoints, identities } from '../../src/store/tables.js';
@@ -131,7 +132,7 @@ describe('an identity that comes', () => {
     expect(coming.longest).toBeLessThan(BLOCK_MAX);
     expect(coming.turns).toBeGreaterThan(10);
     const [identity] = store.list(identities);
-    const going = await turnsDuring(() => enlistment.giveUp({ id: ENDPOINT, identity: identity?.id ?? 0 }));
+    const going = await turnsDuring(() => enlistment.giveUp(ENDPOINT, identity as Identity));
     expect(going.longest).toBeLessThan(BLOCK_MAX);
     expect(store.list(identities)).toEqual([]);
   });
@@ -147,9 +148,9 @@ describe('an identity that comes', () => {
     expect(use.inUse()).toEqual([identity.id]);
     expect(await enlistment.enlist(ENDPOINT + 1, SET)).toEqual(identity);
     expect(kernel.changes).toHaveLength(1);
-    await enlistment.giveUp({ id: ENDPOINT, identity: identity.id });
+    await enlistment.giveUp(ENDPOINT, identity);
     expect(engine.rulesOf(identity.id).entries).toHaveLength(64);
-    await enlistment.giveUp({ id: ENDPOINT + 1, identity: identity.id });
+    await enlistment.giveUp(ENDPOINT + 1, identity);
     expect(engine.size).toBe(0);
     expect(store.list(identities)).toEqual([]);
   });
@@ -180,7 +181,7 @@ describe('an identity that comes', () => {
     const stuck = { id: ENDPOINT, identity: identity.id } as Endpoint;
     vi.spyOn(store, 'get').mockImplementation(((table: unknown) =>
       table === endpoints ? stuck : identity) as typeof store.get);
-    await enlistment.giveUp(stuck);
+    await enlistment.giveUp(ENDPOINT, identity);
     vi.restoreAllMocks();
     expect(store.list(identities)).toEqual([identity]);
   });

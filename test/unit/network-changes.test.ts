@@ -9,7 +9,8 @@ import { PolicyEngine } from '../../src/firewall/engine.js';
 import { networkFrom, networkRequest } from '../../src/model/network.js';
 import { parsePolicy } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
-import { networks } from '../../src/store/tables.js';
+import { LmdbFile } from '../../src/store/lmdb-file.js';
+import { addresses, networks, runtimeNetworks } from '../../src/store/tables.js';
 import { Networks } from '../../src/vnet/networks.js';
 import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 import { Serial } from '../../src/vnet/serial.js';
@@ -21,7 +22,7 @@ let store: EmbeddedStore;
 let engine: PolicyEngine;
 let left: [string, unknown][];
 /** Thrown at the next such step. */
-let failures: { kernel?: unknown; files?: unknown };
+let failures: { kernel?: unknown; files?: unknown; bridge?: unknown };
 let made: Networks;
 
 beforeEach(async () => {
@@ -54,7 +55,7 @@ async function begin(maxSize: number): Promise<void> {
     }),
   );
   engine.takeDelta();
-  const take = (step: 'kernel' | 'files') => {
+  const take = (step: keyof typeof failures) => {
     const failure = failures[step];
     delete failures[step];
     if (failure !== undefined) throw failure;
@@ -69,7 +70,7 @@ async function begin(maxSize: number): Promise<void> {
   made = new Networks({
     ...{ store, serial: new Serial(), onLeft },
     policy: new PolicySync(engine, table, store, sweeper, { error, left: onLeft }),
-    host: { links: () => [], addresses: () => [], link: none, deleteRoute: none } as never,
+    host: { links: () => [], addresses: () => [], link: () => take('bridge'), deleteRoute: none } as never,
     prefixes: { addNetwork: none, removeNetwork: none } as never,
     sources: { put: none, remove: none } as never,
     files: { write: async () => take('files'), remove: async () => undefined },
@@ -114,6 +115,20 @@ describe('a network that comes', () => {
     expect(engine.snapshot()).toEqual(before);
   });
 
+  it('is refused where its number was lost on the way to the disk', async () => {
+    const before = engine.snapshot();
+    vi.spyOn(LmdbFile.prototype, 'write').mockRejectedValueOnce(new Error('no space'));
+    const stage = store.stage.bind(store);
+    vi.spyOn(store, 'stage').mockImplementationOnce(async (body, urgency) => {
+      const staged = await stage(body, urgency);
+      await staged.durable.catch(() => undefined);
+      return staged;
+    });
+    await expect(made.create(RED)).rejects.toMatchObject({ code: 'STORE_ERROR' });
+    expect([recorded(), left]).toEqual([['blue'], []]);
+    expect(engine.snapshot()).toEqual(before);
+  });
+
   it('is not recorded over one of its name or range', async () => {
     await expect(made.create({ ...RED, name: 'blue' })).rejects.toMatchObject({ code: 'NETWORK_EXISTS' });
     await expect(made.create({ ...RED, cidr: '10.61.0.0/16' })).rejects.toMatchObject({
@@ -139,6 +154,43 @@ describe('a network that goes', () => {
     engine.upsertIdentity({ id: 257, network_id: 100, namespace: 'default', labels: {} });
     expect([recorded(), left]).toEqual([['blue'], []]);
     expect(engine.snapshot()).toEqual(before);
+  });
+
+  it('stays without a question to the kernel where an address is reserved', async () => {
+    await store.transaction((transaction) =>
+      transaction.put(addresses, [100, '10.61.0.2'], {
+        ...{ network_id: 100, address: '10.61.0.2', endpoint_id: 9 },
+      }),
+    );
+    engine.removeIdentity(256);
+    const before = engine.snapshot();
+    failures.kernel = new Error('asked');
+    await expect(made.delete('blue')).rejects.toMatchObject({ code: 'NETWORK_IN_USE' });
+    expect([recorded(), left]).toEqual([['blue'], []]);
+    expect(engine.snapshot()).toEqual(before);
+    expect(failures.kernel).toBeDefined();
+  });
+
+  it('is recorded again, with what a runtime calls it, where the rules about it cannot go', async () => {
+    const bound = { key: 'a'.repeat(64), network: 'blue', network_id: 100, owned: true };
+    await store.transaction((transaction) => transaction.put(runtimeNetworks, [bound.key], bound));
+    engine.removeIdentity(256);
+    const stuck = new Error('stuck');
+    vi.spyOn(PolicySync.prototype, 'change').mockImplementationOnce(async (_goes, _comes, record) => {
+      await record?.();
+      expect(recorded()).toEqual([]);
+      throw stuck;
+    });
+    await expect(made.delete('blue')).rejects.toBe(stuck);
+    expect([recorded(), store.list(runtimeNetworks), left]).toEqual([['blue'], [bound], []]);
+  });
+
+  it('is gone also where its bridge cannot go, and that is told', async () => {
+    engine.removeIdentity(256);
+    const stuck = new Error('stuck');
+    failures.bridge = stuck;
+    await made.delete('blue');
+    expect([recorded(), left]).toEqual([[], [['the bridge of network blue', stuck]]]);
   });
 
   it('goes with its record', async () => {

@@ -2,11 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Endpoint, endpoint, endpointPatch } from '../../src/model/endpoint.js';
 import { networkFrom, networkRequest } from '../../src/model/network.js';
 import { KernelError } from '../../src/native/errors.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
+import { LmdbFile } from '../../src/store/lmdb-file.js';
 import { endpoints, identities, networks } from '../../src/store/tables.js';
 import { Relabelling } from '../../src/vnet/endpoints/relabelling.js';
 import { Enlistment } from '../../src/vnet/policy/enlistment.js';
@@ -24,6 +25,8 @@ let use: IdentityUse;
 /** What was done, with who the record said that the container was then. */
 let steps: string[];
 let left: [string, unknown][];
+/** Done at the next change of rules. */
+let onRules: () => Promise<void>;
 let failures: Partial<Record<(typeof STEPS)[number], unknown>>;
 let relabelling: Relabelling;
 
@@ -47,6 +50,7 @@ beforeEach(async () => {
   });
   use = new IdentityUse(store);
   [steps, left, failures] = [[], [], {}];
+  onRules = async () => undefined;
   const take = (step: (typeof STEPS)[number], who = '') => {
     steps.push(`${step}${who}, recorded as ${store.get(endpoints, [5])?.labels.app}`);
     const failure = failures[step];
@@ -54,7 +58,10 @@ beforeEach(async () => {
     if (failure !== undefined) throw failure;
   };
   const policy = {
-    changeUnobserved: async () => take('rules'),
+    changeUnobserved: async () => {
+      take('rules');
+      await onRules();
+    },
     judgeAgain: async () => take('judged'),
   } as unknown as PolicySync;
   const onLeft = (error: unknown, what: string) => left.push([what, error]);
@@ -98,7 +105,28 @@ it('that is told to be who it is gets no other rules', async () => {
   expect(use.inUse()).toEqual([before.identity]);
 });
 
+it('is who it is to be also where the rules of who it was cannot go, and that is told', async () => {
+  const stuck = new Error('stuck');
+  onRules = async () => {
+    failures.rules = stuck;
+  };
+  const after = await relabel();
+  expect(store.get(endpoints, [5])).toEqual(after);
+  expect(left).toEqual([[`identity ${before.identity}, which endpoint 5 had`, stuck]]);
+});
+
 describe('where it fails', () => {
+  it('as its identity is lost on the way to the disk, it is who it was, and nobody has the number', async () => {
+    const write = vi.spyOn(LmdbFile.prototype, 'write').mockRejectedValueOnce(new Error('no space'));
+    // Waits until what was claimed is to be written.
+    onRules = () => vi.waitFor(() => expect(store.list(identities)).toHaveLength(1));
+    await expect(relabel()).rejects.toMatchObject({ code: 'STORE_ERROR' });
+    write.mockRestore();
+    expect(store.get(endpoints, [5])).toEqual(before);
+    expect(use.inUse()).toEqual([before.identity]);
+    expect(steps.filter((step) => step.startsWith('rules'))).toHaveLength(2);
+  });
+
   const full = new KernelError({ errno: 7, code: 'E2BIG', text: 'full', operation: 'update', object: 'map' });
 
   it.each(STEPS)('at its %s, it is who it was, and says why', async (step) => {
@@ -109,6 +137,7 @@ describe('where it fails', () => {
     expect(use.inUse()).toEqual([before.identity]);
     const told = steps.filter((text) => text.startsWith('programs'));
     expect(told.at(-1) ?? 'programs a').toMatch(/^programs a/);
+    if (told.length > 0) expect(steps[steps.indexOf(told.at(-1) ?? '') + 1]).toMatch(/^judged/);
     expect(left).toEqual([]);
   });
 

@@ -175,8 +175,9 @@ export class EndpointMaker {
     const { name: network, id: network_id } = requireNetwork(store, networkName);
     const { namespace, labels } = request;
     const { result: id } = await store.stage((transaction) => nextNumber(transaction, 'endpoint'), 'soon');
-    const { id: identity } = await this.enlistment.enlist(id, { network, network_id, namespace, labels });
-    rollback.add(`rules of identity ${identity}`, () => this.enlistment.giveUp({ id, identity }));
+    const claimed = await this.enlistment.enlist(id, { network, network_id, namespace, labels });
+    const identity = claimed.id;
+    rollback.add(`rules of identity ${identity}`, () => this.enlistment.giveUp(id, claimed));
     const { result, durable } = await store.stage((transaction) => {
       const made = recordEndpoint(transaction, networkName, request, { id, identity }, options);
       recordPorts(transaction, nodePorts, made.endpoint, request.ports);

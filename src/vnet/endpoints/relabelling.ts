@@ -5,6 +5,7 @@ import { endpoints } from '../../store/tables.js';
 import type { Publishing } from '../nat/publishing.js';
 import { requireNetwork } from '../networks.js';
 import { capacityError, type Enlistment } from '../policy/enlistment.js';
+import { requireIdentity } from '../policy/identities.js';
 import type { PolicySync } from '../policy/policy-sync.js';
 import { Rollback } from '../rollback.js';
 import { endpointState } from './endpoint-state.js';
@@ -73,12 +74,16 @@ export class Relabelling {
     const rollback = new Rollback(onLeft);
     let after = before;
     try {
-      const { id: identity } = await this.enlistment.enlist(id, { network: name, network_id, ...set });
+      const claimed = await this.enlistment.enlist(id, { network: name, network_id, ...set });
+      const identity = claimed.id;
       after = { ...before, ...set, identity };
       if (identity !== before.identity) {
-        rollback.add(`rules of identity ${identity}`, () => this.enlistment.giveUp({ id, identity }));
+        rollback.add(`rules of identity ${identity}`, () => this.enlistment.giveUp(id, claimed));
       }
-      await store.transaction((transaction) => transaction.put(endpoints, [id], after));
+      await store.transaction((transaction) => {
+        requireIdentity(transaction, identity);
+        transaction.put(endpoints, [id], after);
+      });
       if (identity === before.identity) return after;
       rollback.add(`endpoint ${id} is recorded with labels that are not in force`, () =>
         store.transaction((transaction) => transaction.put(endpoints, [id], before)),
@@ -87,17 +92,18 @@ export class Relabelling {
         publishing.relabel(after, before),
       );
       await publishing.relabel(before, after);
-      rollback.add(`the programs may take endpoint ${id} for who it was to be`, () => tell(before));
+      rollback.add(`the programs may take endpoint ${id} for who it was to be`, async () => {
+        tell(before);
+        // Flows that were opened meanwhile are judged by rules that go.
+        await policy.judgeAgain();
+      });
       tell(after);
       await policy.judgeAgain();
     } catch (error) {
       await rollback.run();
       throw capacityError(error);
     }
-    await this.enlistment.dismiss(before);
-    if (!this.enlistment.isInUse(before.identity)) {
-      await store.transaction((transaction) => this.enlistment.drop(transaction, before.identity));
-    }
+    await this.enlistment.retire(before);
     return after;
   }
 }

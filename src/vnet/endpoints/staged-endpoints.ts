@@ -17,6 +17,7 @@ import type { ContainerIdentity, StagedEndpoint, StagedEndpointService } from '.
 import { completeEndpoint, renameEndpoint, requireNewEndpoint } from '../endpoint-records.js';
 import { requireNetwork } from '../networks.js';
 import { capacityError, type Enlistment } from '../policy/enlistment.js';
+import { requireIdentity } from '../policy/identities.js';
 import { type OnLeft, Rollback } from '../rollback.js';
 import type { Serial } from '../serial.js';
 import type { EndpointMaker } from './endpoint-maker.js';
@@ -170,12 +171,14 @@ export class StagedEndpoints implements StagedEndpointService {
     let after = before;
     let isNew = false;
     try {
-      const { id: identity } = await enlistment.enlist(id, { network: name, network_id: network.id, ...set });
+      const claimed = await enlistment.enlist(id, { network: name, network_id: network.id, ...set });
+      const identity = claimed.id;
       isNew = identity !== before.identity;
-      if (isNew) rollback.add(`rules of identity ${identity}`, () => enlistment.giveUp({ id, identity }));
-      after = await store.transaction((transaction) =>
-        renameEndpoint(transaction, { ...before, ...set, identity }, { container_id }),
-      );
+      if (isNew) rollback.add(`rules of identity ${identity}`, () => enlistment.giveUp(id, claimed));
+      after = await store.transaction((transaction) => {
+        requireIdentity(transaction, identity);
+        return renameEndpoint(transaction, { ...before, ...set, identity }, { container_id });
+      });
       rollback.add(`endpoint ${id} is recorded as one of container ${container_id}`, () =>
         store.transaction((transaction) => {
           renameEndpoint(transaction, after, { container_id: before.container_id });
@@ -188,11 +191,9 @@ export class StagedEndpoints implements StagedEndpointService {
       await rollback.run();
       throw capacityError(error);
     }
-    if (isNew) await enlistment.dismiss(before);
-    return store.transaction((transaction) => {
-      if (isNew) enlistment.drop(transaction, before.identity);
-      return completeEndpoint(transaction, after);
-    });
+    if (isNew) await enlistment.retire(before);
+    // Where this fails it is to be asked for again: until it is recorded as ready, nobody can change it.
+    return store.transaction((transaction) => completeEndpoint(transaction, after));
   }
 }
 

@@ -22,6 +22,7 @@ export class Enlistment {
    * The identity that an endpoint is about to have; its policy is in the maps when this resolves. Before any record says
    * that somebody has it: what does not fit is refused here (INSUFFICIENT_CAPACITY, or what the kernel says), and nothing
    * has changed. A daemon that starts after one that ended here finds an identity that nobody has, and drops it.
+   * It is not known to be on disk: who records that somebody has it asks for it there (requireIdentity()).
    */
   async enlist(endpointId: Endpoint['id'], set: IdentitySet): Promise<Identity> {
     const { store, policy, identityUse } = this;
@@ -50,10 +51,12 @@ export class Enlistment {
   }
 
   /** One endpoint less has the identity; with the last one its policy goes, and its record is for the caller to drop. */
-  async dismiss({ id: endpointId, identity: id }: Pick<Endpoint, 'id' | 'identity'>): Promise<void> {
-    const { store, policy, identityUse } = this;
+  async dismiss(
+    { id: endpointId, identity: id }: Pick<Endpoint, 'id' | 'identity'>,
+    identity = this.store.get(identities, [id]),
+  ): Promise<void> {
+    const { policy, identityUse } = this;
     if (!identityUse.remove(id, endpointId)) return;
-    const identity = store.get(identities, [id]);
     await policy.changeUnobserved(
       (engine) => engine.removingIdentity(id),
       function* (engine) {
@@ -62,12 +65,22 @@ export class Enlistment {
     );
   }
 
-  /** Takes back enlist(), and the record of an identity that nobody has then. */
-  async giveUp(endpoint: Pick<Endpoint, 'id' | 'identity'>): Promise<void> {
-    await this.dismiss(endpoint);
+  /** Takes back enlist(), also of an identity whose record is lost, and the record when nobody has the identity then. */
+  async giveUp(endpointId: Endpoint['id'], identity: Identity): Promise<void> {
+    await this.dismiss({ id: endpointId, identity: identity.id }, identity);
     // An endpoint that could not be taken off is recorded as who it is.
-    if (this.store.get(endpoints, [endpoint.id])?.identity === endpoint.identity) return;
-    await this.forgetUnused(endpoint.identity);
+    if (this.store.get(endpoints, [endpointId])?.identity === identity.id) return;
+    await this.forgetUnused(identity.id);
+  }
+
+  /** dismiss() of who an endpoint was, and the record. It is somebody else, whatever becomes of this: never throws. */
+  async retire(former: Pick<Endpoint, 'id' | 'identity'>): Promise<void> {
+    try {
+      await this.dismiss(former);
+      await this.forgetUnused(former.identity);
+    } catch (error) {
+      this.onLeft(error, `identity ${former.identity}, which endpoint ${former.id} had`);
+    }
   }
 
   isInUse(identity: number): boolean {

@@ -1,6 +1,7 @@
 /** Identities of the node: a number for each set of (network, namespace, labels) that some endpoint has. */
 import { sha256 } from '../../model/digest.js';
 import type { Endpoint } from '../../model/endpoint.js';
+import { AppError } from '../../model/errors.js';
 import { FIRST_IDENTITY, type Identity, identityKey } from '../../model/identity.js';
 import type { Labels } from '../../model/names.js';
 import type { Reader, Transaction } from '../../store/store.js';
@@ -31,6 +32,15 @@ export function claimIdentity(transaction: Transaction, set: IdentitySet, now: s
   transaction.put(identities, [id], identity);
   transaction.put(identityKeys, key, { identity: id });
   return identity;
+}
+
+/**
+ * For the transaction that records who has an identity which an earlier one has claimed `soon`. Throws STORE_ERROR when
+ * that one could not be written: the number would be another set's, which would have the rules of this one.
+ */
+export function requireIdentity(reader: Reader, id: number): void {
+  if (reader.get(identities, [id]) !== undefined) return;
+  throw new AppError('STORE_ERROR', `could not write the record of identity ${id}`);
 }
 
 /** Forgets an identity that no endpoint has any more. */
