@@ -6,6 +6,7 @@
 #pragma once
 
 #include "endpoint.h"
+#include "headers.h"
 #include "passage.h"
 
 #include <linux/ip.h>
@@ -29,9 +30,7 @@ static __always_inline void answer_ends_of(const struct endpoint *self, struct a
 
 static __always_inline __be16 checksum_fold(__s64 sum)
 {
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__be16)~sum;
+	return (__be16)~sum_fold((__u64)sum);
 }
 
 /* Of what stands before the transport header of an answer. */

@@ -218,9 +218,7 @@ static __always_inline long rewrite_quoted_checksum(struct __sk_buff *skb, const
 		to.address = rewrite->to;
 	}
 	sum = bpf_csum_diff((__be32 *)&from, sizeof(from), (__be32 *)&to, sizeof(to), (__u16)~before);
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	after = (__be16)~sum;
+	after = (__be16)~sum_fold((__u64)sum);
 	if (quoted->protocol == IPPROTO_UDP && !after)
 		after = 0xffff;
 	return rewrite_quoted_word(skb, at, error_checksum, before, after);
