@@ -5,7 +5,7 @@
  */
 import { AppError } from '../model/errors.js';
 import type { LinkInfo, Rtnl } from '../native/net.js';
-import { setIpv4Conf, setIpv6Conf } from './guard.js';
+import { forwardIpv6, setIpv4Conf } from './guard.js';
 
 const NAME = 'qnrouter';
 const ALIAS = 'quantum:router';
@@ -20,7 +20,7 @@ export function ensureRouterDevice(rtnl: Rtnl): number {
   const link = rtnl.link(NAME);
   if (link === undefined) throw new Error(`${NAME} vanished`);
   setIpv4Conf(NAME, 'forwarding', 1);
-  setIpv6Conf(NAME, 'forwarding', 1);
+  forwardIpv6(NAME);
   return link.index;
 }
 

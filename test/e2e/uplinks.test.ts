@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { UplinkState } from '../../src/model/health.js';
 import { type Container, FAMILIES, type Family, TCP_PORT, unlike } from '../support/containers.js';
 import type { Outside } from '../support/outside.js';
-import { addressBytes, ETHERTYPE } from '../support/packet.js';
+import { addressBytes, ETHERTYPE, packet } from '../support/packet.js';
 import { useSite } from '../support/site.js';
 import { Stream } from '../support/stream.js';
 
@@ -222,6 +222,43 @@ it.each(FAMILIES)(
     expect(await unlike('open', family, [a, first], [a, second])).toEqual([]);
   },
 );
+
+it('a router that has advertised itself to the node stays its router', async () => {
+  const router = await linkLocal(second);
+  await second.sendFrames([advertisement(second, router)]);
+  const routers = () =>
+    site().host.output('ip', '-6', 'route', 'show', 'default', 'proto', 'ra', 'dev', 'second');
+  const conf = (name: string, setting: string) =>
+    site().host.output('sysctl', '-n', `net.ipv6.conf.${name}.${setting}`);
+  await expect.poll(routers).toContain(`via ${router}`);
+  const device = () => site().host.netns.net.link('qnrouter');
+  const { index } = device() ?? {};
+  await site().host.output('ip', 'link', 'del', 'qnrouter');
+  await expect.poll(() => device()?.index).toSatisfy((now) => now !== undefined && now !== index);
+  await expect.poll(() => conf('qnrouter', 'forwarding')).toBe('1\n');
+  expect(await routers()).toContain(`via ${router}`);
+  expect(await conf('second', 'accept_ra')).toBe('1\n');
+  expect(await unlike('open', 6, [a, second])).toEqual([]);
+});
+
+async function linkLocal(host: Outside): Promise<string> {
+  const address = async () =>
+    / inet6 (fe80::\S+)\//.exec(
+      await host.output('ip', '-6', 'address', 'show', 'dev', 'eth0', '-tentative'),
+    );
+  await expect.poll(address).not.toBeNull();
+  return (await address())?.[1] ?? '';
+}
+
+/** RFC 4861 §4.2: for half an hour. */
+function advertisement(from: Outside, router: string): Uint8Array {
+  const mac = from.netns.net.link('eth0')?.mac ?? '';
+  return packet()
+    .ethernet({ source: mac, destination: '33:33:00:00:00:01' })
+    .ipv6({ source: router, destination: 'ff02::1', hopLimit: 255 })
+    .icmpv6({ type: 134, id: 64 << 8, sequence: 1800, body: new Uint8Array(8) })
+    .bytes();
+}
 
 it('an address that is about to go is none for new connections, and no other interface gives one instead', async () => {
   const [mine, lifetime] = [`${second.nodeAddress(6)}/64`, ['preferred_lft', '0', 'valid_lft', 'forever']];
