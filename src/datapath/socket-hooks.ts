@@ -65,7 +65,7 @@ export class SocketHooks {
       name: 'node_connect',
       program,
       place: { type: LinkType.CGROUP, cgroupId: id, attachType },
-      attach: () => BpfLink.attachCgroup({ program, path, attachType }),
+      attach: (copy) => BpfLink.attachCgroup({ program: copy, path, attachType }),
     });
     return lost === 'link';
   }

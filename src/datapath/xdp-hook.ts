@@ -70,7 +70,7 @@ export class XdpHook {
         name: 'uplink_xdp',
         program,
         place: { type: LinkType.XDP, ifindex },
-        attach: () => BpfLink.attachXdp({ program, ifindex, mode: 'native' }),
+        attach: (copy) => BpfLink.attachXdp({ program: copy, ifindex, mode: 'native' }),
       });
       return undefined;
     } catch (error) {

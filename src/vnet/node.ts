@@ -43,8 +43,11 @@ import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
 import { Upkeep } from './upkeep.js';
 
-/** How often pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
+/** How often programs and pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
 const UPKEEP_INTERVAL_MS = 5_000;
+
+/** How long a change of filters waits for those that come with it: each endpoint that is made or removed is several. */
+const FILTERS_SETTLE_MS = 500;
 
 /** As much of a logger as is used here; pino's has it. */
 export interface NodeLog {
@@ -84,6 +87,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly nodeConnect: NodeConnect;
   private readonly repairs: Repairs;
   private readonly upkeep: Upkeep;
+  private filterWatch: Disposable | undefined;
   private isStarted = false;
 
   private constructor(
@@ -123,7 +127,8 @@ export class LocalNode implements Node, AsyncDisposable {
       onChange: (state) => log.info(state, "the way of the node's own processes to port mappings"),
       onError: (error) => log.error({ err: error }, 'could not attach the hooks of sockets'),
     });
-    this.repairs = new Repairs({ links: datapath.links, log });
+    const { links, repairs, precedence, spares } = datapath;
+    this.repairs = new Repairs({ links, repairs, precedence, spares, log });
     const isolating = isolatedBy(this.policy.inForce);
     this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes, uplinks, nodeConnect, flows, publishing } = this;
@@ -142,6 +147,12 @@ export class LocalNode implements Node, AsyncDisposable {
         async () => (problems = await this.endpoints.mend()),
         () => uplinks.sync(),
         () => nodeConnect.sync(),
+        async () => {
+          // Who is to go before others needs another copy of the program, and that takes the verifier's time.
+          if (!(await spares.load())) return;
+          problems = await this.endpoints.mend();
+          uplinks.sync();
+        },
         () => this.repairs.tell(problems),
         () => this.observation.collectRetired(),
       ],
@@ -267,6 +278,9 @@ export class LocalNode implements Node, AsyncDisposable {
     this.datapath.onEvents((events) => this.flows.record(events));
     this.datapath.sweeper.start((error) => log.error({ err: error }, 'could not sweep the connection table'));
     this.upkeep.start(UPKEEP_INTERVAL_MS);
+    // Of TCX the kernel tells nobody.
+    if (datapath.attachments.kind === 'clsact')
+      this.filterWatch = host.watch(['filter'], () => this.upkeep.request(FILTERS_SETTLE_MS));
     this.observation.fulfil('sync');
     this.gate.open();
     return report;
@@ -281,6 +295,7 @@ export class LocalNode implements Node, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.gate.refuse();
     // First what asks for more by itself.
+    this.filterWatch?.[Symbol.dispose]();
     this.upkeep.stop();
     await this.prefixes.stop();
     this.uplinks.stop();

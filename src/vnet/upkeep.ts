@@ -1,6 +1,7 @@
 /** What is looked after at intervals. What one part cannot do keeps the others from nothing. */
 export class Upkeep {
   private timer: NodeJS.Timeout | undefined;
+  private soon: NodeJS.Timeout | undefined;
   private isUnderWay = false;
 
   constructor(
@@ -12,8 +13,17 @@ export class Upkeep {
     this.timer = setInterval(() => void this.run(), intervalMs).unref();
   }
 
+  /** Once, that much later: for whatever else is asked for until then, too. */
+  request(delayMs: number): void {
+    this.soon ??= setTimeout(() => {
+      this.soon = undefined;
+      void this.run();
+    }, delayMs).unref();
+  }
+
   stop(): void {
     clearInterval(this.timer);
+    clearTimeout(this.soon);
   }
 
   /** Every part in turn. Nothing while that is under way: what waits behind a long change must not pile up. */

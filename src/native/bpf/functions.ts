@@ -121,6 +121,7 @@ interface BpfFunctions {
 
   tcxSupported(): boolean;
   tcxPrograms(ifindex: number, ingress: boolean): { id: number; name: string }[];
+  tcxLine(ifindex: number, ingress: boolean): { programId: number; linkId: number }[];
   linkAttachTcx(program: ProgramHandle, ifindex: number, ingress: boolean, position: string): LinkHandle;
   linkAttachXdp(program: ProgramHandle, ifindex: number, generic: boolean): LinkHandle;
   linkAttachCgroup(program: ProgramHandle, path: string, attachType: number): LinkHandle;
@@ -132,6 +133,7 @@ interface BpfFunctions {
   clsactAttach(program: ProgramHandle, ...place: ClsactArguments): void;
   clsactDetach(...place: ClsactArguments): boolean;
   clsactQuery(...place: ClsactArguments): number | undefined;
+  clsactLine(ifindex: number, ingress: boolean): { handle: number; priority: number; programId: number }[];
 
   ringBufferOpen(
     map: MapHandle,
