@@ -2,6 +2,7 @@
 
 import { decodePerCpu, u32 } from '../../src/datapath/abi/codec.js';
 import {
+  attachClsact,
   BpfLink,
   type BpfObject,
   type BpfProgram,
@@ -13,6 +14,8 @@ import type { TestNetns } from './netns.js';
 
 /** TC_ACT_OK ends the chain: nobody behind sees the packet. TC_ACT_UNSPEC lets the next program decide. */
 export const VERDICT = { pass: 0, next: 0xffffffff } as const;
+
+const FILTER_HANDLE = 7;
 
 export class Stranger implements Disposable {
   readonly program: BpfProgram;
@@ -37,6 +40,12 @@ export class Stranger implements Disposable {
     this.#links.push(
       netns.net.run(() => BpfLink.attachTcx({ program, ifindex, direction, position: 'first' })),
     );
+  }
+
+  /** The same by a filter of clsact, which comes before those of its priority. */
+  enterByFilter(netns: TestNetns, device: string, direction: Direction): void {
+    const hook = { ifindex: indexOf(netns, device), direction, handle: FILTER_HANDLE };
+    netns.net.run(() => attachClsact({ program: this.program, ...hook }));
   }
 
   leave(): void {
