@@ -2,7 +2,7 @@
  * The links of programs: pinned, so that they hold while no daemon runs, and open in this process. Whoever removes a pin
  * ends nothing as long as the daemon runs, and it pins the link again.
  */
-import { lstatSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import {
   AttachType,
   BpfLink,
@@ -14,7 +14,10 @@ import {
   tcxLine,
   tcxPrograms,
 } from '../native/bpf.js';
+import { descriptorsMax } from '../native/descriptors.js';
 import { KernelError } from '../native/errors.js';
+import { expediteGracePeriods } from '../native/rcu.js';
+import { PinWatch } from './pin-watch.js';
 import { Precedence } from './precedence.js';
 import { type LinkedProgram, type Loss, type Predecessor, RepairLedger } from './repair-ledger.js';
 
@@ -25,6 +28,8 @@ export interface WantedLink {
   name: LinkedProgram;
   program: BpfProgram;
   place: Place;
+  /** It is one of a few, and is open in any case: what is done for it must not depend on files that are left. */
+  isOpen?: boolean;
   /** Makes a link there; of a place where others can be too, before all of them. */
   attach: (program: BpfProgram) => BpfLink;
   /** Where its place among others counts; what is given is done where the interface is. */
@@ -58,8 +63,10 @@ export class LinkPins implements Disposable {
   private readonly known = new Map<string, Known>();
   /** As many of their links as the process may have open. */
   private readonly open = new Map<string, BpfLink>();
-  /** Why links are not pinned, or not first, by name. */
+  /** Why links are not pinned, by name. */
   private readonly failures = new Map<string, string>();
+  /** Why links could not be put first, by name. */
+  private readonly unmoved = new Map<string, string>();
   /** Of the programs, asked for once: they never change. */
   private readonly ids = new WeakMap<BpfProgram, number>();
 
@@ -129,7 +136,8 @@ export class LinkPins implements Disposable {
     }
     this.known.set(name, { inode, programId });
     // Without a pin it ends when it is let go.
-    if (link !== this.open.get(name)) this.holdOpen(name, link, inode === 0);
+    const mustBeOpen = inode === 0 || wanted.isOpen === true;
+    if (link !== this.open.get(name)) this.holdOpen(name, link, mustBeOpen);
     return lost;
   }
 
@@ -151,7 +159,7 @@ export class LinkPins implements Disposable {
   isPreceded(name: string): boolean {
     const info = this.info(name);
     const at = info === undefined ? -1 : positionOf(info, lineOf(info));
-    if (at === 0) this.precedence.isFirst(name);
+    if (at === 0) this.isFirst(name);
     return at > 0;
   }
 
@@ -167,6 +175,7 @@ export class LinkPins implements Disposable {
     this.open.delete(name);
     this.known.delete(name);
     this.failures.delete(name);
+    this.unmoved.delete(name);
     this.precedence.forget(name);
     this.removePin(name);
     this.removeDraft(name);
@@ -177,9 +186,17 @@ export class LinkPins implements Disposable {
     return [...new Set([...this.pins(), ...this.known.keys()])];
   }
 
+  /** Calls back when a pin is not the one that this daemon has put there, once renew() was called. */
+  watch(onLost: () => void): PinWatch {
+    return new PinWatch(this.directory, (name) => {
+      const { inode = 0 } = this.known.get(name) ?? {};
+      if (inode !== 0 && this.inode(name) !== inode) onLost();
+    });
+  }
+
   /** Why links that hold are not pinned, or not first, a sentence each. */
   problems(): string[] {
-    return [...this.failures.values()];
+    return [...this.failures.values(), ...this.unmoved.values()];
   }
 
   /** Whether the node sees other pins here than this process, or none. Where it may not ask: no. */
@@ -217,12 +234,13 @@ export class LinkPins implements Disposable {
     wanted: WantedLink,
     { inside }: NonNullable<WantedLink['first']>,
   ): { link: BpfLink; by: Predecessor[] } | undefined {
+    using _ = expediteGracePeriods();
     let next: BpfLink | undefined;
     let by: Predecessor[];
     try {
       by = inside(() => predecessors(link.info()));
       if (by.length === 0) {
-        this.precedence.isFirst(name);
+        this.isFirst(name);
         return undefined;
       }
       this.precedence.isBehind({ pin: name, program: wanted.name, by });
@@ -236,14 +254,19 @@ export class LinkPins implements Disposable {
       next?.detach();
       next?.close();
       this.removeDraft(name);
-      this.failures.set(name, `${name} cannot be first: ${error instanceof Error ? error.message : error}`);
+      this.unmoved.set(name, `${name} cannot be first: ${error instanceof Error ? error.message : error}`);
       return undefined;
     }
     link.detach();
     next.update(wanted.program);
-    this.failures.delete(name);
+    this.unmoved.delete(name);
     this.precedence.moved(name);
     return { link: next, by };
+  }
+
+  private isFirst(name: string): void {
+    this.unmoved.delete(name);
+    this.precedence.isFirst(name);
   }
 
   /** What a daemon that ended in toFront() has left. Its link ends at once: the one by the name itself is there. */
@@ -403,8 +426,10 @@ function isAttached({ ifindex = 0, cgroupId = 0 }: LinkInfo): boolean {
   return ifindex !== 0 || cgroupId !== 0;
 }
 
-/** Half of what the process may have open: the other half is for everything else. */
-function openLinksMax(): number {
-  const [, soft] = /^Max open files\s+([0-9]+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-  return soft === undefined ? Number.POSITIVE_INFINITY : Math.floor(Number(soft) / 2);
+/** For everything else; the daemon has some hundred open, and a connection of its API is one each. */
+const OTHER_FILES_MIN = 512;
+
+/** Half of what the process may have open, if that leaves enough. */
+export function openLinksMax(limit = descriptorsMax()): number {
+  return Math.max(0, Math.min(Math.floor(limit / 2), limit - OTHER_FILES_MIN));
 }

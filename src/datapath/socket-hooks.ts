@@ -65,6 +65,7 @@ export class SocketHooks {
       name: 'node_connect',
       program,
       place: { type: LinkType.CGROUP, cgroupId: id, attachType },
+      isOpen: true,
       attach: (copy) => BpfLink.attachCgroup({ program: copy, path, attachType }),
     });
     return lost === 'link';

@@ -63,10 +63,8 @@ export class UplinkHook {
       this.filters.keep({ name: 'from_uplink', program, ifindex, direction: DIRECTION });
       return;
     }
-    pins.keep(
-      this.links.name(ifindex),
-      firstOnTcx('from_uplink', program, { ifindex, direction: DIRECTION }),
-    );
+    const wanted = firstOnTcx('from_uplink', program, { ifindex, direction: DIRECTION });
+    pins.keep(this.links.name(ifindex), { ...wanted, isOpen: true });
   }
 
   /**

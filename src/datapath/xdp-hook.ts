@@ -70,6 +70,7 @@ export class XdpHook {
         name: 'uplink_xdp',
         program,
         place: { type: LinkType.XDP, ifindex },
+        isOpen: true,
         attach: (copy) => BpfLink.attachXdp({ program: copy, ifindex, mode: 'native' }),
       });
       return undefined;

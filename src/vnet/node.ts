@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ensureRouterDevice, removeRouterDevice } from '../bridge/router-device.js';
 import { Datapath } from '../datapath/datapath.js';
+import type { PinWatch } from '../datapath/pin-watch.js';
 import { nodeLabels } from '../model/node-labels.js';
 import type { Settings } from '../model/settings.js';
 import { Rtnl } from '../native/net.js';
@@ -46,6 +47,9 @@ import { Upkeep } from './upkeep.js';
 /** How often programs and pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
 const UPKEEP_INTERVAL_MS = 5_000;
 
+/** Looks after those that could not put something back, before the next at intervals: the kernel may still be ending a link. */
+const RETRIES_MS = [100, 1_000] as const;
+
 /** How long a change of filters waits for those that come with it: each endpoint that is made or removed is several. */
 const FILTERS_SETTLE_MS = 500;
 
@@ -88,6 +92,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly repairs: Repairs;
   private readonly upkeep: Upkeep;
   private filterWatch: Disposable | undefined;
+  private readonly pinWatch: PinWatch;
   private isStarted = false;
 
   private constructor(
@@ -141,7 +146,9 @@ export class LocalNode implements Node, AsyncDisposable {
       nodeConnect,
       policy,
     });
+    this.pinWatch = links.watch(() => this.upkeep.request(0));
     let problems: string[] = [];
+    let failures = 0;
     this.upkeep = new Upkeep(
       [
         async () => (problems = await this.endpoints.mend()),
@@ -153,7 +160,14 @@ export class LocalNode implements Node, AsyncDisposable {
           problems = await this.endpoints.mend();
           uplinks.sync();
         },
-        () => this.repairs.tell(problems),
+        () => {
+          this.repairs.tell(problems);
+          failures = problems.length === 0 ? 0 : failures + 1;
+          const delayMs = RETRIES_MS[failures - 1];
+          if (delayMs !== undefined) this.upkeep.request(delayMs);
+        },
+        // Pins that were put back may be in another directory.
+        () => this.pinWatch.renew(),
         () => this.observation.collectRetired(),
       ],
       onError('could not look after pins and counters'),
@@ -277,6 +291,7 @@ export class LocalNode implements Node, AsyncDisposable {
     await this.policy.judgeAgain();
     this.datapath.onEvents((events) => this.flows.record(events));
     this.datapath.sweeper.start((error) => log.error({ err: error }, 'could not sweep the connection table'));
+    this.pinWatch.renew();
     this.upkeep.start(UPKEEP_INTERVAL_MS);
     // Of TCX the kernel tells nobody.
     if (datapath.attachments.kind === 'clsact')
@@ -296,6 +311,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.gate.refuse();
     // First what asks for more by itself.
     this.filterWatch?.[Symbol.dispose]();
+    this.pinWatch[Symbol.dispose]();
     this.upkeep.stop();
     await this.prefixes.stop();
     this.uplinks.stop();

@@ -3,6 +3,7 @@ export class Upkeep {
   private timer: NodeJS.Timeout | undefined;
   private soon: NodeJS.Timeout | undefined;
   private isUnderWay = false;
+  private isAskedAgain = false;
 
   constructor(
     private readonly parts: readonly (() => unknown)[],
@@ -13,10 +14,11 @@ export class Upkeep {
     this.timer = setInterval(() => void this.run(), intervalMs).unref();
   }
 
-  /** Once, that much later: for whatever else is asked for until then, too. */
+  /** Once, that much later or after what is under way then: for whatever else is asked for until then, too. */
   request(delayMs: number): void {
     this.soon ??= setTimeout(() => {
       this.soon = undefined;
+      this.isAskedAgain = this.isUnderWay;
       void this.run();
     }, delayMs).unref();
   }
@@ -24,6 +26,7 @@ export class Upkeep {
   stop(): void {
     clearInterval(this.timer);
     clearTimeout(this.soon);
+    this.isAskedAgain = false;
   }
 
   /** Every part in turn. Nothing while that is under way: what waits behind a long change must not pile up. */
@@ -38,5 +41,8 @@ export class Upkeep {
       }
     }
     this.isUnderWay = false;
+    if (!this.isAskedAgain) return;
+    this.isAskedAgain = false;
+    await this.run();
   }
 }

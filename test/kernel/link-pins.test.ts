@@ -344,7 +344,13 @@ if (tcxSupported()) {
       };
       programs.inside(() => own.keep(NAME, failing));
       expect(attached()).toEqual(ids().reverse());
-      expect(own.problems()).toEqual([expect.stringContaining(`${NAME} cannot be first`)]);
+      const told = [expect.stringContaining(`${NAME} cannot be first`)];
+      expect(own.problems()).toEqual(told);
+      leave();
+      expect([isPreceded(own), own.problems()]).toEqual([false, []]);
+      enter();
+      programs.inside(() => own.keep(NAME, failing));
+      expect(own.problems()).toEqual(told);
       mkdirSync(`${path()}~`);
       expect(keep(own)).toBeUndefined();
       expect(attached()).toEqual(ids());
@@ -363,6 +369,33 @@ if (tcxSupported()) {
       expect(attached()).toEqual([program().info().id]);
       expect(readdirSync(directory)).toEqual([NAME]);
     });
+  });
+
+  it('a pin that somebody else removes or replaces is told of, in whatever directory, and what we do is not', async () => {
+    let told = 0;
+    using watch = pins.watch(() => told++);
+    const second = 'qn0000000b_from_container';
+    programs.inside(() => pins.keep(second, wanted(1)));
+    watch.renew();
+    keep();
+    keep();
+    pins.remove(NAME, true);
+    keep();
+    // In the order in which they happened: had ours been told of, it would have been by then.
+    rmSync(`${directory}/${second}`);
+    await expect.poll(() => told).toBe(1);
+    rmSync(path());
+    await expect.poll(() => told).toBe(2);
+    keep();
+    pins.remove(second);
+    rmSync(directory, { recursive: true });
+    await expect.poll(() => told).toBeGreaterThan(2);
+    keep();
+    watch.renew();
+    const before = told;
+    rmSync(path());
+    await expect.poll(() => told).toBe(before + 1);
+    keep();
   });
 
   it('what is removed is gone, with its pin or without', async () => {
