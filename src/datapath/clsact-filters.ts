@@ -13,7 +13,13 @@ import {
 } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { Precedence } from './precedence.js';
-import { type LinkedProgram, type Loss, type Predecessor, RepairLedger } from './repair-ledger.js';
+import {
+  type LinkedProgram,
+  type Loss,
+  type Predecessor,
+  predecessorsOf,
+  RepairLedger,
+} from './repair-ledger.js';
 
 /** Of our filter while another is to take its place: one is always there. */
 const DRAFT_HANDLE = DEFAULT_HANDLE + 1;
@@ -59,7 +65,7 @@ export class ClsactFilters {
     if (lost !== undefined) tell(lost);
     // A new one is put before those that are there.
     const others = own === undefined ? [] : line.slice(0, line.indexOf(own)).filter((one) => !isDraft(one));
-    const by = others.map(({ programId }) => ({ id: programId, name: '' }));
+    const by = predecessorsOf(others.map(({ programId }) => programId));
     if (by.length === 0) this.precedence.isFirst(pin);
     else if (this.precedence.mayMove(pin)) {
       toFront(program, hook);

@@ -12,14 +12,19 @@ import {
   mountBpffs,
   type TcxEntry,
   tcxLine,
-  tcxPrograms,
 } from '../native/bpf.js';
 import { descriptorsMax } from '../native/descriptors.js';
 import { KernelError } from '../native/errors.js';
 import { expediteGracePeriods } from '../native/rcu.js';
 import { PinWatch } from './pin-watch.js';
 import { Precedence } from './precedence.js';
-import { type LinkedProgram, type Loss, type Predecessor, RepairLedger } from './repair-ledger.js';
+import {
+  type LinkedProgram,
+  type Loss,
+  type Predecessor,
+  predecessorsOf,
+  RepairLedger,
+} from './repair-ledger.js';
 
 /** Where a link is, in the kernel's words. */
 export type Place = Pick<LinkInfo, 'type' | 'ifindex' | 'cgroupId' | 'attachType'>;
@@ -393,18 +398,7 @@ function predecessors(info: LinkInfo): Predecessor[] {
   const line = lineOf(info);
   const at = positionOf(info, line);
   if (at <= 0) return [];
-  const names = namesAt(info);
-  return line.slice(0, at).map(({ programId: id }) => ({ id, name: names.get(id) ?? '' }));
-}
-
-/** Of programs that can be asked for: the process may have no file left. */
-function namesAt({ ifindex = 0, attachType }: LinkInfo): Map<number, string> {
-  try {
-    return new Map(tcxPrograms(ifindex, directionOf(attachType)).map(({ id, name }) => [id, name]));
-  } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
-    return new Map();
-  }
+  return predecessorsOf(line.slice(0, at).map(({ programId }) => programId));
 }
 
 function directionOf(attachType: number | undefined): 'ingress' | 'egress' {

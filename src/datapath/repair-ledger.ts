@@ -1,5 +1,8 @@
 /** What was lost of programs while the daemon ran, and was put back: told of once, and counted. */
 
+import { programName } from '../native/bpf.js';
+import { KernelError } from '../native/errors.js';
+
 /** By which what was lost is told and counted; all hooks of sockets are one. */
 export const LINKED_PROGRAMS = [
   'from_container',
@@ -31,6 +34,21 @@ export interface Repair {
 export interface Predecessor {
   id: number;
   name: string;
+}
+
+/** Programs by their ids. */
+export function predecessorsOf(ids: readonly number[]): Predecessor[] {
+  return ids.map((id) => ({ id, name: nameOf(id) }));
+}
+
+function nameOf(id: number): string {
+  try {
+    return id === 0 ? '' : (programName(id) ?? '');
+  } catch (error) {
+    // The process may have no file left.
+    if (!(error instanceof KernelError)) throw error;
+    return '';
+  }
 }
 
 export class RepairLedger {

@@ -29,6 +29,7 @@ export {
   COMPLETE_SUMS,
   enableRunStatistics,
   LIVE_FRAMES,
+  programName,
   type TestRunOptions,
 } from './bpf/program.js';
 export { RingBuffer, type RingBufferOptions } from './bpf/ring-buffer.js';

@@ -90,7 +90,7 @@ it('a filter that is put before ours is behind again, and others behind ours are
   expect(isIntact()).toBe(false);
   expect(keep()).toBeUndefined();
   expect(line()).toEqual(ids());
-  const by = [{ id: stranger().info().id, name: '' }];
+  const by = [{ id: stranger().info().id, name: 'from_uplink' }];
   const pin = `clsact-ingress-${hook().ifindex}`;
   expect(ledger.take()).toEqual([{ pin, program: 'from_container', lost: 'position', by }]);
   programs.inside(() =>

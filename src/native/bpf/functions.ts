@@ -94,6 +94,7 @@ interface BpfFunctions {
 
   programFromPin(path: string): ProgramHandle;
   programInfo(program: ProgramHandle): ProgramInfo;
+  programName(id: number): string | undefined;
   programTestRun(...run: TestRunArguments): TestRunResult;
   programTestRunAsync(...run: TestRunArguments): Promise<TestRunResult>;
   enableRunStatistics(): StatisticsHandle;
