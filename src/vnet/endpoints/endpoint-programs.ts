@@ -62,8 +62,8 @@ function ifThere(host: Rtnl, endpoint: Endpoint, open: () => NetnsHandle): Netns
 }
 
 /**
- * Puts back what somebody has taken off or unpinned since the daemon had it in order, or has put others before. Returns what could not be put back,
- * a sentence each. Only under the serial.
+ * Puts back what somebody has taken off, unpinned or put others before since the daemon had it in order. Returns what could
+ * not be put back, a sentence each. Only under the serial.
  */
 export function* mendPrograms({ store, host, datapath }: EndpointProgramsParts): Steps<string[]> {
   const problems: string[] = [];
