@@ -5,8 +5,13 @@
 
 #include "args.h"
 #include "bpf_resources.h"
+#include "net_socket.h"
 
 #include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
 
 namespace
 {
@@ -75,6 +80,51 @@ Napi::Value clsact_query(const Napi::CallbackInfo &info)
 	return Napi::Number::New(info.Env(), place.filter.prog_id);
 }
 
+/* {handle, priority, programId} of a filter that every packet meets; else undefined. */
+Napi::Value filter_value(Napi::Env env, nlmsghdr *header)
+{
+	auto *about = static_cast<tcmsg *>(nlmsg_data(header));
+	nlattr *attributes[TCA_MAX + 1], *own[TCA_BPF_MAX + 1] = {};
+	/* Of a priority without a filter the handle is 0. */
+	if (header->nlmsg_type != RTM_NEWTFILTER || about->tcm_handle == 0 ||
+	    nlmsg_parse(header, sizeof(tcmsg), attributes, TCA_MAX, nullptr))
+		return env.Undefined();
+	/* Others are met only when a filter of this one leads there. */
+	if (attributes[TCA_CHAIN] && nla_get_u32(attributes[TCA_CHAIN]) != 0)
+		return env.Undefined();
+	bool is_bpf = attributes[TCA_KIND] && nla_strcmp(attributes[TCA_KIND], "bpf") == 0;
+	if (is_bpf && attributes[TCA_OPTIONS] &&
+	    nla_parse_nested(own, TCA_BPF_MAX, attributes[TCA_OPTIONS], nullptr))
+		return env.Undefined();
+	auto filter = Napi::Object::New(env);
+	filter.Set("handle", about->tcm_handle);
+	filter.Set("priority", about->tcm_info >> 16);
+	filter.Set("programId", own[TCA_BPF_ID] ? nla_get_u32(own[TCA_BPF_ID]) : 0);
+	return filter;
+}
+
+/*
+ * arguments: ifindex, ingress. Whoever's filters, in the order in which they run; programId 0: of another
+ * kind. Empty without the queueing discipline, or the interface.
+ */
+Napi::Value clsact_line(const Napi::CallbackInfo &info)
+{
+	tcmsg about = {};
+	about.tcm_family = AF_UNSPEC;
+	about.tcm_ifindex = static_cast<int>(to_u32(info[0], "ifindex"));
+	about.tcm_parent = TC_H_MAKE(TC_H_CLSACT, info[1].ToBoolean() ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
+	MessagePtr message = new_message(RTM_GETTFILTER, NLM_F_DUMP, about);
+	NetlinkSocket socket(NETLINK_ROUTE);
+	auto line = Napi::Array::New(info.Env());
+	socket.exchange(message.get(), "list", "filters of ifindex " + std::to_string(about.tcm_ifindex),
+			[&](nlmsghdr *header) {
+				Napi::Value filter = filter_value(info.Env(), header);
+				if (filter.IsObject())
+					line.Set(line.Length(), filter);
+			});
+	return line;
+}
+
 } // namespace
 
 void init_bpf_clsact(Napi::Env env, Napi::Object exports)
@@ -82,4 +132,5 @@ void init_bpf_clsact(Napi::Env env, Napi::Object exports)
 	define<clsact_attach>(env, exports, "clsactAttach");
 	define<clsact_detach>(env, exports, "clsactDetach");
 	define<clsact_query>(env, exports, "clsactQuery");
+	define<clsact_line>(env, exports, "clsactLine");
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <linux/if_link.h>
+#include <sys/syscall.h>
 
 namespace
 {
@@ -25,6 +26,18 @@ struct TcxInfo {
 	uint32_t ifindex, attach_type;
 };
 static_assert(offsetof(bpf_link_info, xdp.ifindex) == 16);
+
+/* As many as the kernel lets stand at one place (BPF_MPROG_MAX). */
+constexpr uint32_t STANDING_MAX = 64;
+
+/* union bpf_attr of BPF_PROG_QUERY since 6.6, which libbpf 1.1 knows without the links. */
+struct QueryAttributes {
+	uint32_t ifindex, attach_type, query_flags, attach_flags;
+	uint64_t program_ids;
+	uint32_t count, padding;
+	uint64_t program_attach_flags, link_ids, link_attach_flags, revision;
+};
+static_assert(sizeof(QueryAttributes) == 64);
 
 /* Kernels without TCX do not know the attach type: EINVAL, whatever the interface. */
 bool tcx_supported()
@@ -45,8 +58,7 @@ Napi::Value tcx_supported_value(const Napi::CallbackInfo &info)
 /* arguments: ifindex, ingress. An array of {id, name}, in the order in which they run; empty without TCX. */
 Napi::Value tcx_programs(const Napi::CallbackInfo &info)
 {
-	/* As many as the kernel lets stand at one place (BPF_MPROG_MAX). */
-	uint32_t ids[64], count = 64;
+	uint32_t ids[STANDING_MAX], count = STANDING_MAX;
 	uint32_t ifindex = to_u32(info[0], "ifindex");
 	bpf_attach_type type = info[1].ToBoolean() ? TCX_INGRESS : TCX_EGRESS;
 	auto programs = Napi::Array::New(info.Env());
@@ -56,15 +68,46 @@ Napi::Value tcx_programs(const Napi::CallbackInfo &info)
 		return programs;
 	check(result, "query TCX at", "ifindex " + std::to_string(ifindex));
 	for (uint32_t at = 0; at < count; at++) {
-		UniqueFd fd(bpf_prog_get_fd_by_id(ids[at]));
-		if (fd.get() < 0)
+		int opened = bpf_prog_get_fd_by_id(ids[at]);
+		if (opened == -ENOENT)
 			continue; /* it has gone meanwhile */
+		UniqueFd fd(check(opened, "open", "program " + std::to_string(ids[at])));
 		auto program = Napi::Object::New(info.Env());
 		program.Set("id", ids[at]);
 		program.Set("name", info_of<bpf_prog_info>(fd.get(), "program").name);
 		programs.Set(programs.Length(), program);
 	}
 	return programs;
+}
+
+/*
+ * arguments: ifindex, ingress. An array of {programId, linkId}, in the order in which they run; linkId 0:
+ * attached without a link. Opens nothing.
+ */
+Napi::Value tcx_line(const Napi::CallbackInfo &info)
+{
+	uint32_t programs[STANDING_MAX] = {}, links[STANDING_MAX] = {};
+	QueryAttributes query = {};
+	query.ifindex = to_u32(info[0], "ifindex");
+	query.attach_type = info[1].ToBoolean() ? TCX_INGRESS : TCX_EGRESS;
+	query.program_ids = reinterpret_cast<uintptr_t>(programs);
+	query.link_ids = reinterpret_cast<uintptr_t>(links);
+	query.count = STANDING_MAX;
+	auto line = Napi::Array::New(info.Env());
+	if (syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof(query)) != 0) {
+		int error = errno;
+		/* ENOENT: nothing was ever attached there. Others: the kernel has no TCX. */
+		if (error == ENOENT || ((error == EINVAL || error == E2BIG) && !tcx_supported()))
+			return line;
+		check(-error, "query TCX at", "ifindex " + std::to_string(query.ifindex));
+	}
+	for (uint32_t at = 0; at < query.count && at < STANDING_MAX; at++) {
+		auto one = Napi::Object::New(info.Env());
+		one.Set("programId", programs[at]);
+		one.Set("linkId", links[at]);
+		line.Set(at, one);
+	}
+	return line;
 }
 
 UniqueFd attach(const Program &program, uint32_t ifindex, bpf_attach_type type, uint32_t flags,
@@ -160,6 +203,7 @@ void init_bpf_link(Napi::Env env, Napi::Object exports)
 {
 	define<tcx_supported_value>(env, exports, "tcxSupported");
 	define<tcx_programs>(env, exports, "tcxPrograms");
+	define<tcx_line>(env, exports, "tcxLine");
 	define<link_attach_tcx>(env, exports, "linkAttachTcx");
 	define<link_attach_xdp>(env, exports, "linkAttachXdp");
 	define<link_attach_cgroup>(env, exports, "linkAttachCgroup");

@@ -57,6 +57,18 @@ Napi::Value program_info(const Napi::CallbackInfo &info)
 	return result;
 }
 
+/* arguments: id. Of whoever's program; undefined: there is none by that number. */
+Napi::Value program_name(const Napi::CallbackInfo &info)
+{
+	uint32_t id = to_u32(info[0], "id");
+	int opened = bpf_prog_get_fd_by_id(id);
+	if (opened == -ENOENT)
+		return info.Env().Undefined();
+	UniqueFd fd(check(opened, "open", "program " + std::to_string(id)));
+	auto kernel = info_of<bpf_prog_info>(fd.get(), "program");
+	return Napi::String::New(info.Env(), kernel.name, strnlen(kernel.name, sizeof(kernel.name)));
+}
+
 struct TestRun {
 	std::shared_ptr<Program> program;
 	std::vector<uint8_t> data, context, data_out;
@@ -155,6 +167,7 @@ void init_bpf_program(Napi::Env env, Napi::Object exports)
 {
 	define<program_from_pin>(env, exports, "programFromPin");
 	define<program_info>(env, exports, "programInfo");
+	define<program_name>(env, exports, "programName");
 	define<program_test_run>(env, exports, "programTestRun");
 	define<program_test_run_async>(env, exports, "programTestRunAsync");
 	define<enable_run_statistics>(env, exports, "enableRunStatistics");

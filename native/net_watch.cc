@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Notices of changed links, addresses and routes. A thread drains the kernel's notices into three bits, and
- * the environment's thread is called once for whatever has gathered until it gets to it: nothing queues up,
- * however much changes.
+ * Notices of changed links, addresses, routes and filters. A thread drains the kernel's notices into bits,
+ * and the environment's thread is called once for whatever has gathered until it gets to it: nothing queues
+ * up, however much changes.
  */
 #include "args.h"
 #include "net_parts.h"
@@ -21,6 +21,7 @@ enum Change : uint32_t {
 	CHANGE_LINK = 1,
 	CHANGE_ADDRESS = 2,
 	CHANGE_ROUTE = 4,
+	CHANGE_FILTER = 8,
 };
 
 /* Shared by the watcher, its thread and the call that is under way. */
@@ -50,6 +51,11 @@ static uint32_t change_of(int message_type)
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
 		return CHANGE_ROUTE;
+	case RTM_NEWQDISC:
+	case RTM_DELQDISC:
+	case RTM_NEWTFILTER:
+	case RTM_DELTFILTER:
+		return CHANGE_FILTER;
 	default:
 		return 0;
 	}
@@ -97,6 +103,8 @@ class Watcher final : public Handle
 			join(RTNLGRP_IPV4_ROUTE);
 			join(RTNLGRP_IPV6_ROUTE);
 		}
+		if (kinds & CHANGE_FILTER)
+			join(RTNLGRP_TC);
 		auto *context = new std::shared_ptr<WatchState>(state_);
 		delivery_ = Delivery::New(
 		    env, callback, "link watch", 0, 1, context,
@@ -129,7 +137,7 @@ class Watcher final : public Handle
 	{
 		check_errno(
 		    setsockopt(socket_->fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)),
-		    "watch", "links, addresses and routes");
+		    "watch", "links, addresses, routes and filters");
 	}
 	static void stop_hook(void *watcher)
 	{

@@ -3,19 +3,14 @@
  * pinned, so that they hold while no daemon runs, and replaced in place; older kernels keep clsact filters, which
  * live as long as the interface and are replaced atomically too.
  */
-import {
-  attachClsact,
-  type BpfLink,
-  type BpfProgram,
-  detachClsact,
-  queryClsact,
-  tcxSupported,
-} from '../native/bpf.js';
+import { type BpfProgram, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
-import type { NetnsHandle } from '../native/net.js';
+import { NetnsHandle } from '../native/net.js';
 import { expediteGracePeriods } from '../native/rcu.js';
+import type { ClsactFilters } from './clsact-filters.js';
 import { firstOnTcx } from './interface-links.js';
-import type { LinkPins, Loss } from './link-pins.js';
+import type { LinkPins } from './link-pins.js';
+import type { Loss } from './repair-ledger.js';
 
 const HOOKS = [
   { direction: 'ingress', program: 'from_container' },
@@ -24,7 +19,7 @@ const HOOKS = [
 type Hook = (typeof HOOKS)[number] | typeof GUARD;
 
 /** A pin of ours; whatever else stands in the directory is somebody else's. */
-const PIN = /^(qn[0-9a-f]{8})_(?:from_container|to_container|leave_container)$/;
+const PIN = /^(qn[0-9a-f]{8})_(?:from_container|to_container|leave_container)~?$/;
 const GUARD = { direction: 'egress', program: 'leave_container' } as const;
 
 export interface Attachable {
@@ -45,14 +40,19 @@ export interface Attachments {
   adopt(target: Attachable): boolean;
   /**
    * Takes over the leave_container that is on the container's side, of which `target` has the number there, or puts the
-   * current one there. True: it had to be attached. `open` is called only then, for the namespace. Without TCX nothing is
-   * done.
+   * current one there, or first. True: it had to be attached. `open` is called only if something is to be done there, for
+   * the namespace. Without TCX nothing is done.
    */
   guard(target: Attachable, open: () => NetnsHandle): boolean;
   /** Whether the current programs are on both hooks, and the guard is on the other side. */
   isAttached(target: Attachable): boolean;
-  /** Whether nobody has taken links or pins away, or changed them, since this daemon had them in order. Asks no interface. */
+  /** Whether nobody has taken links, filters or pins away, or changed them, since this daemon had them in order. */
   isIntact(interfaceName: string): boolean;
+  /**
+   * Whether programs of others have been put before links of ours. `netnsPath`: where the container's side is; there is no
+   * look at that one where nothing of it is found.
+   */
+  isPreceded(interfaceName: string, netnsPath: string): boolean;
   /** Takes them off; nothing there is fine. */
   detach(target: Attachable): void;
   /** Interfaces for which pins exist. */
@@ -73,8 +73,12 @@ export interface ContainerSide {
   ifindex: number;
 }
 
-export function openAttachments(programs: AttachedPrograms, pins: LinkPins): Attachments {
-  return tcxSupported() ? new TcxAttachments(programs, pins) : new ClsactAttachments(programs);
+export function openAttachments(
+  programs: AttachedPrograms,
+  pins: LinkPins,
+  filters: ClsactFilters,
+): Attachments {
+  return tcxSupported() ? new TcxAttachments(programs, pins) : new ClsactAttachments(programs, filters);
 }
 
 function programFor(hook: Hook, programs: AttachedPrograms): BpfProgram {
@@ -84,8 +88,13 @@ function programFor(hook: Hook, programs: AttachedPrograms): BpfProgram {
   return programs.leaveContainer;
 }
 
+/** Does what is to be done where the interface is. */
+type Inside = <T>(work: () => T) => T;
+
 class TcxAttachments implements Attachments {
   readonly kind = 'tcx';
+  /** Interfaces on whose other side somebody has been seen before the guard. */
+  private readonly precededGuards = new Set<string>();
 
   constructor(
     private readonly programs: AttachedPrograms,
@@ -97,7 +106,7 @@ class TcxAttachments implements Attachments {
       using _ = expediteGracePeriods();
       for (const hook of HOOKS) this.keep(hook, target);
       const inside = { interface: target.interface, ifindex };
-      this.keep(GUARD, inside, (attach) => netns.run(attach));
+      this.keep(GUARD, inside, (work) => netns.run(work));
     } catch (error) {
       this.unpin(target.interface);
       throw error;
@@ -105,20 +114,21 @@ class TcxAttachments implements Attachments {
   }
 
   adopt(target: Attachable): boolean {
-    const expedited = (attach: () => BpfLink) => {
+    const expedited: Inside = (work) => {
       using _ = expediteGracePeriods();
-      return attach();
+      return work();
     };
     return HOOKS.map((hook) => this.keep(hook, target, expedited)).includes('link');
   }
 
   guard(target: Attachable, open: () => NetnsHandle): boolean {
-    const lost = this.keep(GUARD, target, (attach) => {
+    const isPreceded = this.precededGuards.delete(target.interface);
+    const inside: Inside = (work) => {
       using netns = open();
       using _ = expediteGracePeriods();
-      return netns.run(attach);
-    });
-    return lost === 'link';
+      return netns.run(work);
+    };
+    return this.keep(GUARD, target, inside, isPreceded) === 'link';
   }
 
   isAttached(target: Attachable): boolean {
@@ -127,6 +137,14 @@ class TcxAttachments implements Attachments {
 
   isIntact(interfaceName: string): boolean {
     return [...HOOKS, GUARD].every((hook) => this.pins.isIntact(nameOf(hook, interfaceName)));
+  }
+
+  isPreceded(interfaceName: string, netnsPath: string): boolean {
+    if (this.isGuardPreceded(interfaceName, netnsPath)) this.precededGuards.add(interfaceName);
+    return (
+      this.precededGuards.has(interfaceName) ||
+      HOOKS.some((hook) => this.pins.isPreceded(nameOf(hook, interfaceName)))
+    );
   }
 
   detach(target: Attachable): void {
@@ -138,18 +156,39 @@ class TcxAttachments implements Attachments {
   }
 
   unpin(interfaceName: string): void {
+    this.precededGuards.delete(interfaceName);
     for (const hook of [...HOOKS, GUARD]) this.pins.remove(nameOf(hook, interfaceName));
   }
 
-  /** `inside`: of what is to be done where the interface is. */
+  /** No where the container's side is not found: what the path leads to is not the daemon's. */
+  private isGuardPreceded(interfaceName: string, netnsPath: string): boolean {
+    try {
+      using netns = NetnsHandle.open(netnsPath);
+      return netns.run(() => this.pins.isPreceded(nameOf(GUARD, interfaceName)));
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      return false;
+    }
+  }
+
+  /** `isOrdered`: to be the first counts. */
   private keep(
     hook: Hook,
     { interface: name, ifindex }: Attachable,
-    inside = (attach: () => BpfLink) => attach(),
+    inside?: Inside,
+    isOrdered = true,
   ): Loss | undefined {
     const { direction, program } = hook;
-    const wanted = firstOnTcx(program, programFor(hook, this.programs), { ifindex, direction });
-    return this.pins.keep(nameOf(hook, name), { ...wanted, attach: () => inside(wanted.attach) });
+    const { first, ...wanted } = firstOnTcx(
+      program,
+      programFor(hook, this.programs),
+      { ifindex, direction },
+      inside,
+    );
+    return this.pins.keep(
+      nameOf(hook, name),
+      isOrdered && first !== undefined ? { ...wanted, first } : wanted,
+    );
   }
 }
 
@@ -157,14 +196,19 @@ function nameOf({ program }: Hook, interfaceName: string): string {
   return `${interfaceName}_${program}`;
 }
 
-export class ClsactAttachments implements Attachments {
+class ClsactAttachments implements Attachments {
   readonly kind = 'clsact';
+  /** Of the interfaces that filters were put on, by name. */
+  private readonly indexes = new Map<string, number>();
 
-  constructor(private readonly programs: AttachedPrograms) {}
+  constructor(
+    private readonly programs: AttachedPrograms,
+    private readonly filters: ClsactFilters,
+  ) {}
 
   attach(target: Attachable): void {
     try {
-      for (const hook of HOOKS) this.replace(hook, target);
+      this.keep(target);
     } catch (error) {
       this.detach(target);
       throw error;
@@ -172,53 +216,49 @@ export class ClsactAttachments implements Attachments {
   }
 
   adopt(target: Attachable): boolean {
-    const repaired = HOOKS.some(
-      (hook) => queryClsact({ ifindex: target.ifindex, direction: hook.direction }) === undefined,
-    );
-    for (const hook of HOOKS) this.replace(hook, target);
-    return repaired;
+    return this.keep(target).includes('link');
   }
 
   guard(): boolean {
     return false;
   }
 
-  /** Filters have no pins, and live with the interface. */
-  isIntact(): boolean {
-    return true;
-  }
-
   isAttached(target: Attachable): boolean {
-    return HOOKS.every(
-      (hook) =>
-        queryClsact({ ifindex: target.ifindex, direction: hook.direction })?.programId ===
-        programFor(hook, this.programs).info().id,
-    );
+    return this.isIntact(target.interface);
   }
 
-  detach(target: Attachable): void {
-    for (const hook of HOOKS) {
-      try {
-        detachClsact({ ifindex: target.ifindex, direction: hook.direction });
-      } catch (error) {
-        // The filter goes with its interface.
-        if (!(error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'ENODEV')))
-          throw error;
-      }
-    }
+  isIntact(interfaceName: string): boolean {
+    const ifindex = this.indexes.get(interfaceName);
+    if (ifindex === undefined) return false;
+    return HOOKS.every(({ direction }) => this.filters.isIntact({ ifindex, direction }));
+  }
+
+  /** isIntact() has asked for that too. */
+  isPreceded(): boolean {
+    return false;
+  }
+
+  detach({ interface: name, ifindex }: Attachable): void {
+    for (const { direction } of HOOKS) this.filters.remove({ ifindex, direction });
+    this.indexes.delete(name);
   }
 
   pinned(): string[] {
     return [];
   }
 
-  unpin(): void {}
+  /** They went with it. */
+  unpin(interfaceName: string): void {
+    const ifindex = this.indexes.get(interfaceName);
+    if (ifindex !== undefined) this.filters.forget(ifindex);
+    this.indexes.delete(interfaceName);
+  }
 
-  private replace(hook: Hook, target: Attachable): void {
-    attachClsact({
-      program: programFor(hook, this.programs),
-      ifindex: target.ifindex,
-      direction: hook.direction,
+  private keep({ interface: name, ifindex }: Attachable): (Loss | undefined)[] {
+    this.indexes.set(name, ifindex);
+    return HOOKS.map((hook) => {
+      const { program: own, direction } = hook;
+      return this.filters.keep({ name: own, program: programFor(hook, this.programs), ifindex, direction });
     });
   }
 }

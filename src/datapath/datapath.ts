@@ -7,6 +7,7 @@ import { Event } from './abi/generated.js';
 import { type Attachments, openAttachments } from './attachments.js';
 import { type CgroupRoot, findCgroupRoot } from './cgroup-root.js';
 import { Claim } from './claim.js';
+import { ClsactFilters } from './clsact-filters.js';
 import { ConnectionTable } from './connection-table.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
@@ -17,9 +18,20 @@ import { FrontendTable } from './frontend-table.js';
 import { InboundControl } from './inbound.js';
 import { LinkPins } from './link-pins.js';
 import { PolicyTable } from './policy-table.js';
-import { loadPrograms, type PinDirectories, type Programs, preparePins, removePins } from './programs.js';
+import { Precedence } from './precedence.js';
+import {
+  LINED_UP,
+  loadCopy,
+  loadPrograms,
+  type PinDirectories,
+  type Programs,
+  preparePins,
+  removePins,
+} from './programs.js';
+import { RepairLedger } from './repair-ledger.js';
 import { SocketHooks } from './socket-hooks.js';
 import { SourceAddresses } from './source-addresses.js';
+import { Spares } from './spares.js';
 import { UplinkHook } from './uplink-hook.js';
 import { XdpHook } from './xdp-hook.js';
 
@@ -31,6 +43,11 @@ const EVENTS_INTERVAL_MS = 100;
 export class Datapath implements AsyncDisposable {
   /** The links of all programs that are attached. */
   readonly links: LinkPins;
+  /** What of them, and of filters, was put back. */
+  readonly repairs = new RepairLedger();
+  /** Where programs of others run before them. */
+  readonly precedence = new Precedence();
+  readonly spares: Spares<(typeof LINED_UP)[number]>;
   readonly attachments: Attachments;
   readonly endpoints: EndpointTable;
   readonly policy: PolicyTable;
@@ -56,8 +73,18 @@ export class Datapath implements AsyncDisposable {
     /** Entries that the policy table has room for. */
     readonly policyMax: number,
   ) {
-    this.links = new LinkPins(place.pins.links);
-    this.attachments = openAttachments(programs, this.links);
+    const { repairs: ledger, precedence } = this;
+    this.spares = new Spares((name) => loadCopy(name, settings, place.pins));
+    this.links = new LinkPins(place.pins.links, {
+      ledger,
+      precedence,
+      spare: (name) => {
+        const known = LINED_UP.find((one) => one === name);
+        return known === undefined ? undefined : this.spares.get(known);
+      },
+    });
+    const filters = new ClsactFilters(ledger, precedence);
+    this.attachments = openAttachments(programs, this.links, filters);
     this.endpoints = new EndpointTable(programs.maps);
     this.policy = new PolicyTable(programs.maps, waitForPrograms);
     // Datagrams are to find another backend at once. What fails, the sweeps at intervals tell of.
@@ -69,7 +96,7 @@ export class Datapath implements AsyncDisposable {
     this.connections = new ConnectionTable(programs.maps.conntrack, this.sweeper);
     this.explainer = new Explainer(settings, place.pins);
     this.sources = new SourceAddresses(programs.maps.sourceAddresses);
-    this.uplinks = new UplinkHook(programs.fromUplink, programs.maps.uplinks, this.links);
+    this.uplinks = new UplinkHook(programs.fromUplink, programs.maps.uplinks, this.links, filters);
     this.socketHooks = new SocketHooks(programs.sockets, cgroup, this.links);
     const inbound = new InboundControl(programs.maps.inbound);
     this.xdp = new XdpHook(programs.uplinkXdp, inbound, this.links);
@@ -135,6 +162,7 @@ export class Datapath implements AsyncDisposable {
     await this.sweeper.stop();
     this.explainer[Symbol.dispose]();
     this.links[Symbol.dispose]();
+    this.spares[Symbol.dispose]();
     this.programs[Symbol.dispose]();
     this.place.claim[Symbol.dispose]();
   }

@@ -1,6 +1,7 @@
 /** Links of programs on interfaces: what they are called, and where they are put. */
 import { AttachType, BpfLink, type BpfProgram, type Direction, LinkType } from '../native/bpf.js';
-import type { LinkedProgram, LinkPins, WantedLink } from './link-pins.js';
+import type { LinkPins, WantedLink } from './link-pins.js';
+import type { LinkedProgram } from './repair-ledger.js';
 
 /** The links of one program, one for each interface that it is on: `<program>-<ifindex>`. */
 export class InterfaceLinks {
@@ -21,17 +22,23 @@ export class InterfaceLinks {
   }
 }
 
-/** Before all others on a hook of an interface: another program there must not see, or pass on, what ours would drop. */
+/**
+ * Before all others on a hook of an interface: another program there must not see, or pass on, what ours would drop.
+ * `inside`: does what is to be done where the interface is.
+ */
 export function firstOnTcx(
   name: LinkedProgram,
   program: BpfProgram,
   { ifindex, direction }: { ifindex: number; direction: Direction },
+  inside = <T>(work: () => T): T => work(),
 ): WantedLink {
   const attachType = direction === 'ingress' ? AttachType.TCX_INGRESS : AttachType.TCX_EGRESS;
   return {
     name,
     program,
     place: { type: LinkType.TCX, attachType, ifindex },
-    attach: () => BpfLink.attachTcx({ program, ifindex, direction, position: 'first' }),
+    attach: (copy) =>
+      inside(() => BpfLink.attachTcx({ program: copy, ifindex, direction, position: 'first' })),
+    first: { inside },
   };
 }

@@ -50,6 +50,25 @@ export interface Programs extends Disposable {
   readonly deferredSizes: { map: string; wanted: number; actual: number }[];
 }
 
+/** Those that stand in line with programs of others. */
+export const LINED_UP = ['from_container', 'to_container', 'leave_container', 'from_uplink'] as const;
+
+/** Another copy of a program that loadPrograms() has loaded, with the same maps. Throws KERNEL_UNSUPPORTED. */
+export async function loadCopy(
+  name: (typeof LINED_UP)[number],
+  asked: Settings,
+  pins: PinDirectories,
+): Promise<BpfProgram> {
+  const settings = sized(asked, pins);
+  using object = await loadObject(
+    name,
+    valuesOf({ ...settings, explain: 0 }),
+    pinnedSizes(settings, pins),
+    pins,
+  );
+  return object.program(name);
+}
+
 export interface PinDirectories {
   maps: string;
   links: string;
@@ -194,10 +213,12 @@ export async function loadExplaining(
   pins: PinDirectories,
 ): Promise<ExplainingProgram> {
   const settings = sized(asked, pins);
-  const sizes = new Map<MapName, number>();
-  for (const [map, wanted] of wantedSizes(settings))
-    sizes.set(map, pinnedSize(`${pins.maps}/${map}`) ?? wanted);
-  using object = await loadObject(name, valuesOf({ ...settings, explain: 1 }), sizes, pins);
+  using object = await loadObject(
+    name,
+    valuesOf({ ...settings, explain: 1 }),
+    pinnedSizes(settings, pins),
+    pins,
+  );
   const program = object.program(name);
   const answers = object.map('explanations');
   return {
@@ -208,6 +229,13 @@ export async function loadExplaining(
       answers.close();
     },
   };
+}
+
+/** As large as the maps are that there are. */
+function pinnedSizes(settings: Settings, pins: PinDirectories): Map<MapName, number> {
+  return new Map(
+    [...wantedSizes(settings)].map(([map, wanted]) => [map, pinnedSize(`${pins.maps}/${map}`) ?? wanted]),
+  );
 }
 
 /** Of the variables that every program has. */

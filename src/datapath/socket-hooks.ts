@@ -65,7 +65,8 @@ export class SocketHooks {
       name: 'node_connect',
       program,
       place: { type: LinkType.CGROUP, cgroupId: id, attachType },
-      attach: () => BpfLink.attachCgroup({ program, path, attachType }),
+      isOpen: true,
+      attach: (copy) => BpfLink.attachCgroup({ program: copy, path, attachType }),
     });
     return lost === 'link';
   }

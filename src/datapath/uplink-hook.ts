@@ -3,9 +3,9 @@
  * way back, and ends before they do not: first the program, then the address; and the other way round.
  */
 import { parseAddress, toBytes16 } from '../model/address.js';
-import { attachClsact, type BpfProgram, detachClsact, tcxSupported } from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
+import { type BpfProgram, tcxSupported } from '../native/bpf.js';
 import { Uplink, UplinkFlags, UplinkLimit } from './abi/generated.js';
+import { ClsactFilters } from './clsact-filters.js';
 import { firstOnTcx, InterfaceLinks } from './interface-links.js';
 import type { LinkPins } from './link-pins.js';
 import type { TypedMap } from './typed-map.js';
@@ -50,6 +50,7 @@ export class UplinkHook {
     private readonly program: BpfProgram,
     private readonly map: TypedMap<number, Uplink>,
     private readonly pins: LinkPins,
+    private readonly filters = new ClsactFilters(),
     private readonly isTcx = tcxSupported(),
   ) {
     this.links = new InterfaceLinks(pins, 'from_uplink');
@@ -59,13 +60,11 @@ export class UplinkHook {
   attach(ifindex: number): void {
     const { program, pins } = this;
     if (!this.isTcx) {
-      attachClsact({ program, ifindex, direction: DIRECTION });
+      this.filters.keep({ name: 'from_uplink', program, ifindex, direction: DIRECTION });
       return;
     }
-    pins.keep(
-      this.links.name(ifindex),
-      firstOnTcx('from_uplink', program, { ifindex, direction: DIRECTION }),
-    );
+    const wanted = firstOnTcx('from_uplink', program, { ifindex, direction: DIRECTION });
+    pins.keep(this.links.name(ifindex), { ...wanted, isOpen: true });
   }
 
   /**
@@ -105,14 +104,7 @@ export class UplinkHook {
   }
 
   private detach(ifindex: number): void {
-    if (this.isTcx) return;
-    try {
-      detachClsact({ ifindex, direction: DIRECTION });
-    } catch (error) {
-      // The filter goes with its interface.
-      if (!(error instanceof KernelError && (error.code === 'ENOENT' || error.code === 'ENODEV')))
-        throw error;
-    }
+    if (!this.isTcx) this.filters.remove({ ifindex, direction: DIRECTION });
   }
 }
 

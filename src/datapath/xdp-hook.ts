@@ -70,7 +70,8 @@ export class XdpHook {
         name: 'uplink_xdp',
         program,
         place: { type: LinkType.XDP, ifindex },
-        attach: () => BpfLink.attachXdp({ program, ifindex, mode: 'native' }),
+        isOpen: true,
+        attach: (copy) => BpfLink.attachXdp({ program: copy, ifindex, mode: 'native' }),
       });
       return undefined;
     } catch (error) {

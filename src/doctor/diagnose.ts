@@ -197,17 +197,20 @@ const CHECKS: Record<string, Check> = {
   },
 };
 
-/** On the interface of an endpoint nobody else has business; on the uplink others may be, and may take what is ours. */
+/** On the interface of an endpoint nobody else has business; on the uplink others may be, behind ours. */
 function foreignProgram({ interface: name, isOwn, hook, programs }: HookFact): Unnamed[] {
-  return programs
-    .filter((program) => !OWN_PROGRAMS.has(program.name))
-    .flatMap(({ id, name: program }) => {
-      const message = `BPF program ${program} (id ${id}) is at ${hook} of ${name}`;
-      const advice = `see bpftool prog show id ${id}`;
-      return isOwn
-        ? problem(message, `${advice}; detach it: it may pass what policies deny`)
-        : warning(message, `${advice}; whichever runs first may take packets from the other`);
-    });
+  const own = programs.findIndex((program) => OWN_PROGRAMS.has(program.name));
+  return programs.flatMap(({ id, name: program }, at) => {
+    if (OWN_PROGRAMS.has(program)) return [];
+    const isBehind = own >= 0 && own < at;
+    const message = `BPF program ${program} (id ${id}) is at ${hook} of ${name}${isBehind ? ', behind ours' : ''}`;
+    const advice = `see bpftool prog show id ${id}`;
+    if (!isBehind && isOwn) return problem(message, `${advice}; detach it: it may pass what policies deny`);
+    if (!isBehind) return warning(message, `${advice}; whichever runs first may take packets from the other`);
+    return isOwn
+      ? warning(message, `${advice}; it sees what policies let the node and the container have`)
+      : [];
+  });
 }
 
 /** Every finding, in the order of the checks. */

@@ -97,7 +97,13 @@ export const METRICS = {
     name: 'quantum_link_repairs_total',
     type: 'counter',
     labels: ['program', 'lost'],
-    help: 'Links of programs that were put in order while the daemon ran, by what was lost; lost pin: that alone, and the program went on',
+    help: 'Links of programs that were put in order while the daemon ran, by what was lost; lost pin or position: the program went on',
+  },
+  preceded: {
+    name: 'quantum_links_preceded',
+    type: 'gauge',
+    labels: ['program'],
+    help: 'Places where programs of others run before ours, and can pass what ours would drop',
   },
   ready: {
     name: 'quantum_ready',

@@ -22,6 +22,9 @@ export function collectObservation(
   collectors.add(METRICS.repairs, 'links', (set) => {
     for (const { program, lost, count } of observation.repairs()) set({ program, lost }, count);
   });
+  collectors.add(METRICS.preceded, 'links', (set) => {
+    for (const { program, count } of observation.preceded()) set({ program }, count);
+  });
   collectors.add(METRICS.ready, 'readiness', (set) => {
     for (const { name, ready } of observation.readiness().checks) set({ check: name }, ready ? 1 : 0);
   });

@@ -48,6 +48,35 @@ export const policyState = z.strictObject({
 });
 export type PolicyState = z.infer<typeof policyState>;
 
+/** How many places are told of, and how many programs at each: BPF_MPROG_MAX of the kernel. */
+export const PRECEDED_TOLD = 16;
+export const PRECEDED_BY_TOLD = 64;
+
+/** There while programs of others run before ours, where ours are to be the first. */
+export const precededState = z.strictObject({
+  attachments: z.int().min(1).describe('Places where ours is not the first'),
+  first: z
+    .array(
+      z.strictObject({
+        pin: z.string().max(64).describe('Name of the pin; of a filter of clsact: where it is'),
+        program: z.string().max(16).describe('The program of ours'),
+        in_front: z
+          .array(
+            z.strictObject({
+              id: z.int().min(0).describe('Of the program, as `bpftool prog` has it; 0: it is none'),
+              name: z.string().max(16).describe('Of the program; empty: not known'),
+            }),
+          )
+          .max(PRECEDED_BY_TOLD)
+          .describe('Who runs before it, the first first'),
+      }),
+    )
+    .max(PRECEDED_TOLD)
+    .describe('Some of them'),
+  message: z.string().max(1024).describe('What that means, and what to do'),
+});
+export type PrecededState = z.infer<typeof precededState>;
+
 export const readiness = z
   .strictObject({
     ready: z.boolean().describe('Whether every condition holds'),
@@ -74,6 +103,9 @@ export const readiness = z
     policies: policyState
       .optional()
       .describe('There while recorded policies do not fit into the kernel; no condition of readiness'),
+    preceded: precededState
+      .optional()
+      .describe('There while programs of others run before ours; no condition of readiness'),
   })
   .meta({ id: 'Readiness' });
 export type Readiness = z.infer<typeof readiness>;

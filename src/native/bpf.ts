@@ -1,5 +1,13 @@
 /** BPF objects, maps, programs, links and ring buffers: the facade of the addon's BPF half. */
-export { attachClsact, type ClsactPlace, detachClsact, queryClsact } from './bpf/clsact.js';
+export {
+  attachClsact,
+  type ClsactEntry,
+  type ClsactPlace,
+  clsactLine,
+  DEFAULT_HANDLE,
+  detachClsact,
+  queryClsact,
+} from './bpf/clsact.js';
 export type { LinkInfo, MapEntries, MapInfo, ProgramInfo, TestRunResult } from './bpf/functions.js';
 export {
   AttachType,
@@ -7,7 +15,9 @@ export {
   type CgroupOptions,
   type Direction,
   LinkType,
+  type TcxEntry,
   type TcxOptions,
+  tcxLine,
   tcxPrograms,
   tcxSupported,
   type XdpOptions,
@@ -19,6 +29,7 @@ export {
   COMPLETE_SUMS,
   enableRunStatistics,
   LIVE_FRAMES,
+  programName,
   type TestRunOptions,
 } from './bpf/program.js';
 export { RingBuffer, type RingBufferOptions } from './bpf/ring-buffer.js';

@@ -122,8 +122,8 @@ export type QueueInfo =
   | ({ kind: 'tbf' } & Pick<TokenBucketOptions, 'rate' | 'limit' | 'packets'>)
   | ({ kind: 'fq' } & DepartureQueueOptions);
 
-/** What a watch tells of: interfaces, their addresses, or routes. */
-export type ChangeKind = 'link' | 'address' | 'route';
+/** What a watch tells of: interfaces, their addresses, routes, or filters and queueing disciplines. */
+export type ChangeKind = 'link' | 'address' | 'route' | 'filter';
 
 export interface SetLinkOptions {
   up?: boolean | undefined;

@@ -37,6 +37,7 @@ const CHANGES: readonly (readonly [kind: ChangeKind, bit: number])[] = [
   ['link', 1],
   ['address', 2],
   ['route', 4],
+  ['filter', 8],
 ];
 
 /** Watches go on until they are closed, not until the garbage collector finds them. */

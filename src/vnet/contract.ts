@@ -190,6 +190,12 @@ export interface LinkRepairs {
   count: number;
 }
 
+/** At how many places programs of others run before one of ours. */
+export interface PrecededPrograms {
+  program: string;
+  count: number;
+}
+
 export interface Observation {
   readiness(): Readiness;
   identities(): (Identity & { endpoints: number })[];
@@ -199,6 +205,8 @@ export interface Observation {
   lostEvents(): Record<string, bigint>;
   /** Of every program, and everything that can be lost. */
   repairs(): LinkRepairs[];
+  /** Of every program that others can be put before. */
+  preceded(): PrecededPrograms[];
   /** Live records of the connection table, and its size. */
   connections(): { used: number; max: number };
   /** The same of those whose address is translated. */

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ensureRouterDevice, removeRouterDevice } from '../bridge/router-device.js';
 import { Datapath } from '../datapath/datapath.js';
+import type { PinWatch } from '../datapath/pin-watch.js';
 import { nodeLabels } from '../model/node-labels.js';
 import type { Settings } from '../model/settings.js';
 import { Rtnl } from '../native/net.js';
@@ -43,8 +44,14 @@ import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
 import { Upkeep } from './upkeep.js';
 
-/** How often pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
+/** How often programs and pins are looked after, and counters of endpoints that are gone are taken out of the kernel. */
 const UPKEEP_INTERVAL_MS = 5_000;
+
+/** Looks after those that could not put something back, before the next at intervals: the kernel may still be ending a link. */
+const RETRIES_MS = [100, 1_000] as const;
+
+/** How long a change of filters waits for those that come with it: each endpoint that is made or removed is several. */
+const FILTERS_SETTLE_MS = 500;
 
 /** As much of a logger as is used here; pino's has it. */
 export interface NodeLog {
@@ -84,6 +91,8 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly nodeConnect: NodeConnect;
   private readonly repairs: Repairs;
   private readonly upkeep: Upkeep;
+  private filterWatch: Disposable | undefined;
+  private readonly pinWatch: PinWatch;
   private isStarted = false;
 
   private constructor(
@@ -123,7 +132,8 @@ export class LocalNode implements Node, AsyncDisposable {
       onChange: (state) => log.info(state, "the way of the node's own processes to port mappings"),
       onError: (error) => log.error({ err: error }, 'could not attach the hooks of sockets'),
     });
-    this.repairs = new Repairs({ links: datapath.links, log });
+    const { links, repairs, precedence, spares } = datapath;
+    this.repairs = new Repairs({ links, repairs, precedence, spares, log });
     const isolating = isolatedBy(this.policy.inForce);
     this.flows = new FlowLog(store, isolating);
     const { serial, identityUse, policy, prefixes, uplinks, nodeConnect, flows, publishing } = this;
@@ -136,13 +146,28 @@ export class LocalNode implements Node, AsyncDisposable {
       nodeConnect,
       policy,
     });
+    this.pinWatch = links.watch(() => this.upkeep.request(0));
     let problems: string[] = [];
+    let failures = 0;
     this.upkeep = new Upkeep(
       [
         async () => (problems = await this.endpoints.mend()),
         () => uplinks.sync(),
         () => nodeConnect.sync(),
-        () => this.repairs.tell(problems),
+        async () => {
+          // Who is to go before others needs another copy of the program, and that takes the verifier's time.
+          if (!(await spares.load())) return;
+          problems = await this.endpoints.mend();
+          uplinks.sync();
+        },
+        () => {
+          this.repairs.tell(problems);
+          failures = problems.length === 0 ? 0 : failures + 1;
+          const delayMs = RETRIES_MS[failures - 1];
+          if (delayMs !== undefined) this.upkeep.request(delayMs);
+        },
+        // Pins that were put back may be in another directory.
+        () => this.pinWatch.renew(),
         () => this.observation.collectRetired(),
       ],
       onError('could not look after pins and counters'),
@@ -266,7 +291,11 @@ export class LocalNode implements Node, AsyncDisposable {
     await this.policy.judgeAgain();
     this.datapath.onEvents((events) => this.flows.record(events));
     this.datapath.sweeper.start((error) => log.error({ err: error }, 'could not sweep the connection table'));
+    this.pinWatch.renew();
     this.upkeep.start(UPKEEP_INTERVAL_MS);
+    // Of TCX the kernel tells nobody.
+    if (datapath.attachments.kind === 'clsact')
+      this.filterWatch = host.watch(['filter'], () => this.upkeep.request(FILTERS_SETTLE_MS));
     this.observation.fulfil('sync');
     this.gate.open();
     return report;
@@ -281,6 +310,8 @@ export class LocalNode implements Node, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.gate.refuse();
     // First what asks for more by itself.
+    this.filterWatch?.[Symbol.dispose]();
+    this.pinWatch[Symbol.dispose]();
     this.upkeep.stop();
     await this.prefixes.stop();
     this.uplinks.stop();

@@ -2,12 +2,14 @@
 
 import { type Count, dropReasonName } from '../datapath/counters.js';
 import type { Datapath } from '../datapath/datapath.js';
+import type { Preceded } from '../datapath/precedence.js';
+import { LINED_UP } from '../datapath/programs.js';
 import type { Endpoint } from '../model/endpoint.js';
-import { READINESS, type Readiness } from '../model/health.js';
+import { PRECEDED_BY_TOLD, PRECEDED_TOLD, READINESS, type Readiness } from '../model/health.js';
 import type { Identity } from '../model/identity.js';
 import type { Store } from '../store/store.js';
 import { endpoints, identities } from '../store/tables.js';
-import type { FlowEvent, LinkRepairs, Observation, TrafficSample } from './contract.js';
+import type { FlowEvent, LinkRepairs, Observation, PrecededPrograms, TrafficSample } from './contract.js';
 import type { FlowLog } from './flow-log.js';
 import type { NodeConnect } from './nat/node-connect.js';
 import type { Uplinks } from './nat/uplinks.js';
@@ -46,13 +48,23 @@ export class NodeObservation implements Observation {
     const [uplink] = uplinks;
     const node_connect = this.parts.nodeConnect.state;
     const { state: policies } = this.parts.policy;
+    const preceded = this.parts.datapath.precedence.list();
     return {
       ready: checks.every(({ ready }) => ready),
       checks,
       ...(uplink === undefined ? {} : { uplink, uplinks: [...uplinks] }),
       ...(node_connect === undefined ? {} : { node_connect }),
       ...(policies === undefined ? {} : { policies }),
+      ...(preceded.length === 0 ? {} : { preceded: precededState(preceded) }),
     };
+  }
+
+  preceded(): PrecededPrograms[] {
+    const pins = this.parts.datapath.precedence.list();
+    return LINED_UP.map((program) => ({
+      program,
+      count: pins.filter((one) => one.program === program).length,
+    }));
   }
 
   identities(): (Identity & { endpoints: number })[] {
@@ -105,7 +117,7 @@ export class NodeObservation implements Observation {
   }
 
   repairs(): LinkRepairs[] {
-    return this.parts.datapath.links.repairs();
+    return this.parts.datapath.repairs.totals();
   }
 
   connections(): { used: number; max: number } {
@@ -125,6 +137,19 @@ export class NodeObservation implements Observation {
   recentFlows(limit: number): FlowEvent[] {
     return this.parts.flows.last(limit);
   }
+}
+
+function precededState(preceded: readonly Preceded[]): NonNullable<Readiness['preceded']> {
+  return {
+    attachments: preceded.length,
+    first: preceded.slice(0, PRECEDED_TOLD).map(({ pin, program, by }) => ({
+      pin,
+      program,
+      in_front: by.slice(0, PRECEDED_BY_TOLD),
+    })),
+    message:
+      'programs of others run before ours, and can pass what ours would drop: detach them, or have them attached behind',
+  };
 }
 
 function sample(count: Count, network: string, endpointId: number): TrafficSample {

@@ -1,7 +1,9 @@
 /** What is looked after at intervals. What one part cannot do keeps the others from nothing. */
 export class Upkeep {
   private timer: NodeJS.Timeout | undefined;
+  private soon: NodeJS.Timeout | undefined;
   private isUnderWay = false;
+  private isAskedAgain = false;
 
   constructor(
     private readonly parts: readonly (() => unknown)[],
@@ -12,8 +14,19 @@ export class Upkeep {
     this.timer = setInterval(() => void this.run(), intervalMs).unref();
   }
 
+  /** Once, that much later or after what is under way then: for whatever else is asked for until then, too. */
+  request(delayMs: number): void {
+    this.soon ??= setTimeout(() => {
+      this.soon = undefined;
+      this.isAskedAgain = this.isUnderWay;
+      void this.run();
+    }, delayMs).unref();
+  }
+
   stop(): void {
     clearInterval(this.timer);
+    clearTimeout(this.soon);
+    this.isAskedAgain = false;
   }
 
   /** Every part in turn. Nothing while that is under way: what waits behind a long change must not pile up. */
@@ -28,5 +41,8 @@ export class Upkeep {
       }
     }
     this.isUnderWay = false;
+    if (!this.isAskedAgain) return;
+    this.isAskedAgain = false;
+    await this.run();
   }
 }

@@ -2,8 +2,11 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { firstOnTcx } from '../../src/datapath/interface-links.js';
-import { LinkPins, type Loss, type WantedLink } from '../../src/datapath/link-pins.js';
+import { LinkPins, type WantedLink } from '../../src/datapath/link-pins.js';
+import { Precedence } from '../../src/datapath/precedence.js';
+import { type Loss, RepairLedger } from '../../src/datapath/repair-ledger.js';
 import { BpfLink, LinkType, mountBpffs, tcxPrograms, tcxSupported } from '../../src/native/bpf.js';
+import { KernelError } from '../../src/native/errors.js';
 import { Programs } from '../support/programs.js';
 
 const NAME = 'qn0000000a_from_container';
@@ -13,6 +16,7 @@ const IN_TIME = { timeout: 20_000 };
 let programs: Programs;
 let directory: string;
 let pins: LinkPins;
+let ledger: RepairLedger;
 beforeAll(async () => {
   programs = await Programs.load({ devices: 2 });
   directory = `${programs.pinRoot}-links`;
@@ -20,7 +24,8 @@ beforeAll(async () => {
 afterAll(() => programs?.close());
 beforeEach(() => {
   mountBpffs(directory);
-  pins = new LinkPins(directory);
+  ledger = new RepairLedger();
+  pins = new LinkPins(directory, { ledger });
 });
 afterEach(async () => {
   pins[Symbol.dispose]();
@@ -51,7 +56,7 @@ if (tcxSupported()) {
     firstOnTcx('from_container', program(), { ifindex: device(at), direction: 'ingress' });
   const keep = (by = pins, at = 0) => programs.inside(() => by.keep(NAME, wanted(at)));
   const counted = (lost: Loss) =>
-    pins.repairs().find((repair) => repair.program === 'from_container' && repair.lost === lost)?.count;
+    ledger.totals().find((repair) => repair.program === 'from_container' && repair.lost === lost)?.count;
 
   it('what is in order is left as it is', () => {
     expect(keep()).toBe('link');
@@ -60,8 +65,8 @@ if (tcxSupported()) {
     expect(pinnedId()).toBe(id);
     expect(attached()).toEqual([program().info().id]);
     expect(pins.isIntact(NAME)).toBe(true);
-    expect(pins.takeRepairs()).toEqual([]);
-    expect(pins.repairs().every(({ count }) => count === 0)).toBe(true);
+    expect(ledger.take()).toEqual([]);
+    expect(ledger.totals().every(({ count }) => count === 0)).toBe(true);
   });
 
   const THINGS_IN_PLACE: [string, () => void][] = [
@@ -71,7 +76,7 @@ if (tcxSupported()) {
     [
       'a link to elsewhere',
       () => {
-        using link = programs.inside(() => wanted(1).attach());
+        using link = programs.inside(() => wanted(1).attach(program()));
         link.pin(path());
       },
     ],
@@ -87,8 +92,8 @@ if (tcxSupported()) {
       expect(keep()).toBe('pin');
       expect(pinnedId()).toBe(id);
       expect(pins.isIntact(NAME)).toBe(true);
-      expect(pins.takeRepairs()).toEqual([{ pin: NAME, program: 'from_container', lost: 'pin' }]);
-      expect(pins.takeRepairs()).toEqual([]);
+      expect(ledger.take()).toEqual([{ pin: NAME, program: 'from_container', lost: 'pin' }]);
+      expect(ledger.take()).toEqual([]);
       expect([counted('pin'), counted('link')]).toEqual([1, 0]);
     });
 
@@ -97,7 +102,7 @@ if (tcxSupported()) {
       expect(keep()).toBe('link');
       expect(attached()).toEqual([program().info().id]);
       expect(pins.isIntact(NAME)).toBe(true);
-      expect(pins.takeRepairs()).toEqual([]);
+      expect(ledger.take()).toEqual([]);
     });
   });
 
@@ -131,7 +136,7 @@ if (tcxSupported()) {
       ['as many as there are', undefined],
       ['none', 0],
     ])('a link that was in order holds on, and is pinned when that can be; open: %s', (_, openMax) => {
-      using own = new LinkPins(directory, openMax);
+      using own = new LinkPins(directory, openMax === undefined ? { ledger } : { ledger, openMax });
       keep(own);
       const lost = openMax === 0 ? 'link' : 'pin';
       if (lost === 'link') end();
@@ -140,12 +145,12 @@ if (tcxSupported()) {
       expect(attached()).toEqual([program().info().id]);
       expect(own.isIntact(NAME)).toBe(false);
       expect(own.problems()).toHaveLength(1);
-      expect(own.takeRepairs().map((repair) => repair.lost)).toEqual(lost === 'pin' ? [] : ['link']);
+      expect(ledger.take().map((repair) => repair.lost)).toEqual(lost === 'pin' ? [] : ['link']);
       expect(keep(own)).toBe('pin');
-      expect(own.takeRepairs()).toEqual([]);
+      expect(ledger.take()).toEqual([]);
       rmSync(directory);
       expect(keep(own)).toBe('pin');
-      expect(own.takeRepairs().map((repair) => repair.lost)).toEqual(['pin']);
+      expect(ledger.take().map((repair) => repair.lost)).toEqual(['pin']);
       expect([own.isIntact(NAME), own.problems()]).toEqual([true, []]);
       expect(attached()).toEqual([program().info().id]);
     });
@@ -191,7 +196,7 @@ if (tcxSupported()) {
     expect(replaced).toBeUndefined();
     expect(pinnedId()).toBe(id);
     expect(attached()).toEqual([other().info().id]);
-    expect(next.takeRepairs()).toEqual([]);
+    expect(ledger.take()).toEqual([]);
   });
 
   it.each([
@@ -207,15 +212,190 @@ if (tcxSupported()) {
   });
 
   it('beyond what a process may have open a link goes with its pin, and is made anew', async () => {
-    using few = new LinkPins(directory, 0);
+    using few = new LinkPins(directory, { ledger, openMax: 0 });
     keep(few);
     expect(few.isIntact(NAME)).toBe(true);
     rmSync(path());
     expect(few.isIntact(NAME)).toBe(false);
     await expect.poll(() => attached(), IN_TIME).toEqual([]);
     expect(keep(few)).toBe('link');
-    expect(few.takeRepairs()).toEqual([{ pin: NAME, program: 'from_container', lost: 'link' }]);
+    expect(ledger.take()).toEqual([{ pin: NAME, program: 'from_container', lost: 'link' }]);
     expect(few.isIntact(NAME)).toBe(true);
+  });
+
+  describe('somebody else is put before ours:', () => {
+    const stranger = () => programs.program('from_uplink');
+    let strangers: BpfLink[];
+    let now: number;
+    beforeEach(() => {
+      strangers = [];
+      now = 0;
+    });
+    afterEach(() => {
+      for (const link of strangers) link.close();
+    });
+    const enter = () =>
+      programs.inside(() => {
+        const [ifindex, direction, position] = [device(0), 'ingress', 'first'] as const;
+        strangers.push(BpfLink.attachTcx({ program: stranger(), ifindex, direction, position }));
+      });
+    const leave = () => {
+      for (const link of strangers.splice(0)) link.detach();
+    };
+    const ids = () => [program().info().id, stranger().info().id];
+    const precedence = () => new Precedence(() => now);
+    const contender = (more: object = {}) =>
+      new LinkPins(directory, { ledger, precedence: precedence(), spare: () => other(), ...more });
+    const isPreceded = (by: LinkPins) => programs.inside(() => by.isPreceded(NAME));
+
+    it.each([
+      ['open', undefined],
+      ['held by its pin alone', 0],
+    ])('ours goes first by another link, which has the pin; %s', (_, openMax) => {
+      using own = contender(openMax === undefined ? {} : { openMax });
+      keep(own);
+      expect(isPreceded(own)).toBe(false);
+      const id = pinnedId();
+      enter();
+      expect([isPreceded(own), own.isIntact(NAME)]).toEqual([true, true]);
+      expect(keep(own)).toBeUndefined();
+      expect(attached()).toEqual(ids());
+      expect(pinnedId()).not.toBe(id);
+      expect([isPreceded(own), own.isIntact(NAME)]).toEqual([false, true]);
+      expect(readdirSync(directory)).toEqual([NAME]);
+      const by = [{ id: stranger().info().id, name: 'from_uplink' }];
+      expect(ledger.take()).toEqual([{ pin: NAME, program: 'from_container', lost: 'position', by }]);
+      expect(counted('position')).toBe(1);
+      // It holds on as the one before.
+      expect(keep(own)).toBeUndefined();
+      own[Symbol.dispose]();
+      expect(attached()).toEqual(ids());
+    });
+
+    it('one of ours is there at each moment, and the new one is pinned before the old one goes', () => {
+      const lines: (readonly [line: number[], pins: string[]])[] = [];
+      using own = contender();
+      keep(own);
+      enter();
+      const before = pinnedId();
+      programs.inside(() =>
+        own.keep(NAME, {
+          ...wanted(),
+          attach: (copy) => {
+            lines.push([attached(), readdirSync(directory)]);
+            const link = wanted().attach(copy);
+            lines.push([attached(), readdirSync(directory)]);
+            expect(pinnedId()).toBe(before);
+            return link;
+          },
+        }),
+      );
+      const [own1, foreign] = ids();
+      expect(lines).toEqual([
+        [[foreign, own1], [NAME]],
+        [[other().info().id, foreign, own1], [NAME]],
+      ]);
+    });
+
+    it('without a second copy of the program ours stays, and is told of until nobody is before it', () => {
+      const order = precedence();
+      const asked: string[] = [];
+      using own = contender({ precedence: order, spare: (name: string) => void asked.push(name) });
+      keep(own);
+      enter();
+      expect(keep(own)).toBeUndefined();
+      expect(asked).toEqual(['from_container']);
+      expect(attached()).toEqual(ids().reverse());
+      expect(order.list()).toMatchObject([{ pin: NAME, by: [{ name: 'from_uplink' }] }]);
+      expect(ledger.take()).toEqual([]);
+      leave();
+      expect(isPreceded(own)).toBe(false);
+      expect(order.list()).toEqual([]);
+    });
+
+    it('who comes back each time is not fought at each look', () => {
+      const order = precedence();
+      using own = contender({ precedence: order });
+      keep(own);
+      const times: number[] = [];
+      for (now = 0; now < 1_000_000; now += 5_000) {
+        if (attached()[0] === program().info().id) {
+          leave();
+          enter();
+        }
+        keep(own);
+        if (attached()[0] === program().info().id) times.push(now / 1000);
+        else expect(order.list()).toHaveLength(1);
+      }
+      expect(times).toEqual([0, 5, 15, 35, 75, 155, 315, 615, 915]);
+      expect(counted('position')).toBe(times.length);
+    });
+
+    it('where no other link can be made or pinned ours goes on where it is, and that is told', () => {
+      using own = contender();
+      keep(own);
+      enter();
+      const refused = new KernelError({ code: 'EMFILE' } as never);
+      const failing = {
+        ...wanted(),
+        attach: () => {
+          throw refused;
+        },
+      };
+      programs.inside(() => own.keep(NAME, failing));
+      expect(attached()).toEqual(ids().reverse());
+      const told = [expect.stringContaining(`${NAME} cannot be first`)];
+      expect(own.problems()).toEqual(told);
+      leave();
+      expect([isPreceded(own), own.problems()]).toEqual([false, []]);
+      enter();
+      programs.inside(() => own.keep(NAME, failing));
+      expect(own.problems()).toEqual(told);
+      mkdirSync(`${path()}~`);
+      expect(keep(own)).toBeUndefined();
+      expect(attached()).toEqual(ids());
+      expect(own.problems()).toEqual([]);
+    });
+
+    it('a daemon that ended while it went to the front leaves nothing to the next', () => {
+      keep();
+      pins[Symbol.dispose]();
+      programs.inside(() => {
+        using draft = wanted().attach(other());
+        draft.pin(`${path()}~`);
+      });
+      using next = contender();
+      keep(next);
+      expect(attached()).toEqual([program().info().id]);
+      expect(readdirSync(directory)).toEqual([NAME]);
+    });
+  });
+
+  it('a pin that somebody else removes or replaces is told of, in whatever directory, and what we do is not', async () => {
+    let told = 0;
+    using watch = pins.watch(() => told++);
+    const second = 'qn0000000b_from_container';
+    programs.inside(() => pins.keep(second, wanted(1)));
+    watch.renew();
+    keep();
+    keep();
+    pins.remove(NAME, true);
+    keep();
+    // In the order in which they happened: had ours been told of, it would have been by then.
+    rmSync(`${directory}/${second}`);
+    await expect.poll(() => told).toBe(1);
+    rmSync(path());
+    await expect.poll(() => told).toBe(2);
+    keep();
+    pins.remove(second);
+    rmSync(directory, { recursive: true });
+    await expect.poll(() => told).toBeGreaterThan(2);
+    keep();
+    watch.renew();
+    const before = told;
+    rmSync(path());
+    await expect.poll(() => told).toBe(before + 1);
+    keep();
   });
 
   it('what is removed is gone, with its pin or without', async () => {

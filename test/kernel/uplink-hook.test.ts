@@ -1,6 +1,7 @@
 /** The program on the uplinks comes, stays and goes with them, and so does what the other programs know of them. */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ClsactFilters } from '../../src/datapath/clsact-filters.js';
 import { LinkPins } from '../../src/datapath/link-pins.js';
 import { UplinkHook } from '../../src/datapath/uplink-hook.js';
 import { BpfLink, mountBpffs, queryClsact, tcxSupported } from '../../src/native/bpf.js';
@@ -39,7 +40,13 @@ afterEach(() => {
 describe.each(KINDS)('%s', (kind) => {
   const device = (at: number) => programs.ifindexes[at] ?? 0;
   const hook = () =>
-    new UplinkHook(programs.program('from_uplink'), programs.uplinks as never, nextPins(), kind === 'tcx');
+    new UplinkHook(
+      programs.program('from_uplink'),
+      programs.uplinks as never,
+      nextPins(),
+      new ClsactFilters(),
+      kind === 'tcx',
+    );
   const use = (by: UplinkHook, at: readonly number[], ip4 = IP4, router = 0) =>
     programs.inside(() => {
       for (const number of at) by.attach(device(number));

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
@@ -47,6 +48,37 @@ describe('watch', () => {
       rtnl.deleteRoute({ destination, index });
       await vi.waitFor(() => expect(seen).toContain('route'));
       seen.length = 0;
+    }
+  });
+
+  it('tells of filters and queueing disciplines', async () => {
+    const seen: string[] = [];
+    const tc = (...args: string[]) => netns.run(() => execFileSync('tc', args));
+    rtnl.createBridge({ name: 'br0' });
+    using _ = rtnl.watch(['filter'], (kind) => seen.push(kind));
+    const filter = [
+      'filter',
+      'add',
+      'dev',
+      'br0',
+      'ingress',
+      'protocol',
+      'all',
+      'u32',
+      'match',
+      'u32',
+      '0',
+      '0',
+    ];
+    for (const change of [
+      ['qdisc', 'add', 'dev', 'br0', 'clsact'],
+      [...filter, 'flowid', '1:1'],
+      ['filter', 'del', 'dev', 'br0', 'ingress'],
+      ['qdisc', 'del', 'dev', 'br0', 'clsact'],
+    ]) {
+      seen.length = 0;
+      tc(...change);
+      await vi.waitFor(() => expect(seen).toContain('filter'));
     }
   });
 

@@ -31,6 +31,7 @@ import type {
   PolicyPreview,
   PolicyService,
   PortMappingService,
+  PrecededPrograms,
   ServiceService,
   TrafficSample,
 } from '../../src/vnet/contract.js';
@@ -60,6 +61,7 @@ export class FakeNode implements Node {
   traffic: TrafficSample[] = [];
   lost: Record<string, bigint> = { ring_buffer: 0n };
   repairs: LinkRepairs[] = [];
+  preceded: PrecededPrograms[] = [];
   connectionCount = { used: 0, max: 262144 };
   translationCount = { used: 0, max: 262144 };
   readonly connections: FakeConnections;
@@ -267,6 +269,7 @@ export class FakeNode implements Node {
       },
       lostEvents: () => this.lost,
       repairs: () => this.repairs,
+      preceded: () => this.preceded,
       connections: () => this.connectionCount,
       translations: () => this.translationCount,
       watchFlows: (listener, signal) => {

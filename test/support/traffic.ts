@@ -18,7 +18,8 @@ export type Program =
   | 'calls'
   | 'names'
   | 'hops'
-  | 'lent';
+  | 'lent'
+  | 'without_tcx';
 
 /** Path of the executable; a static one runs in any root directory. */
 export function trafficProgram(program: Program, linked: 'dynamic' | 'static' = 'dynamic'): string {

@@ -185,6 +185,44 @@ describe('the doctor', () => {
       'detach',
     ],
     [
+      "a stranger's program on a container before ours",
+      {
+        hooks: [
+          {
+            interface: 'qn00000001',
+            isOwn: true,
+            hook: 'egress',
+            programs: [
+              { id: 9, name: 'cil_to_x' },
+              { id: 7, name: 'to_container' },
+            ],
+          },
+        ],
+      },
+      'problem',
+      'cil_to_x',
+      'detach',
+    ],
+    [
+      "a stranger's program on a container behind ours",
+      {
+        hooks: [
+          {
+            interface: 'qn00000001',
+            isOwn: true,
+            hook: 'egress',
+            programs: [
+              { id: 7, name: 'to_container' },
+              { id: 9, name: 'cil_to_x' },
+            ],
+          },
+        ],
+      },
+      'warning',
+      'behind ours',
+      'sees',
+    ],
+    [
       "a stranger's program on the uplink",
       {
         hooks: [
@@ -196,6 +234,14 @@ describe('the doctor', () => {
       'bpftool',
     ],
   ];
+  it('has nothing against who stands behind ours on the uplink', () => {
+    const programs = [
+      { id: 7, name: 'from_uplink' },
+      { id: 9, name: 'cil_from' },
+    ];
+    expect(bad({ hooks: [{ interface: 'eth0', isOwn: false, hook: 'ingress', programs }] })).toEqual([]);
+  });
+
   it.each(rows)('says what to do about %s', (_what, change, status, told, advice) => {
     const findings = bad(change);
     expect(findings).toHaveLength(1);

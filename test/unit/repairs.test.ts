@@ -1,8 +1,11 @@
 import { expect, it } from 'vitest';
-import type { Repair } from '../../src/datapath/link-pins.js';
+import type { Preceded } from '../../src/datapath/precedence.js';
+import type { Repair } from '../../src/datapath/repair-ledger.js';
 import { Repairs } from '../../src/vnet/repairs.js';
 
-function scene(links: { problems?: string[]; isPrivate?: boolean } = {}) {
+function scene(
+  links: { problems?: string[]; isPrivate?: boolean; preceded?: () => Preceded[]; spares?: string[] } = {},
+) {
   let found: Repair[] = [];
   const told: string[] = [];
   const warned: string[] = [];
@@ -14,10 +17,12 @@ function scene(links: { problems?: string[]; isPrivate?: boolean } = {}) {
     };
   const repairs = new Repairs({
     links: {
-      takeRepairs: () => found.splice(0),
       problems: () => links.problems ?? [],
       isPrivate: () => links.isPrivate ?? false,
     },
+    repairs: { take: () => found.splice(0) },
+    precedence: { list: () => links.preceded?.() ?? [] },
+    spares: { problems: () => links.spares ?? [] },
     log: { warn: write('warn'), error: write('error') },
   });
   /** What one look has found, and what it tells. */
@@ -57,6 +62,18 @@ it('links that could not be pinned are told of with the others', () => {
   const look = scene({ problems: ['y'] });
   expect(look(['x'])).toEqual(['error {"problems":["x","y"]}']);
   expect(look(['x'])).toEqual([]);
+});
+
+it('who stands before ours is told of once, and so is that we have gone before them', () => {
+  const by = [{ id: 7, name: 'other' }];
+  let preceded: Preceded[] = [{ pin: 'a', program: 'from_container', by }];
+  const look = scene({ preceded: () => preceded, spares: ['z'] });
+  const where = 'error {"programs":[{"pin":"a","in_front":[{"id":7,"name":"other"}]}]}';
+  expect(look([])).toEqual([where, 'error {"problems":["z"]}']);
+  expect(look([])).toEqual([]);
+  preceded = [];
+  expect(look([], { pin: 'a', program: 'from_container', lost: 'position', by })).toEqual([where]);
+  expect(look([])).toEqual([]);
 });
 
 it.each([true, false])('pins that end with the daemon are told of as such: %s', (isPrivate) => {

@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { setTimeout } from 'node:timers/promises';
+import { expect, it, vi } from 'vitest';
 import { Upkeep } from '../../src/vnet/upkeep.js';
 
 it('a part that fails is told of, and keeps no other from its turn', async () => {
@@ -28,6 +29,26 @@ it('nothing is begun while the last look is under way, and the next is one again
   await first;
   await upkeep.run();
   expect(looks).toBe(2);
+});
+
+it('what is asked for is done once, after what is under way, and not after the end', async () => {
+  const { promise, resolve } = withResolvers();
+  let looks = 0;
+  const upkeep = new Upkeep([() => ++looks, () => (looks === 1 ? promise : undefined)], () => undefined);
+  const first = upkeep.run();
+  upkeep.request(0);
+  upkeep.request(0);
+  await setTimeout(20);
+  expect(looks).toBe(1);
+  resolve();
+  await first;
+  expect(looks).toBe(2);
+  upkeep.request(0);
+  await vi.waitFor(() => expect(looks).toBe(3));
+  upkeep.request(0);
+  upkeep.stop();
+  await setTimeout(20);
+  expect(looks).toBe(3);
 });
 
 function withResolvers() {

@@ -22,7 +22,12 @@ export function register(command: Command, contextOf: ContextOf): void {
     const ways =
       more.length === 0 ? `uplink ${wayOf(first)}` : `uplinks ${[first, ...more].map(wayOf).join('; ')}`;
     const head = `quantum-api ${version} is ${readiness.ready ? 'ready' : 'not ready'}, ${ways}\n`;
-    return print(head + cutOffText(readiness.policies) + tableOf(['CHECK', 'READY', 'MESSAGE'], rows));
+    return print(
+      head +
+        cutOffText(readiness.policies) +
+        precededText(readiness.preceded) +
+        tableOf(['CHECK', 'READY', 'MESSAGE'], rows),
+    );
   });
 }
 
@@ -36,6 +41,18 @@ function cutOffText(policies: Readiness['policies']): string {
   const more = identities_cut_off - cut_off.length;
   const rest = more === 0 ? '' : `  and ${more} more\n`;
   return `${identities_cut_off} identities are cut off: ${message}\n${lines.join('')}${rest}`;
+}
+
+function precededText(preceded: Readiness['preceded']): string {
+  if (preceded === undefined) return '';
+  const { attachments, first, message } = preceded;
+  const lines = first.map(
+    ({ pin, in_front }) =>
+      `  ${pin}: behind ${in_front.map(({ id, name }) => `${name === '' ? 'program' : name} (id ${id})`).join(', ')}\n`,
+  );
+  const more = attachments - first.length;
+  const rest = more === 0 ? '' : `  and ${more} more\n`;
+  return `${attachments} programs are not the first: ${message}\n${lines.join('')}${rest}`;
 }
 
 function wayOf({ interface: name, ip_address, ip6_address, message, xdp }: UplinkState): string {

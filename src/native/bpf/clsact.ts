@@ -14,7 +14,7 @@ export interface ClsactPlace {
 }
 
 /** "qn" */
-const DEFAULT_HANDLE = 0x716e;
+export const DEFAULT_HANDLE = 0x716e;
 const DEFAULT_PRIORITY = 1;
 
 function place(options: ClsactPlace): ClsactArguments {
@@ -38,4 +38,17 @@ export function detachClsact(options: ClsactPlace): boolean {
 export function queryClsact(options: ClsactPlace): { programId: number } | undefined {
   const programId = native.clsactQuery(...place(options));
   return programId === undefined ? undefined : { programId };
+}
+
+/** A filter of whoever's. */
+export interface ClsactEntry {
+  handle: number;
+  priority: number;
+  /** 0: the filter is no BPF program. */
+  programId: number;
+}
+
+/** Whoever's filters, in the order in which they run; none without the queueing discipline, or the interface. */
+export function clsactLine(ifindex: number, direction: Direction): ClsactEntry[] {
+  return native.clsactLine(ifindex, direction === 'ingress');
 }

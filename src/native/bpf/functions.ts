@@ -94,6 +94,7 @@ interface BpfFunctions {
 
   programFromPin(path: string): ProgramHandle;
   programInfo(program: ProgramHandle): ProgramInfo;
+  programName(id: number): string | undefined;
   programTestRun(...run: TestRunArguments): TestRunResult;
   programTestRunAsync(...run: TestRunArguments): Promise<TestRunResult>;
   enableRunStatistics(): StatisticsHandle;
@@ -121,6 +122,7 @@ interface BpfFunctions {
 
   tcxSupported(): boolean;
   tcxPrograms(ifindex: number, ingress: boolean): { id: number; name: string }[];
+  tcxLine(ifindex: number, ingress: boolean): { programId: number; linkId: number }[];
   linkAttachTcx(program: ProgramHandle, ifindex: number, ingress: boolean, position: string): LinkHandle;
   linkAttachXdp(program: ProgramHandle, ifindex: number, generic: boolean): LinkHandle;
   linkAttachCgroup(program: ProgramHandle, path: string, attachType: number): LinkHandle;
@@ -132,6 +134,7 @@ interface BpfFunctions {
   clsactAttach(program: ProgramHandle, ...place: ClsactArguments): void;
   clsactDetach(...place: ClsactArguments): boolean;
   clsactQuery(...place: ClsactArguments): number | undefined;
+  clsactLine(ifindex: number, ingress: boolean): { handle: number; priority: number; programId: number }[];
 
   ringBufferOpen(
     map: MapHandle,

@@ -138,3 +138,14 @@ export function tcxSupported(): boolean {
 export function tcxPrograms(ifindex: number, direction: Direction): { id: number; name: string }[] {
   return native.tcxPrograms(ifindex, direction === 'ingress');
 }
+
+/** What runs on a hook: `linkId` 0: attached without a link. */
+export interface TcxEntry {
+  programId: number;
+  linkId: number;
+}
+
+/** As tcxPrograms(), in numbers and without opening anything: as cheap as a look at a hook can be. */
+export function tcxLine(ifindex: number, direction: Direction): TcxEntry[] {
+  return native.tcxLine(ifindex, direction === 'ingress');
+}

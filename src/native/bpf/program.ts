@@ -98,3 +98,11 @@ class RunStatistics extends Closable<StatisticsHandle> {
 export function enableRunStatistics(): Disposable & { close(): void } {
   return new RunStatistics();
 }
+
+/**
+ * Name of whoever's program has the id; undefined: none has.
+ * @throws KernelError EMFILE, EPERM.
+ */
+export function programName(id: number): string | undefined {
+  return native.programName(id);
+}

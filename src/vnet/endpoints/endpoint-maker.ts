@@ -13,6 +13,7 @@ import type { Datapath } from '../../datapath/datapath.js';
 import { type Endpoint, type EndpointRequest, stagedInterface } from '../../model/endpoint.js';
 import { AppError } from '../../model/errors.js';
 import type { Network } from '../../model/network.js';
+import { canOpen } from '../../native/descriptors.js';
 import { NetnsHandle, Rtnl } from '../../native/net.js';
 import type { Store } from '../../store/store.js';
 import { attachments, nextNumber } from '../../store/tables.js';
@@ -28,7 +29,7 @@ import type { NodePorts } from '../nat/node-ports.js';
 import { erasePorts, recordPorts } from '../nat/port-mappings.js';
 import type { Publishing } from '../nat/publishing.js';
 import { requireNetwork } from '../networks.js';
-import { capacityError, type Enlistment } from '../policy/enlistment.js';
+import { capacityError, type Enlistment, noDescriptors } from '../policy/enlistment.js';
 import { type OnLeft, Rollback } from '../rollback.js';
 import { openContainerNetns } from './container-netns.js';
 import { endpointState } from './endpoint-state.js';
@@ -50,6 +51,12 @@ export interface EndpointMakerParts {
 
 export type ConnectOptions = Omit<RecordOptions, 'staged' | 'takesFrames'>;
 
+/**
+ * Files that must be left before an endpoint is made: what fails half-way is taken back, and that needs files as well. It is
+ * ten at a time; others may come to need theirs meanwhile.
+ */
+const DESCRIPTORS_MIN = 32;
+
 /** Only under the serial. */
 export class EndpointMaker {
   /** Interfaces that the kernel is still freeing. */
@@ -67,6 +74,7 @@ export class EndpointMaker {
 
   /** In the order that leaves no window. Takes back what was done when a step fails. */
   async make(networkName: string, request: EndpointRequest, options: ConnectOptions): Promise<Endpoint> {
+    requireDescriptors();
     using netns = openContainerNetns(request.netns_path);
     using inside = Rtnl.open(netns);
     // Who asks twice is to be told so, not that there is some interface.
@@ -103,6 +111,7 @@ export class EndpointMaker {
    * down and without an address, and takes the program on it along when it goes.
    */
   async stage(networkName: string, request: EndpointRequest, options: RecordOptions): Promise<Endpoint> {
+    requireDescriptors();
     using netns = NetnsHandle.current();
     const rollback = new Rollback(this.parts.onLeft);
     try {
@@ -235,4 +244,9 @@ export class EndpointMaker {
       this.enlistment.drop(transaction, endpoint.identity);
     });
   }
+}
+
+/** INSUFFICIENT_CAPACITY. */
+function requireDescriptors(): void {
+  if (!canOpen(DESCRIPTORS_MIN)) throw noDescriptors();
 }

@@ -62,8 +62,8 @@ function ifThere(host: Rtnl, endpoint: Endpoint, open: () => NetnsHandle): Netns
 }
 
 /**
- * Puts back what somebody has taken off or unpinned since the daemon had it in order. Returns what could not be put back,
- * a sentence each. Only under the serial.
+ * Puts back what somebody has taken off, unpinned or put others before since the daemon had it in order. Returns what could
+ * not be put back, a sentence each. Only under the serial.
  */
 export function* mendPrograms({ store, host, datapath }: EndpointProgramsParts): Steps<string[]> {
   const problems: string[] = [];
@@ -71,10 +71,12 @@ export function* mendPrograms({ store, host, datapath }: EndpointProgramsParts):
     yield;
     if (!hasPrograms(store, endpoint)) continue;
     try {
-      if (datapath.attachments.isIntact(endpoint.host_interface)) continue;
+      const { host_interface: name, netns_path } = endpoint;
+      const { attachments: attached } = datapath;
+      if (attached.isIntact(name) && !attached.isPreceded(name, netns_path)) continue;
       const link = host.link(endpoint.host_interface);
       if (!isOwn(link, endpoint)) continue;
-      datapath.attachments.adopt({ interface: link.name, ifindex: link.index });
+      attached.adopt({ interface: link.name, ifindex: link.index });
       adoptGuard({ host, datapath }, endpoint, link);
     } catch (error) {
       // The others are looked after all the same.

@@ -98,9 +98,18 @@ export class Enlistment {
   }
 }
 
-/** What a full map of the kernel means to the caller. */
+/** The process, or the system, may have no more files open. */
+export function noDescriptors(cause?: KernelError): AppError {
+  return new AppError('INSUFFICIENT_CAPACITY', 'the daemon has no files left that it may open', {
+    ...(cause === undefined ? {} : { cause }),
+    hint: 'raise LimitNOFILE of the service (ulimit -n), and restart the daemon',
+  });
+}
+
+/** What a full map of the kernel, or no file that is left, means to the caller. */
 export function capacityError(error: unknown): unknown {
   if (!(error instanceof KernelError)) return error;
+  if (error.code === 'EMFILE' || error.code === 'ENFILE') return noDescriptors(error);
   if (error.code !== 'E2BIG' && error.code !== 'ENOSPC' && error.code !== 'ENOMEM') {
     return new AppError('KERNEL_ERROR', error.message, { cause: error });
   }
