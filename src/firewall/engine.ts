@@ -8,6 +8,7 @@
  */
 import type { Labels } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
+import { finish, type Steps } from '../work/steps.js';
 import { HOST_ACCESS_RULE } from './host-access.js';
 import { InForce } from './in-force.js';
 import { NetworkDirectory } from './isolation.js';
@@ -19,7 +20,6 @@ import { policyRules } from './policy-rules.js';
 import { IdentityRecord, PolicyRecord } from './records.js';
 import type { PolicyRules } from './rules.js';
 import { type LabelMap, labelMap } from './selector.js';
-import { finish, type Steps } from './steps.js';
 import type {
   CompiledPolicy,
   PolicyDelta,

@@ -6,13 +6,13 @@
  * demand only, so that a change costs the cells that it touches.
  */
 import { AppError } from '../model/errors.js';
+import { type Steps, stepping } from '../work/steps.js';
 import { diffCell, insertRule, placeAt, positionOf } from './entries.js';
 import { LANES, type Lane } from './lanes.js';
 import { Past, type PastSubject } from './past.js';
 import type { PeerKey } from './peer-key.js';
 import { RangeTable } from './range-table.js';
 import type { Range } from './ranges.js';
-import { type Steps, stepping } from './steps.js';
 import {
   type Cell,
   type IsolatingPolicy,

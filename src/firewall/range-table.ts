@@ -1,8 +1,8 @@
 /** Which ranges the rules of one subject and direction name, and which rules apply to which. */
 import { addressBits, type Cidr, cidrOf, type Family } from '../model/address.js';
+import { type Steps, stepping } from '../work/steps.js';
 import { RangeNodes } from './range-nodes.js';
 import { compareRanges, isWithin, type Range, type Ranged, type RuleRange } from './ranges.js';
-import { type Steps, stepping } from './steps.js';
 import type { PrefixLengths } from './types.js';
 
 /** What the coming or going of a rule changed. */

@@ -1,10 +1,11 @@
 /** A subject with its rules, as it is or as it was. */
+
+import { type Steps, stepping } from '../work/steps.js';
 import { appendCell, placeAt } from './entries.js';
 import { LANES, type Lane } from './lanes.js';
 import type { PastSubject } from './past.js';
 import type { PeerKey } from './peer-key.js';
 import type { Range } from './ranges.js';
-import { type Steps, stepping } from './steps.js';
 import {
   type IsolatingPolicy,
   type RuleTerms,

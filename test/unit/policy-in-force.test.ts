@@ -6,10 +6,10 @@ import { PolicyEngine } from '../../src/firewall/engine.js';
 import { compiling } from '../../src/firewall/ledger.js';
 import { formatRuleKey } from '../../src/firewall/lookup.js';
 import { formatRuleRef } from '../../src/firewall/rule-ref.js';
-import { finish, type Steps } from '../../src/firewall/steps.js';
 import { type CompiledPolicy, DIRECTIONS, type PolicyRef } from '../../src/firewall/types.js';
 import { AppError } from '../../src/model/errors.js';
 import { parsePolicy, policyRef } from '../../src/model/policy.js';
+import { finish, type Steps } from '../../src/work/steps.js';
 import * as arbitrary from '../support/policy-arbitraries.js';
 import type { OracleWorld } from '../support/policy-oracle-types.js';
 

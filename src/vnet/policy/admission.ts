@@ -9,7 +9,7 @@ import type { PolicyEngine } from '../../firewall/engine.js';
 import type { CompiledPolicy, PolicyDelta } from '../../firewall/types.js';
 import type { PolicyRoom, PolicySize } from '../../model/cut-off.js';
 import { AppError } from '../../model/errors.js';
-import { inTurns } from '../turns.js';
+import { inTurns } from '../../work/turns.js';
 import { fitting, minus, needOf, needsOf, plus } from './fitting.js';
 import { addition, concernedBy, difference, isEmpty, partOf, withdrawal } from './policy-difference.js';
 

@@ -6,8 +6,8 @@ import {
   type PolicySubject,
   policyCidrText,
 } from '../../datapath/policy-table.js';
-import { type Steps, stepping } from '../../firewall/steps.js';
 import type { PolicyDelta } from '../../firewall/types.js';
+import { type Steps, stepping } from '../../work/steps.js';
 
 /** What turns the tables that are present into the ones wanted. */
 export function* difference(wanted: PolicyContents, present: PolicyContents): Steps<PolicyChange> {

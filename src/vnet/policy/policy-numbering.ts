@@ -5,7 +5,7 @@ import type { PolicyEngine } from '../../firewall/engine.js';
 import type { PolicyDelta } from '../../firewall/types.js';
 import type { Reader, Store, Transaction } from '../../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../../store/tables.js';
-import { inTurns } from '../turns.js';
+import { inTurns } from '../../work/turns.js';
 import { encodeDelta, namesOfPorts, rangesOf, rulesOf } from './policy-encoding.js';
 import { RuleNumbers } from './rule-numbers.js';
 import { claimNumbers, forgetNumbersOf, partsOf, retainNumbers } from './stored-numbers.js';

@@ -13,11 +13,11 @@ import type { PolicyChange, PolicyChangeParty } from '../../model/policy-preview
 import type { Rtnl } from '../../native/net.js';
 import type { Reader } from '../../store/store.js';
 import { endpoints, identities, networks } from '../../store/tables.js';
+import { inTurns } from '../../work/turns.js';
 import type { FlowEvent, PolicyPreview } from '../contract.js';
 import type { FlowLog } from '../flow-log.js';
 import { ownRanges } from '../host-prefixes.js';
 import { portNames } from '../parties.js';
-import { inTurns } from '../turns.js';
 import { cutOffsTold } from './cut-offs.js';
 import type { AffectedRules, EngineChange, PolicySync } from './policy-sync.js';
 

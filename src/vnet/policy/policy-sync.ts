@@ -8,14 +8,14 @@ import type { PolicyChange, PolicyContents, PolicyTable } from '../../datapath/p
 import type { PolicyEngine } from '../../firewall/engine.js';
 import { InForce } from '../../firewall/in-force.js';
 import { compiling } from '../../firewall/ledger.js';
-import { finish, type Steps } from '../../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../../firewall/types.js';
 import type { PolicySize } from '../../model/cut-off.js';
 import { AppError } from '../../model/errors.js';
 import type { PolicyState } from '../../model/health.js';
 import type { Store } from '../../store/store.js';
+import { finish, type Steps } from '../../work/steps.js';
+import { inTurns } from '../../work/turns.js';
 import { type OnLeft, Rollback } from '../rollback.js';
-import { inTurns } from '../turns.js';
 import { Admission, type CutOffBy, subjectsOf } from './admission.js';
 import { policyState } from './cut-offs.js';
 import { but, isEmpty } from './policy-difference.js';

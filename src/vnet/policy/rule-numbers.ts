@@ -1,9 +1,10 @@
 /** Numbers that stand for rules in the kernel. The store keeps them, so that they mean the same after a restart. */
-import { stepping } from '../../firewall/steps.js';
+
 import type { RuleRef } from '../../firewall/types.js';
 import type { Reader, Store, Transaction } from '../../store/store.js';
 import { nextNumber, ruleKeys, rules, ruleText } from '../../store/tables.js';
-import { inTurns } from '../turns.js';
+import { stepping } from '../../work/steps.js';
+import { inTurns } from '../../work/turns.js';
 import { partsOf } from './stored-numbers.js';
 
 export class RuleNumbers {

@@ -1,8 +1,9 @@
 /** Numbers that stand for texts in the kernel. The store keeps them, so that they mean the same after a restart. */
-import { stepping } from '../../firewall/steps.js';
+
 import type { Reader, Store, Transaction } from '../../store/store.js';
 import { type NumberTable, nextNumber } from '../../store/tables.js';
-import { inTurns } from '../turns.js';
+import { stepping } from '../../work/steps.js';
+import { inTurns } from '../../work/turns.js';
 
 export function numberOf(reader: Reader, table: NumberTable, text: string): number | undefined {
   return reader.get(table, [text])?.number;
