@@ -1,35 +1,48 @@
 /** Long work of the daemon, done so that others have their turn in between. */
+import { setImmediate } from 'node:timers';
 import type { Steps } from './steps.js';
 
-/** Longest time that others wait while this goes on, milliseconds. */
+/** How long work goes on in one turn of the event loop, milliseconds. */
 const TURN_MS = 20;
 
-/** The same for the begin of something beside long work: what is short is done with it, and waits for nobody. */
-const BESIDE_MS = 2;
+/** When the first of what has begun in this turn did. */
+let begun: number | undefined;
 
-/** Work that is to go on, each in a turn of the event loop of its own. */
+/** What has begun, and is to go on: one in each turn. */
 const waiting: (() => void)[] = [];
 
 /**
- * Runs it to its end; others have their turn in between. Of all that is under way at a time one goes on in each turn of
- * the event loop, one after the other: others wait no longer beside several than beside one.
+ * Runs it to its end; others have their turn in between. In a turn of the event loop one goes on, of all that is under way,
+ * and what begins shares as much time: others wait no longer for many than for two, nor for many that are short.
  */
 export async function inTurns<T>(steps: Steps<T>): Promise<T> {
-  for (let limit = waiting.length > 0 ? BESIDE_MS : TURN_MS; ; limit = TURN_MS) {
-    const began = performance.now();
+  let began = beginning();
+  if (performance.now() - began >= TURN_MS) began = await nextTurn();
+  for (;;) {
     do {
       const step = steps.next();
       if (step.done === true) return step.value;
-    } while (performance.now() - began < limit);
-    await nextTurn();
+    } while (performance.now() - began < TURN_MS);
+    began = await nextTurn();
   }
 }
 
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
+function beginning(): number {
+  if (begun !== undefined) return begun;
+  begun = performance.now();
+  setImmediate(() => {
+    begun = undefined;
+  });
+  return begun;
+}
+
+/** Resolves when it has begun, with the time. */
+async function nextTurn(): Promise<number> {
+  await new Promise<void>((resolve) => {
     waiting.push(resolve);
     if (waiting.length === 1) setImmediate(passTurn);
   });
+  return performance.now();
 }
 
 function passTurn(): void {
