@@ -65,7 +65,10 @@ export class PolicyEngine {
     this.#nodeLabels = labelMap(node?.labels ?? {});
     this.#hostAccess = node?.hostAccess ?? 'policy';
     this.#ledger = new RuleLedger(maxSize);
-    this.inForce = new InForce((identity) => this.#ledger.inForce(identity));
+    this.inForce = new InForce(
+      (identity) => this.#ledger.inForce(identity),
+      () => this.#ledger.keep(),
+    );
     this.#networks = new NetworkDirectory(this.#ledger, this.#vocabulary);
     this.#matching = new Matching({
       ledger: this.#ledger,

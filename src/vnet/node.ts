@@ -14,7 +14,7 @@ import { Endpoints } from './endpoints/endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
 import { Gate } from './gate.js';
-import { HostPrefixes, type IsOwn, ownAddresses } from './host-prefixes.js';
+import { HostPrefixes, type IsOwn, insideRanges, ownAddresses } from './host-prefixes.js';
 import { Namespaces } from './namespaces.js';
 import { Services } from './nat/balancing.js';
 import { Connections } from './nat/connections.js';
@@ -33,7 +33,7 @@ import { isolatedBy } from './policy/isolating.js';
 import { Policies } from './policy/policies.js';
 import { previewPolicies } from './policy/policy-preview.js';
 import { PolicySync } from './policy/policy-sync.js';
-import { reachableNow } from './policy/reachability.js';
+import { reachable } from './policy/reachability.js';
 import { recordedEngine } from './policy/recorded-engine.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Repairs } from './repairs.js';
@@ -198,7 +198,7 @@ export class LocalNode implements Node, AsyncDisposable {
       nodePorts,
       publishing,
       policy,
-      reachableNow: () => reachableNow(policy.inForce, store),
+      reachable: (targets) => reachable(policy.inForce, insideRanges(store, host), targets),
       onLeft,
     });
     const addresses = new ServiceAddresses(options.settings, isOwn);

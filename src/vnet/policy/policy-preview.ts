@@ -8,15 +8,14 @@ import { type Address, cidrContains, formatAddress, parseCidr } from '../../mode
 import { CUT_OFF_TOLD } from '../../model/cut-off.js';
 import type { Endpoint } from '../../model/endpoint.js';
 import { PROTOCOL_NUMBERS } from '../../model/names.js';
-import { networkRanges } from '../../model/network.js';
 import type { PolicyChange, PolicyChangeParty } from '../../model/policy-preview.js';
 import type { Rtnl } from '../../native/net.js';
 import type { Reader } from '../../store/store.js';
-import { endpoints, identities, networks } from '../../store/tables.js';
+import { endpoints, identities } from '../../store/tables.js';
 import { inTurns } from '../../work/turns.js';
 import type { FlowEvent, PolicyPreview } from '../contract.js';
 import type { FlowLog } from '../flow-log.js';
-import { ownRanges } from '../host-prefixes.js';
+import { insideRanges, ownRanges } from '../host-prefixes.js';
 import { portNames } from '../parties.js';
 import { cutOffsTold } from './cut-offs.js';
 import type { AffectedRules, EngineChange, PolicySync } from './policy-sync.js';
@@ -63,23 +62,16 @@ export async function previewPolicies(
     known.set(identity, table);
     return table;
   };
-  const own = ownRanges(store, host);
   const found = await inTurns(
     previewChanges({
       identities: identitiesOf(store),
       affected,
       tableOf,
-      host: own
+      host: ownRanges(store, host)
         .map(({ family, base: value }) => ({ family, value }))
         .filter(isReachable)
         .map(formatAddress),
-      inside: [
-        ...store
-          .list(networks)
-          .flatMap(networkRanges)
-          .map(({ cidr }) => cidr),
-        ...own,
-      ],
+      inside: insideRanges(store, host),
       limits: { decisions: DECISIONS_MAX, changes: CHANGES_MAX },
     }),
   );

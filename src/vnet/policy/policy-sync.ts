@@ -61,8 +61,16 @@ export class PolicySync {
   ) {
     this.numbering = new PolicyNumbering(store, engine);
     this.admission = new Admission(engine, table, (policy) => this.encodeAll(policy));
-    this.inForce = new InForce((identity) =>
-      this.cutOffBy(identity) === undefined ? engine.inForce.view(identity) : undefined,
+    this.inForce = new InForce(
+      (identity) => (this.cutOffBy(identity) === undefined ? engine.inForce.view(identity) : undefined),
+      () => {
+        const { cutOff } = this.admission;
+        const kept = engine.inForce.keep();
+        return {
+          view: (identity) => (cutOff.has(identity) ? undefined : kept.view(identity)),
+          [Symbol.dispose]: () => kept[Symbol.dispose](),
+        };
+      },
     );
   }
 
