@@ -38,6 +38,7 @@ import { recordedEngine } from './policy/recorded-engine.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Repairs } from './repairs.js';
 import { Reservations } from './reservations.js';
+import { Retry } from './retry.js';
 import type { OnLeft } from './rollback.js';
 import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
@@ -77,6 +78,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly serial = new Serial(this.gate.opened);
   private readonly identityUse: IdentityUse;
   private readonly policy: PolicySync;
+  private readonly ensuring: Retry;
   private readonly prefixes: HostPrefixes;
   private readonly flows: FlowLog;
   private readonly uplinks: Uplinks;
@@ -103,7 +105,12 @@ export class LocalNode implements Node, AsyncDisposable {
     this.policy = new PolicySync(engine, datapath.policy, store, datapath.sweeper, {
       error: (error, what) => log.error({ err: error }, what),
       left: onLeft,
+      uncertain: () => this.ensuring.start(),
     });
+    this.ensuring = new Retry(
+      () => this.serial.run(() => this.policy.ensure()),
+      onError('could not make sure that the policies are in force'),
+    );
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
     this.uplinks = new Uplinks({
       setting: options.settings.uplink,
@@ -282,6 +289,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.gate.refuse();
     // First what asks for more by itself.
     this.upkeep.stop();
+    this.ensuring.stop();
     await this.prefixes.stop();
     this.uplinks.stop();
     await this.serial.idle();

@@ -49,6 +49,10 @@ export class World {
   readonly engine = new PolicyEngine();
   readonly ids: number[];
   readonly sync: PolicySync;
+  onError: (cause: unknown) => void = (cause) => {
+    throw cause;
+  };
+  onUncertain: () => void = () => undefined;
 
   constructor(
     store: Store,
@@ -68,10 +72,11 @@ export class World {
       this.engine.upsertPolicy(policyOf(`p${index}`, `${index}`, wishes[index] ?? {}));
     }
     const sweeper = { sweep: async () => undefined } as unknown as ConntrackSweeper;
-    const error = (cause: unknown) => {
-      throw cause;
-    };
-    this.sync = new PolicySync(this.engine, table, store, sweeper, { error, left: nothingLeft });
+    this.sync = new PolicySync(this.engine, table, store, sweeper, {
+      error: (cause) => this.onError(cause),
+      left: nothingLeft,
+      uncertain: () => this.onUncertain(),
+    });
   }
 
   get cutOff() {

@@ -92,7 +92,11 @@ function begin(maxSize: number): void {
   const error = (cause: unknown) => {
     throw cause;
   };
-  sync = new PolicySync(engine, kernel.table, store, sweeper, { error, left: nothingLeft });
+  sync = new PolicySync(engine, kernel.table, store, sweeper, {
+    error,
+    left: nothingLeft,
+    uncertain: () => undefined,
+  });
   enlistment = new Enlistment(store, sync, use, nothingLeft);
 }
 

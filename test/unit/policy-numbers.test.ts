@@ -53,6 +53,7 @@ function openSync(): PolicySync {
       throw error;
     },
     left: nothingLeft,
+    uncertain: () => undefined,
   });
 }
 

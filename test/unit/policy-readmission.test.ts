@@ -7,9 +7,10 @@ import { PolicyEngine } from '../../src/firewall/engine.js';
 import type { CompiledPolicy } from '../../src/firewall/types.js';
 import { type Policy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
+import { Retry } from '../../src/vnet/retry.js';
+import { Serial } from '../../src/vnet/serial.js';
 import type { Steps } from '../../src/work/steps.js';
 import { count, FIRST, policyOf, WIDE, World } from '../support/admission-world.js';
-import { nothingLeft } from '../support/nothing-left.js';
 import { random } from '../support/random.js';
 import { smallTable } from '../support/small-table.js';
 
@@ -21,6 +22,7 @@ beforeEach(async () => {
   store = await EmbeddedStore.open(directory);
 });
 afterEach(async () => {
+  vi.useRealTimers();
   vi.restoreAllMocks();
   await store.close();
   rmSync(directory, { recursive: true });
@@ -143,7 +145,7 @@ describe('while somebody is cut off', () => {
     const table = smallTable({ ...WIDE, policy_max: 10 });
     const errors: unknown[] = [];
     const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
-    Object.assign(world.sync, { on: { error: (error: unknown) => errors.push(error), left: nothingLeft } });
+    world.onError = (error) => errors.push(error);
     await world.sync.resync();
     const broken = new Error('no grace period');
     vi.spyOn(table, 'room').mockRejectedValueOnce(broken);
@@ -153,6 +155,48 @@ describe('while somebody is cut off', () => {
     await world.apply(policyOf('later', '0', { ports: 1 }));
     expect(world.cutOff).toEqual([]);
     await world.requireExact();
+  });
+
+  it('what has failed on the way is done again by itself, and then in force', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const [errors, serial]: [unknown[], Serial] = [[], new Serial()];
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    const tried = vi.spyOn(world.sync, 'ensure');
+    const retry = new Retry(
+      () => serial.run(() => world.sync.ensure()),
+      (error) => errors.push(error),
+    );
+    world.onError = (error) => errors.push(error);
+    world.onUncertain = () => retry.start();
+    await world.sync.resync();
+    const broken = new Error('no grace period');
+    vi.spyOn(table, 'room').mockRejectedValueOnce(broken);
+    // What is read of the kernel the first time, and the last that is done of all the second time.
+    const loads = vi.spyOn(table, 'load').mockRejectedValueOnce(broken);
+    const advance = vi.spyOn(table, 'advance');
+    await world.remove(policyOf('p0', '0', { ports: 5 }));
+    expect([errors, world.cutOff]).toEqual([[broken], [FIRST + 1]]);
+    tried.mockClear();
+    for (const [seconds, failure] of [
+      [1, () => undefined],
+      [2, () => advance.mockRejectedValueOnce(broken)],
+      [4, () => undefined],
+    ] as const) {
+      failure();
+      const before = tried.mock.calls.length;
+      await vi.advanceTimersByTimeAsync(1000 * seconds - 1);
+      expect(tried).toHaveBeenCalledTimes(before);
+      await vi.advanceTimersByTimeAsync(1);
+      await tried.mock.results.at(-1)?.value.catch(() => undefined);
+      await serial.idle();
+    }
+    expect([errors, world.cutOff]).toEqual([[broken, broken, broken], []]);
+    // Also the third time, when only what was to be judged again was missing.
+    expect(loads).toHaveBeenCalledTimes(3);
+    await world.requireExact();
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    expect(tried).toHaveBeenCalledTimes(3);
   });
 
   it('a dry run tells what would be in force of whom, and changes nothing', async () => {

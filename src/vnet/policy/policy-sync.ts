@@ -57,6 +57,8 @@ export class PolicySync {
       /** Something went wrong that no caller is told of. */
       error: (error: unknown, what: string) => void;
       left: OnLeft;
+      /** A change has left unknown what the kernel has: ensure() is to be called, and again until it succeeds. */
+      uncertain: () => void;
     },
   ) {
     this.numbering = new PolicyNumbering(store, engine);
@@ -156,6 +158,19 @@ export class PolicySync {
     await this.numbering.retain(settingAll(policy));
   }
 
+  /**
+   * Where it is not known what the kernel has, because a change or the letting in after it has failed on its way: makes it
+   * what it is to be, and whoever there is room for is in force. Otherwise nothing.
+   */
+  async ensure(): Promise<void> {
+    if (!this.isUncertain) return;
+    await this.resync();
+    // Packets may have missed rules that were written meanwhile: until they are judged again, it is not done.
+    this.isUncertain = true;
+    await this.table.advance();
+    this.isUncertain = false;
+  }
+
   private cutIdle(): void {
     this.sweeper
       .sweep()
@@ -168,16 +183,16 @@ export class PolicySync {
     write: (change: PolicyChange) => Promise<void>,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
-    // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
-    if (this.isUncertain) {
-      await this.resync();
-      // Packets may have missed rules that were written meanwhile.
-      await this.table.advance();
+    try {
+      // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
+      await this.ensure();
+      await this.numbering.forgetUnnamed();
+      const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
+      await this.readmit(delta);
+      return isChanged;
+    } finally {
+      if (this.isUncertain) this.on.uncertain();
     }
-    await this.numbering.forgetUnnamed();
-    const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
-    await this.readmit(delta);
-    return isChanged;
   }
 
   /** Until the change is in force, or taken back, others see what was in force before. */
@@ -220,7 +235,7 @@ export class PolicySync {
     await rollback.run();
   }
 
-  /** The change is made, whatever becomes of this: what has failed is found out with the next one. */
+  /** The change is made, whatever becomes of this: what has failed is found out by ensure(). */
   private async readmit(made: PolicyDelta): Promise<void> {
     this.isUncertain = true;
     try {
