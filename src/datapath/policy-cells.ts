@@ -4,6 +4,8 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { addressBits, type Cidr, toBytes16 } from '../model/address.js';
+import { stepping } from '../work/steps.js';
+import { inTurns } from '../work/turns.js';
 import {
   type Direction,
   type CidrKey as KernelCidrKey,
@@ -13,6 +15,9 @@ import {
   Verdict,
 } from './abi/generated.js';
 import type { TypedMap } from './typed-map.js';
+
+/** Of two slots, and perhaps of a system call, in what a step is counted in. */
+const COST_OF_COMPARING = 8;
 
 type Slots<T> = [T, T];
 export type SlotIndex = 0 | 1;
@@ -60,11 +65,12 @@ export class SlottedMap<K, T> {
   async settleOn(slot: SlotIndex): Promise<[K, T][]> {
     const { isNothing, isSame } = this.content;
     const found: [K, T][] = [];
-    for (const [key, { slot: slots }] of await this.map.entries()) {
+    const settle = ([key, { slot: slots }]: [K, { slot: Slots<T> }]) => {
       const current = slots[slot];
       if (!isNothing(current)) found.push([key, current]);
       if (isNothing(current) || !isSame(slots[0], slots[1])) this.write(key, slots, [current, current]);
-    }
+    };
+    await inTurns(stepping(await this.map.entries(), settle, () => COST_OF_COMPARING));
     this.size = found.length;
     return found;
   }

@@ -1,10 +1,8 @@
 /** The rules of a subject about some of its peers: what a packet is judged by, whatever it has of others. */
-import { type Address, addressBits } from '../model/address.js';
 import { appendCell, placeAt } from './entries.js';
 import { LANES } from './lanes.js';
 import { addressOf, type PacketPeer, peersOf, RuleTable } from './lookup.js';
-import { narrowestAround } from './range-nodes.js';
-import type { Range } from './ranges.js';
+import { rangeAround } from './range-nodes.js';
 import { subjectEntry } from './subject.js';
 import type { SubjectView } from './subject-view.js';
 import type { CompiledPolicy, Direction } from './types.js';
@@ -25,13 +23,4 @@ export function tableAbout(view: SubjectView | undefined, direction: Direction, 
       appendCell(placeAt(id, lane, one), view.cell(lane, one), rules.entries);
   }
   return RuleTable.from(rules);
-}
-
-/** The narrowest of ranges that an address is in. `ranges` in the order of compareRanges. */
-function rangeAround(
-  ranges: readonly { readonly range: Range }[],
-  { family, value }: Address,
-): Range | undefined {
-  const single = { family, base: value, last: value, prefixLength: addressBits(family) };
-  return narrowestAround(ranges, single)?.range;
 }

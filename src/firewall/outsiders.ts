@@ -1,6 +1,7 @@
 /** Who outside may come to a subject: one for all of whom its rules say the same. */
 import { type Cidr, type Family, formatAddress, parseCidr } from '../model/address.js';
 import { type Steps, stepping } from '../work/steps.js';
+import { addition } from './addition.js';
 import { appendCell, placeAt } from './entries.js';
 import { LANES } from './lanes.js';
 import { type PacketPeer, peersOf, RuleTable } from './lookup.js';
@@ -41,16 +42,13 @@ export function* outsiders(view: KeptView, inside: readonly Cidr[]): Steps<Outsi
   const rules = RuleTable.from({ entries: [], subjects: [subjectEntry(id, view.state)], cidrs: [] });
   /** How many rules there are now of it. */
   const learn = (peer: PeerKey, cells: readonly (readonly RuleTerms[])[]): number => {
-    const set: RuleEntry[] = [];
-    for (const [index, lane] of lanes.entries()) appendCell(placeAt(id, lane, peer), cells[index] ?? [], set);
-    const cidr = typeof peer === 'string' ? [{ subject: id, direction: 'ingress' as const, cidr: peer }] : [];
-    rules.apply({
-      set,
-      delete: [],
-      subjects: { set: [], delete: [] },
-      cidrs: { set: cidr, delete: [] },
-    });
-    return set.length;
+    const entries: RuleEntry[] = [];
+    for (const [index, lane] of lanes.entries())
+      appendCell(placeAt(id, lane, peer), cells[index] ?? [], entries);
+    const cidrs =
+      typeof peer === 'string' ? [{ subject: id, direction: 'ingress' as const, cidr: peer }] : [];
+    rules.apply(addition({ entries, subjects: [], cidrs }));
+    return entries.length;
   };
   const all: Outsider[] = [];
   const kinds = new Kinds();

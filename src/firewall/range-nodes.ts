@@ -1,5 +1,5 @@
 /** Ranges in the order of `compareRanges`, each once, with what belongs to each. */
-import { addressBits, type Cidr, cidrOf } from '../model/address.js';
+import { type Address, addressBits, type Cidr, cidrOf } from '../model/address.js';
 import { compareRanges, isWithin, type Range, type Span } from './ranges.js';
 
 export class RangeNodes<Node extends { readonly range: Range }> {
@@ -66,7 +66,7 @@ export class RangeNodes<Node extends { readonly range: Range }> {
 }
 
 /** Of nodes in their order, the index of the first that is not before the range. */
-function firstFrom(nodes: readonly { readonly range: Range }[], range: Cidr): number {
+export function firstFrom(nodes: readonly { readonly range: Range }[], range: Cidr): number {
   let low = 0;
   let high = nodes.length;
   while (low < high) {
@@ -94,6 +94,15 @@ export function narrowestAround<Node extends { readonly range: Range }>(
     node = common && lastUpTo(nodes, common, firstFrom(nodes, common));
   }
   return node;
+}
+
+/** The narrowest of ranges in their order that an address is in. */
+export function rangeAround(
+  ranges: readonly { readonly range: Range }[],
+  { family, value }: Address,
+): Range | undefined {
+  const single = { family, base: value, last: value, prefixLength: addressBits(family) };
+  return narrowestAround(ranges, single)?.range;
 }
 
 /** `index`: of the first that is not before the range. */

@@ -8,6 +8,7 @@ import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import type { Store } from '../../src/store/store.js';
 import { needOf } from '../../src/vnet/policy/fitting.js';
 import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
+import { finish } from '../../src/work/steps.js';
 import { nothingLeft } from './nothing-left.js';
 
 /** What a container is let in by: everybody to so many ports, and everybody of so many ranges. */
@@ -108,7 +109,7 @@ export class World {
     const sizes = (items: readonly { subject: number }[], id: number) =>
       items.filter(({ subject }) => subject === id).length;
     for (const id of this.ids) {
-      const need = needOf(this.sync.rulesInForce(id));
+      const need = needOf(finish(this.sync.takingRulesInForce(id)));
       const has = {
         policy_max: sizes(
           entries.map(({ key }) => key),

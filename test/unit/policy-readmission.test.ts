@@ -9,7 +9,7 @@ import { type Policy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { Retry } from '../../src/vnet/retry.js';
 import { Serial } from '../../src/vnet/serial.js';
-import type { Steps } from '../../src/work/steps.js';
+import { finish, type Steps } from '../../src/work/steps.js';
 import { count, FIRST, policyOf, WIDE, World } from '../support/admission-world.js';
 import { random } from '../support/random.js';
 import { smallTable } from '../support/small-table.js';
@@ -124,7 +124,7 @@ describe('while somebody is cut off', () => {
     const table = smallTable({ ...WIDE, policy_max: 10 });
     const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
     await world.sync.resync();
-    const known = () => world.ids.map((id) => world.sync.rulesInForce(id).entries.length);
+    const known = () => world.ids.map((id) => finish(world.sync.takingRulesInForce(id)).entries.length);
     const policy = policyOf('p0', '0', { ports: 5 });
     let meanwhile: number[] = [];
     await world.sync.change(
@@ -256,7 +256,7 @@ describe('while somebody is cut off', () => {
           [...told.cutOff].sort(([left], [right]) => left - right),
         );
         for (const [id, { after: rules }] of told.subjects)
-          expect(world.sync.rulesInForce(id)).toEqual(rules);
+          expect(finish(world.sync.takingRulesInForce(id))).toEqual(rules);
         letIn += was - world.cutOff.length;
         wishes[index] = { ports: 0, ranges: 0 };
         await world.apply(policyOf(`p${index}`, `${index}`, {}), after);

@@ -5,6 +5,7 @@
 
 import type { ConntrackSweeper } from '../../datapath/conntrack-sweeper.js';
 import type { PolicyChange, PolicyContents, PolicyTable } from '../../datapath/policy-table.js';
+import { addition } from '../../firewall/addition.js';
 import type { PolicyEngine } from '../../firewall/engine.js';
 import { InForce } from '../../firewall/in-force.js';
 import { compiling } from '../../firewall/ledger.js';
@@ -13,12 +14,12 @@ import type { PolicySize } from '../../model/cut-off.js';
 import { AppError } from '../../model/errors.js';
 import type { PolicyState } from '../../model/health.js';
 import type { Store } from '../../store/store.js';
-import { finish, type Steps } from '../../work/steps.js';
+import type { Steps } from '../../work/steps.js';
 import { inTurns } from '../../work/turns.js';
 import { type OnLeft, Rollback } from '../rollback.js';
-import { Admission, type CutOffBy, subjectsOf } from './admission.js';
+import { Admission, type CutOffBy } from './admission.js';
 import { policyState } from './cut-offs.js';
-import { but, isEmpty } from './policy-difference.js';
+import { but, isEmpty, subjectsOf } from './policy-difference.js';
 import { PolicyNumbering } from './policy-numbering.js';
 
 /** Subjects whose rules are taken out of the engine for a preview, and how many rules, but for those of the first. */
@@ -87,7 +88,7 @@ export class PolicySync {
     let touched: number[] = [];
     try {
       await inTurns(apply(engine));
-      touched = subjectsOf(await inTurns(engine.takingDelta()));
+      touched = await inTurns(subjectsOf(await inTurns(engine.takingDelta())));
       await inTurns(takingRules(engine, touched, after));
     } finally {
       await this.takeBack(undo);
@@ -127,10 +128,10 @@ export class PolicySync {
     this.cutIdle();
   }
 
-  /** What the kernel has of one identity. */
-  rulesInForce(identity: number): CompiledPolicy {
+  /** What the kernel has of one identity. Nothing may change until it is told. */
+  takingRulesInForce(identity: number): Steps<CompiledPolicy> {
     const view = this.inForce.view(identity);
-    return finish(compiling(view === undefined ? [] : [view]));
+    return compiling(view === undefined ? [] : [view]);
   }
 
   /** The settings that leave no room for the rules of an identity that is cut off; undefined: it is not. */
@@ -155,7 +156,7 @@ export class PolicySync {
     const changed = await this.admission.compare(wanted);
     this.isUncertain = false;
     if (changed) this.cutIdle();
-    await this.numbering.retain(settingAll(policy));
+    await this.numbering.retain(addition(policy));
   }
 
   /**
@@ -269,18 +270,9 @@ export class PolicySync {
   }
 
   private async encodeAll(policy: CompiledPolicy): Promise<PolicyContents> {
-    const { set, subjects, cidrs } = await this.numbering.encode(settingAll(policy));
+    const { set, subjects, cidrs } = await this.numbering.encode(addition(policy));
     return { entries: set, subjects: subjects.set, cidrs: cidrs.set };
   }
-}
-
-function settingAll({ entries, subjects, cidrs }: CompiledPolicy): PolicyDelta {
-  return {
-    set: entries,
-    delete: [],
-    subjects: { set: subjects, delete: [] },
-    cidrs: { set: cidrs, delete: [] },
-  };
 }
 
 /** Takes the rules of one subject after the other, until there are as many as may be. */
