@@ -28,6 +28,8 @@ export interface Cell {
   stage(next: SlotIndex): void;
   /** Makes the other slot like that of the generation in force, or removes the entry. */
   settle(current: SlotIndex): void;
+  /** The map that settle() would remove the entry from; undefined: it stays, or there is none. */
+  leaves(current: SlotIndex): unknown;
   /** Makes both slots what is wanted, or removes the entry; for what no program asks for. */
   replace(): void;
   /** Puts back what replace() found. */
@@ -115,6 +117,12 @@ class SlottedCell<K, T> implements Cell {
     const value = slots[current];
     const { isNothing, isSame } = this.map.content;
     if (isNothing(value) || !isSame(slots[0], slots[1])) this.map.write(this.key, slots, [value, value]);
+  }
+
+  leaves(current: SlotIndex): unknown {
+    const { isNothing } = this.map.content;
+    const slots = this.map.read(this.key);
+    return isNothing(slots[current]) && !slots.every(isNothing) ? this.map : undefined;
   }
 
   replace(): void {

@@ -162,14 +162,22 @@ export class PolicyTable {
     };
   }
 
-  /** What there is room for beside what is in force; known from load() on. Not at the same time as a commit. */
+  /**
+   * What there is room for beside what is in force, in the next commit(); known from load() on. Not at the same time as a
+   * commit. What a change deletes makes room for the one after it.
+   */
   async room(): Promise<PolicyRoom> {
-    // What the last change has deleted is there until then. Nothing is settled without an epoch after it.
-    if (this.unsettled.length > 0) await this.advance();
+    const { current } = this;
+    const going = new Map<unknown, number>();
+    await eachInTurns(this.unsettled, (cell) => {
+      const map = cell.leaves(current);
+      if (map !== undefined) going.set(map, (going.get(map) ?? 0) + 1);
+    });
+    const roomOf = (map: { readonly room: number }) => map.room + (going.get(map) ?? 0);
     return {
-      policy_max: this.policy.room,
-      policy_cidrs_max: this.cidrs.room,
-      subjects_max: this.subjects.room,
+      policy_max: roomOf(this.policy),
+      policy_cidrs_max: roomOf(this.cidrs),
+      subjects_max: roomOf(this.subjects),
     };
   }
 
@@ -231,9 +239,13 @@ export class PolicyTable {
 
 /** What is thrown of a write that failed. */
 function roomError(cause: unknown): unknown {
-  if (!isFull(cause)) return cause;
+  return isFull(cause) ? noRoom({ cause }) : cause;
+}
+
+/** What a change is refused with that does not fit. */
+export function noRoom(why: { readonly cause?: unknown } = {}): AppError {
   return new AppError('INSUFFICIENT_CAPACITY', 'the compiled policy does not fit into the kernel', {
-    cause,
+    ...why,
     hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node; the policies in force have not changed',
   });
 }

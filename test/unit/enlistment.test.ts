@@ -17,6 +17,7 @@ import { IdentityUse } from '../../src/vnet/policy/identities.js';
 import { isolatedBy } from '../../src/vnet/policy/isolating.js';
 import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 import { reachable } from '../../src/vnet/policy/reachability.js';
+import { WIDE } from '../support/admission-world.js';
 import { nothingLeft } from '../support/nothing-left.js';
 
 const SET = { network: 'n', network_id: 1, namespace: 'default', labels: { app: 'web' } };
@@ -60,6 +61,7 @@ class Kernel {
   readonly table = {
     commit: (change: PolicyChange) => this.take(change),
     applyUnobserved: (change: PolicyChange) => this.take(change),
+    room: async () => WIDE,
   } as unknown as PolicyTable;
 }
 

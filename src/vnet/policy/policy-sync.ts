@@ -4,9 +4,15 @@
  */
 
 import type { ConntrackSweeper } from '../../datapath/conntrack-sweeper.js';
-import type { PolicyChange, PolicyContents, PolicyTable } from '../../datapath/policy-table.js';
+import {
+  noRoom,
+  type PolicyChange,
+  type PolicyContents,
+  type PolicyTable,
+} from '../../datapath/policy-table.js';
 import { addition } from '../../firewall/addition.js';
 import type { PolicyEngine } from '../../firewall/engine.js';
+import { growth } from '../../firewall/growth.js';
 import { InForce } from '../../firewall/in-force.js';
 import { compiling } from '../../firewall/ledger.js';
 import type { CompiledPolicy, PolicyDelta } from '../../firewall/types.js';
@@ -86,13 +92,16 @@ export class PolicySync {
     using _ = engine.hold();
     const after = new Map<number, CompiledPolicy>();
     let touched: number[] = [];
+    let delta: PolicyDelta | undefined;
     try {
       await inTurns(apply(engine));
-      touched = await inTurns(subjectsOf(await inTurns(engine.takingDelta())));
+      delta = await inTurns(engine.takingDelta());
+      touched = await inTurns(subjectsOf(delta));
       await inTurns(takingRules(engine, touched, after));
     } finally {
       await this.takeBack(undo);
     }
+    await this.requireRoom(delta);
     const before = new Map<number, CompiledPolicy>();
     await inTurns(takingRules(engine, [...after.keys()], before));
     const changed = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
@@ -245,6 +254,16 @@ export class PolicySync {
     } catch (error) {
       this.on.error(error, 'could not let in again who is cut off');
     }
+  }
+
+  /** Throws what change() would throw because the tables have no room for what comes, beside what has not gone yet. */
+  private async requireRoom(delta: PolicyDelta): Promise<void> {
+    const written = await inTurns(but(delta, new Set(this.admission.cutOff.keys())));
+    const { entries, cidrs, subjects } = await inTurns(growth(written, this.engine.inForce));
+    const room = await this.table.room();
+    const fits =
+      entries <= room.policy_max && cidrs <= room.policy_cidrs_max && subjects <= room.subjects_max;
+    if (!fits) throw noRoom();
   }
 
   /** Of a change, what it would change of what is in force, for those too who would be let in or are cut off. */
