@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PolicyEngine } from '../../src/firewall/engine.js';
+import type { Kept } from '../../src/firewall/subject-view.js';
 import type { CompiledPolicy } from '../../src/firewall/types.js';
 import type { AppError } from '../../src/model/errors.js';
 import { type Policy, policyRef } from '../../src/model/policy.js';
@@ -139,6 +140,20 @@ describe('while somebody is cut off', () => {
     expect([meanwhile, known()]).toEqual([
       [others + 5, 0],
       [others, others + 6],
+    ]);
+  });
+
+  it('who reads in turns reads of who was cut off when it began', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    await world.sync.resync();
+    const known = ({ view }: Pick<Kept, 'view'>) => world.ids.map((id) => view(id) !== undefined);
+    using before = world.sync.inForce.keep();
+    await world.remove(policyOf('p0', '0', { ports: 5 }));
+    using after = world.sync.inForce.keep();
+    expect([known(before), known(after)]).toEqual([
+      [true, false],
+      [true, true],
     ]);
   });
 
