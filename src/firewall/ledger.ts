@@ -123,6 +123,7 @@ export class RuleLedger {
   isolate(subject: Subject, policy: IsolatingPolicy, change: 1 | -1): void {
     if (policy.isolates.size === 0) return;
     for (const past of this.#pasts) past.rememberIsolating(subject, policy);
+    subject.changing();
     subject.isolate(policy, change);
   }
 
@@ -255,15 +256,18 @@ export class RuleLedger {
 
   #remember(subject: Subject): void {
     for (const past of this.#pasts) past.remember(subject);
+    subject.changing();
   }
 
   #rememberCell(subject: Subject, lane: Lane, peer: PeerKey, cell: Cell | undefined): void {
     for (const past of this.#pasts) past.rememberCell(subject, lane, peer, cell);
+    subject.changing();
   }
 
   #countRange(subject: Subject, direction: Direction, range: Range, change: 1 | -1): void {
     this.#size += change;
     for (const past of this.#pasts) past.countRange(subject, direction, range, change);
+    subject.changing();
   }
 }
 

@@ -35,6 +35,11 @@ export class SubjectView {
     return this.#subject.id;
   }
 
+  /** Where it is the same, so is all that it tells. */
+  get version(): object {
+    return this.#past?.version ?? this.#subject.version;
+  }
+
   get state(): SubjectState {
     return this.#past?.state ?? stateOf(this.#subject);
   }
@@ -70,7 +75,7 @@ export class SubjectView {
 }
 
 /** As much of it as can be read, one thing after the other, whatever changes in between: see Kept. */
-export type KeptView = Pick<SubjectView, 'id' | 'state' | 'hasRules' | 'cell' | 'ranges'>;
+export type KeptView = Pick<SubjectView, 'id' | 'version' | 'state' | 'hasRules' | 'cell' | 'ranges'>;
 
 /** What was in force at one moment, whatever has changed since. Until it is disposed of, all that changes is remembered. */
 export interface Kept extends Disposable {

@@ -33,7 +33,7 @@ import { isolatedBy } from './policy/isolating.js';
 import { Policies } from './policy/policies.js';
 import { previewPolicies } from './policy/policy-preview.js';
 import { PolicySync } from './policy/policy-sync.js';
-import { reachable } from './policy/reachability.js';
+import { Reachability } from './policy/reachability.js';
 import { recordedEngine } from './policy/recorded-engine.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Repairs } from './repairs.js';
@@ -199,13 +199,14 @@ export class LocalNode implements Node, AsyncDisposable {
       preview: (apply, undo) => previewPolicies(previewed, apply, undo),
       onLeft,
     });
+    const reachability = new Reachability(policy.inForce, () => insideRanges(store, host));
     this.portMappings = new PortMappings({
       store,
       serial,
       nodePorts,
       publishing,
       policy,
-      reachable: (targets) => reachable(policy.inForce, insideRanges(store, host), targets),
+      reachable: (targets) => reachability.among(targets),
       onLeft,
     });
     const addresses = new ServiceAddresses(options.settings, isOwn);

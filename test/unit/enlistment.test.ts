@@ -16,7 +16,7 @@ import { Enlistment } from '../../src/vnet/policy/enlistment.js';
 import { IdentityUse } from '../../src/vnet/policy/identities.js';
 import { isolatedBy } from '../../src/vnet/policy/isolating.js';
 import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
-import { reachable } from '../../src/vnet/policy/reachability.js';
+import { Reachability } from '../../src/vnet/policy/reachability.js';
 import { WIDE } from '../support/admission-world.js';
 import { nothingLeft } from '../support/nothing-left.js';
 
@@ -205,9 +205,10 @@ describe('who asks while a change is worked out', () => {
   async function answersDuring(identity: number, change: () => Promise<unknown>) {
     const isolated = isolatedBy(engine.inForce);
     const endpoint = { identity, network_id: 1, ip_address: '10.1.0.2', ports: [] } as unknown as Endpoint;
+    const reachability = new Reachability(engine.inForce, () => []);
     const ask = async () => {
       const target = { endpoint, protocol: 'TCP', port: 80 } as const;
-      const asked = reachable(engine.inForce, [], [target]);
+      const asked = reachability.among([target]);
       const [ingress, egress] = [isolated(identity, 'ingress', false), isolated(identity, 'egress', false)];
       return { reachable: (await asked).has(target), ingress, egress };
     };

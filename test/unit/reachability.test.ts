@@ -1,11 +1,11 @@
 /** What is asked of a few peers costs those alone, and is answered as the whole of the rules would. */
 import fc from 'fast-check';
-import { expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import { tableAbout } from '../../src/firewall/excerpt.js';
 import { decide, type PacketPeer, RuleTable } from '../../src/firewall/lookup.js';
 import { outsiders } from '../../src/firewall/outsiders.js';
-import type { SubjectView } from '../../src/firewall/subject-view.js';
+import { SubjectView } from '../../src/firewall/subject-view.js';
 import {
   type Address,
   type Cidr,
@@ -17,10 +17,15 @@ import {
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { PROTOCOL_NUMBERS, type Protocol } from '../../src/model/names.js';
 import { parsePolicy } from '../../src/model/policy.js';
-import { reachable, type Target } from '../../src/vnet/policy/reachability.js';
+import { Reachability, type Target } from '../../src/vnet/policy/reachability.js';
+import type { Steps } from '../../src/work/steps.js';
 import { type Populated, populated } from '../support/policy-arbitraries.js';
 import { drawFlows, sideOf } from '../support/policy-flows.js';
 import type { OraclePacket } from '../support/policy-oracle.js';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 const seed = fc.noShrink(fc.integer());
 
@@ -127,7 +132,7 @@ it('somebody outside reaches a port when rules let in an address that nobody ins
           [80, 443, 32768].map((port) => targetOf(id, protocol, port)),
         ),
       );
-      const reached = await reachable(engine.inForce, INSIDE, targets);
+      const reached = await new Reachability(engine.inForce, () => INSIDE).among(targets);
       for (const target of targets) {
         const { endpoint, protocol, port } = target;
         const { identity } = endpoint;
@@ -165,7 +170,7 @@ function engineWith(
 
 async function isReached(engine: PolicyEngine, inside: string[] = [], own?: object): Promise<boolean> {
   const target = targetOf(256, 'TCP', 80, own);
-  return (await reachable(engine.inForce, cidrs(...inside), [target])).has(target);
+  return (await new Reachability(engine.inForce, () => cidrs(...inside)).among([target])).has(target);
 }
 
 const ports = [{ port: 80 }];
@@ -224,4 +229,111 @@ it('all of whom rules say the same, be it in many rules, are looked at once', ()
   // Anybody by IPv4 and by IPv6, and two sets of ports.
   expect(step.value.all).toHaveLength(4);
   expect(ofOneStep).toBeLessThan(1000);
+});
+
+describe('who asks again', () => {
+  const block = fc.constantFrom<{ cidr: string; except?: string[] }>(
+    { cidr: '203.0.113.0/24' },
+    { cidr: '203.0.113.0/24', except: ['203.0.113.0/25'] },
+    { cidr: '203.0.113.0/32' },
+    { cidr: '198.51.100.0/25' },
+    { cidr: '10.0.0.0/8', except: ['10.3.0.0/16'] },
+    { cidr: '2001:db8::/32' },
+  );
+  const rule = fc.record({
+    from: fc.array(
+      block.map((ipBlock) => ({ ipBlock })),
+      { maxLength: 2 },
+    ),
+    ports: fc.constantFrom([], ports, others),
+  });
+  /** Of one of three policies, or of who somebody is, or of what is inside. */
+  const change = fc.record({
+    kind: fc.constantFrom('upsert', 'upsert', 'remove', 'identity', 'inside'),
+    name: fc.constantFrom('p0', 'p1', 'p2'),
+    app: fc.constantFrom('a', 'b'),
+    ingress: fc.array(rule, { maxLength: 2 }),
+  });
+
+  it('is told the same as who asks first, whatever has changed meanwhile, also amid a change', async () => {
+    let different = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('full', 'none'),
+        fc.array(change, { minLength: 4, maxLength: 10 }),
+        async (isolation_mode, changes) => {
+          const engine = new PolicyEngine();
+          engine.upsertNetwork({ id: 1, name: 'n', isolation_mode, peers: [] });
+          const identities = [256, 257];
+          const who = (id: number, app: string) => ({
+            id,
+            network_id: 1,
+            namespace: 'default',
+            labels: { app },
+          });
+          for (const id of identities) engine.upsertIdentity(who(id, 'a'));
+          let inside: Cidr[] = INSIDE;
+          const again = new Reachability(engine.inForce, () => inside);
+          const targets = identities.flatMap((id) => [80, 443].map((port) => targetOf(id, 'TCP', port)));
+          const answers = new Set<string>();
+          const check = async () => {
+            const told = await again.among(targets);
+            expect(told).toEqual(await new Reachability(engine.inForce, () => inside).among(targets));
+            answers.add(targets.map((target) => told.has(target)).join());
+          };
+          const stepsOf = ({ kind, name, app, ingress }: (typeof changes)[number]): Steps | undefined => {
+            switch (kind) {
+              case 'identity':
+                return engine.upsertingIdentity(who(257, app));
+              case 'remove':
+                return engine.removingPolicy({ namespace: 'default', name });
+              case 'upsert':
+                return engine.upsertingPolicy(
+                  parsePolicy({
+                    apiVersion: 'networking.k8s.io/v1',
+                    kind: 'NetworkPolicy',
+                    metadata: { name },
+                    spec: { podSelector: { matchLabels: { app } }, policyTypes: ['Ingress'], ingress },
+                  }),
+                );
+              default:
+                inside = inside === INSIDE ? [...INSIDE, ...cidrs('203.0.113.0/24')] : INSIDE;
+                return undefined;
+            }
+          };
+          await check();
+          for (const one of changes) {
+            {
+              using _ = engine.hold();
+              const steps = stepsOf(one);
+              for (let step = 0; steps !== undefined && steps.next().done !== true; step += 1) {
+                if (step % 3 === 1) await check();
+              }
+            }
+            await check();
+          }
+          if (answers.size > 2) different += 1;
+        },
+      ),
+      { numRuns: 200 },
+    );
+    expect(different).toBeGreaterThan(20);
+  });
+
+  it('costs nothing anew, be it at the same time, until something changes', async () => {
+    const engine = engineWith({ from: [{ cidr: '203.0.113.0/24' }], ports });
+    const reachability = new Reachability(engine.inForce, () => INSIDE);
+    const looks = vi.spyOn(SubjectView.prototype, 'ranges');
+    const target = targetOf(256, 'TCP', 80);
+    const ask = async () => (await reachability.among([target])).has(target);
+    expect(await Promise.all([ask(), ask(), ask()])).toEqual([true, true, true]);
+    expect(await ask()).toBe(true);
+    expect(looks).toHaveBeenCalledTimes(1);
+    engine.upsertIdentity({ id: 257, network_id: 1, namespace: 'default', labels: { app: 'other' } });
+    expect(await ask()).toBe(true);
+    expect(looks).toHaveBeenCalledTimes(1);
+    engine.removePolicy({ namespace: 'default', name: 'p' });
+    expect(await ask()).toBe(false);
+    expect(looks).toHaveBeenCalledTimes(2);
+  });
 });

@@ -3,7 +3,7 @@ import type { InForce } from '../../firewall/in-force.js';
 import type { PacketPeer } from '../../firewall/lookup.js';
 import { type Outsiders, outsiders } from '../../firewall/outsiders.js';
 import { judgeSides, passes } from '../../firewall/sides.js';
-import type { Kept } from '../../firewall/subject-view.js';
+import type { KeptView } from '../../firewall/subject-view.js';
 import type { Cidr } from '../../model/address.js';
 import type { Endpoint } from '../../model/endpoint.js';
 import { PROTOCOL_NUMBERS, type Protocol } from '../../model/names.js';
@@ -18,29 +18,62 @@ export interface Target {
   readonly port: number;
 }
 
-/**
- * Those that somebody outside may reach, by the rules that are in force at the moment of the call, whatever changes until
- * the answer is there. `inside`: addresses that nobody outside has.
- */
-export async function reachable(
-  inForce: InForce,
-  inside: readonly Cidr[],
-  targets: readonly Target[],
-): Promise<Set<Target>> {
-  using kept = inForce.keep();
-  return await inTurns(judging(kept, inside, targets));
+/** Of a subject whose rules tell more of them apart, those who were found are not kept. */
+const KEPT_MAX = 1000;
+
+interface Found {
+  /** What was inside then. */
+  readonly inside: string;
+  readonly outsiders: Promise<Outsiders>;
 }
 
-function* judging(kept: Kept, inside: readonly Cidr[], targets: readonly Target[]): Steps<Set<Target>> {
-  const known = new Map<number, Outsiders | undefined>();
+export class Reachability {
+  /** By version of a subject: who asks again, or at the same time, waits for nothing that is known. */
+  private readonly found = new WeakMap<object, Found>();
+
+  constructor(
+    private readonly inForce: InForce,
+    /** Addresses that nobody outside has, now. */
+    private readonly inside: () => readonly Cidr[],
+  ) {}
+
+  /**
+   * Those that somebody outside may reach, by what is in force and inside at the moment of the call, whatever changes until
+   * the answer is there.
+   */
+  async among(targets: readonly Target[]): Promise<Set<Target>> {
+    using kept = this.inForce.keep();
+    const inside = this.inside();
+    const text = inside.map(({ family, base, prefixLength }) => `${family}/${base}/${prefixLength}`).join();
+    const known = new Map<number, Outsiders>();
+    for (const identity of new Set(targets.map(({ endpoint }) => endpoint.identity))) {
+      const view = kept.view(identity);
+      if (view !== undefined) known.set(identity, await this.outsidersOf(view, inside, text));
+    }
+    return await inTurns(judging(known, targets));
+  }
+
+  private async outsidersOf(view: KeptView, inside: readonly Cidr[], text: string): Promise<Outsiders> {
+    const { version } = view;
+    const known = this.found.get(version);
+    if (known?.inside === text) return known.outsiders;
+    const found = { inside: text, outsiders: inTurns(outsiders(view, inside)) };
+    this.found.set(version, found);
+    let isKept = false;
+    try {
+      const { all } = await found.outsiders;
+      isKept = all.length <= KEPT_MAX;
+    } finally {
+      if (!isKept && this.found.get(version) === found) this.found.delete(version);
+    }
+    return found.outsiders;
+  }
+}
+
+function* judging(known: ReadonlyMap<number, Outsiders>, targets: readonly Target[]): Steps<Set<Target>> {
   const reached = new Set<Target>();
   for (const target of targets) {
-    const { identity } = target.endpoint;
-    if (!known.has(identity)) {
-      const view = kept.view(identity);
-      known.set(identity, view && (yield* outsiders(view, inside)));
-    }
-    const found = known.get(identity);
+    const found = known.get(target.endpoint.identity);
     if (found !== undefined && (yield* isReached(found, target))) reached.add(target);
   }
   return reached;
