@@ -4,6 +4,8 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { addressBits, type Cidr, toBytes16 } from '../model/address.js';
+import { stepping } from '../work/steps.js';
+import { inTurns } from '../work/turns.js';
 import {
   type Direction,
   type CidrKey as KernelCidrKey,
@@ -14,6 +16,9 @@ import {
 } from './abi/generated.js';
 import type { TypedMap } from './typed-map.js';
 
+/** Of two slots, and perhaps of a system call, in what a step is counted in. */
+const COST_OF_COMPARING = 8;
+
 type Slots<T> = [T, T];
 export type SlotIndex = 0 | 1;
 
@@ -23,6 +28,8 @@ export interface Cell {
   stage(next: SlotIndex): void;
   /** Makes the other slot like that of the generation in force, or removes the entry. */
   settle(current: SlotIndex): void;
+  /** The map that settle() would remove the entry from; undefined: it stays, or there is none. */
+  leaves(current: SlotIndex): unknown;
   /** Makes both slots what is wanted, or removes the entry; for what no program asks for. */
   replace(): void;
   /** Puts back what replace() found. */
@@ -60,11 +67,12 @@ export class SlottedMap<K, T> {
   async settleOn(slot: SlotIndex): Promise<[K, T][]> {
     const { isNothing, isSame } = this.content;
     const found: [K, T][] = [];
-    for (const [key, { slot: slots }] of await this.map.entries()) {
+    const settle = ([key, { slot: slots }]: [K, { slot: Slots<T> }]) => {
       const current = slots[slot];
       if (!isNothing(current)) found.push([key, current]);
       if (isNothing(current) || !isSame(slots[0], slots[1])) this.write(key, slots, [current, current]);
-    }
+    };
+    await inTurns(stepping(await this.map.entries(), settle, () => COST_OF_COMPARING));
     this.size = found.length;
     return found;
   }
@@ -109,6 +117,12 @@ class SlottedCell<K, T> implements Cell {
     const value = slots[current];
     const { isNothing, isSame } = this.map.content;
     if (isNothing(value) || !isSame(slots[0], slots[1])) this.map.write(this.key, slots, [value, value]);
+  }
+
+  leaves(current: SlotIndex): unknown {
+    const { isNothing } = this.map.content;
+    const slots = this.map.read(this.key);
+    return isNothing(slots[current]) && !slots.every(isNothing) ? this.map : undefined;
   }
 
   replace(): void {

@@ -7,12 +7,13 @@
  * find neither (htab_map_update_elem() of Linux). So nothing is written but before the epoch advances: whoever has missed
  * a rule then is judged again right after. The slots of a change are made alike only with the next change.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatCidr } from '../model/address.js';
 import type { PolicyRoom } from '../model/cut-off.js';
 import { AppError } from '../model/errors.js';
-import { KernelError } from '../native/errors.js';
+import { isFull } from '../native/errors.js';
 import { expediteGracePeriods } from '../native/rcu.js';
+import { mapping, stepping } from '../work/steps.js';
+import { inTurns } from '../work/turns.js';
 import { Direction, type PolicyDecision, type PolicyKey, type SubjectSlot } from './abi/generated.js';
 import type { DatapathMaps } from './maps.js';
 import {
@@ -57,10 +58,8 @@ export interface PolicyContents {
   cidrs: PolicyCidrClass[];
 }
 
-/** Entries that are written before the event loop gets a turn. */
-const ENTRIES_PER_TURN = 2048;
-
-const FULL: ReadonlySet<string> = new Set(['E2BIG', 'ENOMEM', 'ENOSPC']);
+/** Of what is done with a cell, a few system calls, in what a step is counted in. */
+const COST_OF_CELL = 16;
 
 export class PolicyTable {
   /** Cells of the last change whose other slot still has the old value. */
@@ -97,7 +96,7 @@ export class PolicyTable {
     const cells = await this.cells(change);
     this.unsettled = cells;
     try {
-      await inTurns(cells, (cell) => cell.stage(next));
+      await eachInTurns(cells, (cell) => cell.stage(next));
     } catch (error) {
       // On the same slots. What was staged is taken out before the next change, if not now.
       this.proceed(2);
@@ -149,27 +148,36 @@ export class PolicyTable {
     const slot = this.current;
     const entries = await this.policy.settleOn(slot);
     const subjects = await this.subjects.settleOn(slot);
-    const cidrs = await this.cidrs.settleOn(slot);
+    const cidrs: PolicyCidrClass[] = [];
+    const ranges = stepping(await this.cidrs.settleOn(slot), ([key, cidrClass]) => {
+      const range = cidrOfKey(key);
+      if (range === undefined) this.cidrs.cell(key).replace();
+      else cidrs.push({ ...range, cidrClass });
+    });
+    await inTurns(ranges);
     return {
-      entries: entries.map(([key, decision]) => ({ key, decision })),
-      subjects: subjects.map(([{ identity }, rules]) => ({ identity, slot: rules })),
-      cidrs: cidrs.flatMap(([key, cidrClass]) => {
-        const range = cidrOfKey(key);
-        if (range !== undefined) return { ...range, cidrClass };
-        this.cidrs.cell(key).replace();
-        return [];
-      }),
+      entries: await inTurns(mapping(entries, ([key, decision]) => ({ key, decision }))),
+      subjects: await inTurns(mapping(subjects, ([{ identity }, rules]) => ({ identity, slot: rules }))),
+      cidrs,
     };
   }
 
-  /** What there is room for beside what is in force; known from load() on. Not at the same time as a commit. */
+  /**
+   * What there is room for beside what is in force, in the next commit(); known from load() on. Not at the same time as a
+   * commit. What a change deletes makes room for the one after it.
+   */
   async room(): Promise<PolicyRoom> {
-    // What the last change has deleted is there until then. Nothing is settled without an epoch after it.
-    if (this.unsettled.length > 0) await this.advance();
+    const { current } = this;
+    const going = new Map<unknown, number>();
+    await eachInTurns(this.unsettled, (cell) => {
+      const map = cell.leaves(current);
+      if (map !== undefined) going.set(map, (going.get(map) ?? 0) + 1);
+    });
+    const roomOf = (map: { readonly room: number }) => map.room + (going.get(map) ?? 0);
     return {
-      policy_max: this.policy.room,
-      policy_cidrs_max: this.cidrs.room,
-      subjects_max: this.subjects.room,
+      policy_max: roomOf(this.policy),
+      policy_cidrs_max: roomOf(this.cidrs),
+      subjects_max: roomOf(this.subjects),
     };
   }
 
@@ -188,7 +196,7 @@ export class PolicyTable {
     await this.waitForPrograms();
     if (this.unsettled.length > 0) {
       const { current } = this;
-      await inTurns(this.unsettled, (cell) => cell.settle(current));
+      await eachInTurns(this.unsettled, (cell) => cell.settle(current));
       this.unsettled = [];
       await this.waitForPrograms();
     }
@@ -204,13 +212,13 @@ export class PolicyTable {
   private async replace(cells: readonly Cell[]): Promise<void> {
     let done = 0;
     try {
-      await inTurns(cells, (cell) => {
+      await eachInTurns(cells, (cell) => {
         cell.replace();
         done++;
       });
     } catch (error) {
       await this.waitForPrograms(); // as in settle()
-      await inTurns(cells.slice(0, done).reverse(), (cell) => cell.restore());
+      await eachInTurns(cells.slice(0, done).reverse(), (cell) => cell.restore());
       throw roomError(error);
     }
   }
@@ -218,7 +226,7 @@ export class PolicyTable {
   private async cells({ set, delete: gone, subjects, cidrs }: PolicyChange): Promise<Cell[]> {
     const cells: Cell[] = [];
     const add = <T>(things: readonly T[], cellOf: (thing: T) => Cell) =>
-      inTurns(things, (thing) => cells.push(cellOf(thing)));
+      inTurns(stepping(things, (thing) => cells.push(cellOf(thing))));
     await add(set, ({ key, decision }) => this.policy.cell(key, decision));
     await add(gone, (key) => this.policy.cell(key));
     await add(subjects.set, ({ identity, slot }) => this.subjects.cell({ identity }, slot));
@@ -231,9 +239,13 @@ export class PolicyTable {
 
 /** What is thrown of a write that failed. */
 function roomError(cause: unknown): unknown {
-  if (!(cause instanceof KernelError) || !FULL.has(cause.code)) return cause;
+  return isFull(cause) ? noRoom({ cause }) : cause;
+}
+
+/** What a change is refused with that does not fit. */
+export function noRoom(why: { readonly cause?: unknown } = {}): AppError {
   return new AppError('INSUFFICIENT_CAPACITY', 'the compiled policy does not fit into the kernel', {
-    cause,
+    ...why,
     hint: 'raise policy_max, policy_cidrs_max or subjects_max, and restart the node; the policies in force have not changed',
   });
 }
@@ -243,11 +255,8 @@ function isNoRoom(error: unknown): boolean {
 }
 
 /** One after the other; a change of many entries does not keep others waiting. */
-async function inTurns<T>(things: readonly T[], step: (thing: T) => void): Promise<void> {
-  for (const [index, thing] of things.entries()) {
-    if (index > 0 && index % ENTRIES_PER_TURN === 0) await nextTurn();
-    step(thing);
-  }
+function eachInTurns(cells: readonly Cell[], act: (cell: Cell) => void): Promise<void> {
+  return inTurns(stepping(cells, act, () => COST_OF_CELL));
 }
 
 /** Index of a direction as the maps have it. */

@@ -8,6 +8,7 @@
  */
 import type { Labels } from '../model/names.js';
 import type { Policy } from '../model/policy.js';
+import { finish, type Steps } from '../work/steps.js';
 import { HOST_ACCESS_RULE } from './host-access.js';
 import { InForce } from './in-force.js';
 import { NetworkDirectory } from './isolation.js';
@@ -19,7 +20,6 @@ import { policyRules } from './policy-rules.js';
 import { IdentityRecord, PolicyRecord } from './records.js';
 import type { PolicyRules } from './rules.js';
 import { type LabelMap, labelMap } from './selector.js';
-import { finish, type Steps } from './steps.js';
 import type {
   CompiledPolicy,
   PolicyDelta,
@@ -65,7 +65,10 @@ export class PolicyEngine {
     this.#nodeLabels = labelMap(node?.labels ?? {});
     this.#hostAccess = node?.hostAccess ?? 'policy';
     this.#ledger = new RuleLedger(maxSize);
-    this.inForce = new InForce((identity) => this.#ledger.inForce(identity));
+    this.inForce = new InForce(
+      (identity) => this.#ledger.inForce(identity),
+      () => this.#ledger.keep(),
+    );
     this.#networks = new NetworkDirectory(this.#ledger, this.#vocabulary);
     this.#matching = new Matching({
       ledger: this.#ledger,

@@ -1,11 +1,15 @@
 /** What is asked of rules while others may be on their way: it is answered of those that are in force. */
 import { compareText } from './rule-ref.js';
-import type { SubjectView } from './subject-view.js';
+import type { Kept, SubjectView } from './subject-view.js';
 import type { Direction, PolicyRef } from './types.js';
 
 export class InForce {
-  /** Of an identity; undefined: it has no rules. To be read before anything changes. */
-  constructor(readonly view: (identity: number) => SubjectView | undefined) {}
+  constructor(
+    /** Of an identity; undefined: it has no rules. To be read before anything changes. */
+    readonly view: (identity: number) => SubjectView | undefined,
+    /** As it is now, for who reads it in turns. */
+    readonly keep: () => Kept,
+  ) {}
 
   /**
    * The policies that isolate the identity in that direction, by namespace and name: the enforced ones, with `audit`

@@ -6,13 +6,14 @@
  * none: anybody, host and world included. Both sides must allow a packet, so a network of mode mesh talks to
  * a peer only if that one lets it: by its own mode and peers, or by a policy.
  */
+
+import { finish } from '../work/steps.js';
 import { laneOf } from './lanes.js';
 import type { RuleLedger } from './ledger.js';
 import { ANY, type PeerKey } from './peer-key.js';
 import { ANY_PORT } from './ports.js';
 import { ISOLATION } from './precedence.js';
 import { AppliedRule, type IdentityRecord, NetworkRecord } from './records.js';
-import { finish } from './steps.js';
 import type { RuleTerms } from './subject.js';
 import { DIRECTIONS, type Direction, type PolicyNetwork } from './types.js';
 import type { Vocabulary } from './vocabulary.js';

@@ -6,13 +6,13 @@
  * demand only, so that a change costs the cells that it touches.
  */
 import { AppError } from '../model/errors.js';
+import { type Steps, stepping } from '../work/steps.js';
 import { diffCell, insertRule, placeAt, positionOf } from './entries.js';
 import { LANES, type Lane } from './lanes.js';
 import { Past, type PastSubject } from './past.js';
 import type { PeerKey } from './peer-key.js';
 import { RangeTable } from './range-table.js';
 import type { Range } from './ranges.js';
-import { type Steps, stepping } from './steps.js';
 import {
   type Cell,
   type IsolatingPolicy,
@@ -23,7 +23,7 @@ import {
   stateOf,
   subjectEntry,
 } from './subject.js';
-import { appending, SubjectView } from './subject-view.js';
+import { appending, type Kept, SubjectView } from './subject-view.js';
 import { type CompiledPolicy, DIRECTIONS, type Direction, type PolicyDelta } from './types.js';
 
 /** Rules of cells that are compared in one step of a delta. */
@@ -36,7 +36,9 @@ export class RuleLedger {
   #untold = new Past();
   /** Since hold(). Where nothing had changed then that was not told, it is one with the other until the next delta. */
   #held: Past | undefined;
-  /** Both of them, each once. */
+  /** Since moments that somebody still reads of, with how many do. */
+  readonly #kept = new Map<Past, number>();
+  /** All of them, each once. */
   #pasts: readonly Past[] = [this.#untold];
   #size = 0;
 
@@ -66,10 +68,23 @@ export class RuleLedger {
 
   /** A subject as it was at hold(), or as it is where nothing is held; undefined: there is none of that number. */
   inForce(id: number): SubjectView | undefined {
-    const held = this.#held;
-    if (held?.has(id) !== true) return this.view(id);
-    const past = held.get(id);
-    return past && new SubjectView(past.subject, past);
+    return this.#held === undefined ? this.view(id) : this.#viewSince(this.#held, id);
+  }
+
+  /** What inForce() tells now, whatever changes or is held from now on. As often at a time as one likes. */
+  keep(): Kept {
+    // Where nothing has changed since somebody else began to read, there is nothing to tell the two moments apart.
+    const unchanged = () => [...this.#kept.keys()].find(({ isEmpty }) => isEmpty);
+    const past = this.#held ?? unchanged() ?? new Past();
+    this.#countReaders(past, 1);
+    let isOver = false;
+    return {
+      view: (id) => this.#viewSince(past, id),
+      [Symbol.dispose]: () => {
+        if (!isOver) this.#countReaders(past, -1);
+        isOver = true;
+      },
+    };
   }
 
   /** A subject as it is now. */
@@ -108,6 +123,7 @@ export class RuleLedger {
   isolate(subject: Subject, policy: IsolatingPolicy, change: 1 | -1): void {
     if (policy.isolates.size === 0) return;
     for (const past of this.#pasts) past.rememberIsolating(subject, policy);
+    subject.changing();
     subject.isolate(policy, change);
   }
 
@@ -218,23 +234,40 @@ export class RuleLedger {
     });
   }
 
+  #viewSince(past: Past, id: number): SubjectView | undefined {
+    const subject = past.has(id) ? past.get(id)?.subject : this.#subjects.get(id);
+    return subject && new SubjectView(subject, past);
+  }
+
+  #countReaders(past: Past, change: 1 | -1): void {
+    const readers = (this.#kept.get(past) ?? 0) + change;
+    if (readers === 0) this.#kept.delete(past);
+    else this.#kept.set(past, readers);
+    this.#keep(this.#untold, this.#held);
+  }
+
   #keep(untold: Past, held: Past | undefined): void {
     this.#untold = untold;
     this.#held = held;
-    this.#pasts = held === undefined || held === untold ? [untold] : [untold, held];
+    const pasts = new Set([untold, ...this.#kept.keys()]);
+    if (held !== undefined) pasts.add(held);
+    this.#pasts = [...pasts];
   }
 
   #remember(subject: Subject): void {
     for (const past of this.#pasts) past.remember(subject);
+    subject.changing();
   }
 
   #rememberCell(subject: Subject, lane: Lane, peer: PeerKey, cell: Cell | undefined): void {
     for (const past of this.#pasts) past.rememberCell(subject, lane, peer, cell);
+    subject.changing();
   }
 
   #countRange(subject: Subject, direction: Direction, range: Range, change: 1 | -1): void {
     this.#size += change;
     for (const past of this.#pasts) past.countRange(subject, direction, range, change);
+    subject.changing();
   }
 }
 

@@ -7,6 +7,8 @@ import {
   fromBytes16,
   parseAddress,
 } from '../model/address.js';
+import { finish, type Steps, stepping } from '../work/steps.js';
+import { addition } from './addition.js';
 import { LANES, laneIndex } from './lanes.js';
 import { ANY, networkKey, type PeerKey, peerKey } from './peer-key.js';
 import { ANY_PORT, portKey, portPrefix } from './ports.js';
@@ -74,6 +76,9 @@ type Cell = Map<number | string, RuleEntry>;
 /** Addresses of which a table remembers the range: each is asked about again for every port. */
 const AROUND_MAX = 4096;
 
+/** Of reading a range, in what a step is counted in. */
+const COST_OF_RANGE = 4;
+
 /** What the policy maps hold. */
 export class RuleTable {
   /** By subject, then Lane.index, then peer. */
@@ -84,34 +89,41 @@ export class RuleTable {
   /** What rangeAround() has found, by subject, direction and address, until something changes. */
   readonly #around = new Map<string, Range | undefined>();
 
-  static from({ entries, subjects, cidrs }: CompiledPolicy): RuleTable {
+  static from(policy: CompiledPolicy): RuleTable {
+    return finish(RuleTable.making(policy));
+  }
+
+  static *making(policy: CompiledPolicy): Steps<RuleTable> {
     const table = new RuleTable();
-    table.apply({
-      set: entries,
-      delete: [],
-      subjects: { set: subjects, delete: [] },
-      cidrs: { set: cidrs, delete: [] },
-    });
+    yield* table.applying(addition(policy));
     return table;
   }
 
   apply(delta: PolicyDelta): void {
+    finish(this.applying(delta));
+  }
+
+  *applying({ set, delete: gone, subjects, cidrs }: PolicyDelta): Steps {
     this.#around.clear();
-    for (const key of delta.delete) this.#delete(key);
-    for (const entry of delta.set) this.#set(entry);
-    for (const identity of delta.subjects.delete) this.#subjects.delete(identity);
-    for (const subject of delta.subjects.set) this.#subjects.set(subject.identity, subject);
-    for (const { subject, direction, cidr } of delta.cidrs.delete) {
+    yield* stepping(gone, (key) => this.#delete(key));
+    yield* stepping(set, (entry) => this.#set(entry));
+    yield* stepping(subjects.delete, (identity) => this.#subjects.delete(identity));
+    yield* stepping(subjects.set, (subject) => this.#subjects.set(subject.identity, subject));
+    yield* stepping(cidrs.delete, ({ subject, direction, cidr }) => {
       const side = sideOf(subject, direction);
       const ranges = this.#ranges.get(side);
       ranges?.delete(cidr);
       if (ranges?.size === 0) this.#ranges.delete(side);
-    }
-    for (const { subject, direction, cidr } of delta.cidrs.set) {
-      const side = sideOf(subject, direction);
-      const ranges = this.#ranges.get(side) ?? new Map<string, Range>();
-      this.#ranges.set(side, ranges.set(cidr, rangeOf(cidr)));
-    }
+    });
+    yield* stepping(
+      cidrs.set,
+      ({ subject, direction, cidr }) => {
+        const side = sideOf(subject, direction);
+        const ranges = this.#ranges.get(side) ?? new Map<string, Range>();
+        this.#ranges.set(side, ranges.set(cidr, rangeOf(cidr)));
+      },
+      () => COST_OF_RANGE,
+    );
   }
 
   get(key: RuleKey): RuleEntry | undefined {
@@ -154,9 +166,19 @@ export class RuleTable {
   }
 
   get entries(): RuleEntry[] {
-    return [...this.#cells.values()].flatMap((lanes) =>
-      lanes.flatMap((lane) => [...lane.values()].flatMap((cell) => [...cell.values()])),
-    );
+    return [...this.#cells.keys()].flatMap((subject) => [...this.entriesOf(subject)]);
+  }
+
+  /** Of a subject. Nothing may change while they are being read. */
+  *entriesOf(subject: number): Iterable<RuleEntry> {
+    for (const lane of this.#cells.get(subject) ?? []) {
+      for (const cell of lane.values()) yield* cell.values();
+    }
+  }
+
+  /** Those that rules of a subject name in a direction. Nothing may change while they are being read. */
+  rangesOf(subject: number, direction: Direction): Iterable<Range> {
+    return this.#ranges.get(sideOf(subject, direction))?.values() ?? [];
   }
 
   get subjects(): SubjectEntry[] {

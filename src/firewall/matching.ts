@@ -3,6 +3,7 @@
  * applies to those whom its policy selects, with those whom it means.
  */
 import type { Labels } from '../model/names.js';
+import type { Steps } from '../work/steps.js';
 import type { NetworkDirectory } from './isolation.js';
 import type { RuleLedger } from './ledger.js';
 import type { NamespaceDirectory } from './namespaces.js';
@@ -15,7 +16,6 @@ import {
   type PolicyRecord,
 } from './records.js';
 import { type PolicyRule, type PolicyRules, termMatches } from './rules.js';
-import type { Steps } from './steps.js';
 import { TermIndex } from './term-index.js';
 import type { Vocabulary } from './vocabulary.js';
 

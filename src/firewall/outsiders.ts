@@ -1,66 +1,125 @@
 /** Who outside may come to a subject: one for all of whom its rules say the same. */
-import { type Address, type Family, formatAddress, parseAddress } from '../model/address.js';
-import { excerpt, lanesOf, rangeAround } from './excerpt.js';
-import type { PacketPeer, RuleTable } from './lookup.js';
-import type { Range } from './ranges.js';
-import type { RuleTerms } from './subject.js';
-import type { SubjectView } from './subject-view.js';
+import { type Cidr, type Family, formatAddress, parseCidr } from '../model/address.js';
+import { type Steps, stepping } from '../work/steps.js';
+import { addition } from './addition.js';
+import { appendCell, placeAt } from './entries.js';
+import { LANES } from './lanes.js';
+import { type PacketPeer, peersOf, RuleTable } from './lookup.js';
+import type { PeerKey } from './peer-key.js';
+import { portKey } from './ports.js';
+import { soleAddresses } from './sole-addresses.js';
+import { type RuleTerms, subjectEntry } from './subject.js';
+import type { KeptView } from './subject-view.js';
+import type { RuleEntry } from './types.js';
 
-/** Documentation addresses (RFC 5737, RFC 3849): somebody outside whom no rule names. */
-const ANYBODY = ['192.0.2.1', '2001:db8::1'].map(parseAddress);
+export type Outsider = Extract<PacketPeer, { kind: 'world' }> & { readonly family: Family };
 
-export class Outsider {
-  readonly peer: PacketPeer;
-  readonly family: Family;
-  #rules: RuleTable | undefined;
+export interface Outsiders {
+  /** All that the subject's enforced rules say of them. */
+  readonly rules: RuleTable;
+  readonly all: readonly Outsider[];
+}
 
-  constructor(
-    private readonly view: SubjectView,
-    address: Address,
-    private readonly range: Range | undefined,
-  ) {
-    this.family = address.family;
-    this.peer = { kind: 'world', address: formatAddress(address) };
+/** Addresses that nobody sends a packet from (RFC 6890): rules about them let in nobody. */
+const NOBODYS = [
+  ...['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/4', '255.255.255.255/32'],
+  ...['::/128', '::1/128', 'ff00::/8'],
+].map((text) => parseCidr(text));
+
+/** Of making an entry and finding a place for it, in what a step is counted in. */
+const COST_OF_ENTRY = 4;
+
+/**
+ * Of each range that the rules name, and of what is in none, somebody who is in no narrower one, if anybody outside is.
+ * `inside`: addresses that nobody outside has. Two of whom the rules say the same, be it in other rules, are one.
+ */
+export function* outsiders(view: KeptView, inside: readonly Cidr[]): Steps<Outsiders> {
+  const { id } = view;
+  const lanes = LANES.filter(({ direction, audit }) => direction === 'ingress' && !audit).filter((lane) =>
+    view.hasRules(lane),
+  );
+  const cellsOf = (peer: PeerKey) => lanes.map((lane) => view.cell(lane, peer));
+  const rules = RuleTable.from({ entries: [], subjects: [subjectEntry(id, view.state)], cidrs: [] });
+  /** How many rules there are now of it. */
+  const learn = (peer: PeerKey, cells: readonly (readonly RuleTerms[])[]): number => {
+    const entries: RuleEntry[] = [];
+    for (const [index, lane] of lanes.entries())
+      appendCell(placeAt(id, lane, peer), cells[index] ?? [], entries);
+    const cidrs =
+      typeof peer === 'string' ? [{ subject: id, direction: 'ingress' as const, cidr: peer }] : [];
+    rules.apply(addition({ entries, subjects: [], cidrs }));
+    return entries.length;
+  };
+  const all: Outsider[] = [];
+  const kinds = new Kinds();
+  for (const peer of peersOf({ kind: 'world', address: '' }, undefined)) {
+    learn(peer, cellsOf(peer));
+    yield;
+  }
+  let cost = 0;
+  const look = (family: Family, address: bigint, text: string | undefined) => {
+    const cells = text === undefined ? [] : cellsOf(text);
+    for (const { length } of cells) cost += length;
+    if (!kinds.isNew(family, cells)) return;
+    all.push({ kind: 'world', family, address: formatAddress({ family, value: address }) });
+    if (text !== undefined) cost += learn(text, cells) * COST_OF_ENTRY;
+  };
+  yield* stepping(
+    soleAddresses(view.ranges('ingress'), [...inside, ...NOBODYS]),
+    ({ family, of, address }) => {
+      cost = 1;
+      if (address !== undefined) look(family, address.value, of?.range.text);
+    },
+    () => cost,
+  );
+  return { rules, all };
+}
+
+/** What rules say of a range, one word after the other. */
+interface Saying {
+  readonly next: Map<number, Saying>;
+  isKnown: boolean;
+}
+
+/** Ends what the rules of a tier say. */
+const END = 0;
+
+/** Rules told apart by what they say alone: whatever packet, where they say the same it has the same verdict. */
+class Kinds {
+  readonly #begin: Readonly<Record<Family, Saying>> = { 4: nothing(), 6: nothing() };
+  readonly #words = new Map<RuleTerms, number>();
+  readonly #byText = new Map<string, number>();
+
+  /** `cells`: by tier, always the same ones. */
+  isNew(family: Family, cells: readonly (readonly RuleTerms[])[]): boolean {
+    let saying = this.#begin[family];
+    for (const cell of cells) {
+      for (const rule of cell) saying = after(saying, this.#wordOf(rule));
+      saying = after(saying, END);
+    }
+    if (saying.isKnown) return false;
+    saying.isKnown = true;
+    return true;
   }
 
-  /** What the subject's rules say of it; not asked of all of them as a rule. */
-  get rules(): RuleTable {
-    this.#rules ??= excerpt(this.view, 'ingress', this.peer, this.range);
-    return this.#rules;
+  #wordOf(rule: RuleTerms): number {
+    const known = this.#words.get(rule);
+    if (known !== undefined) return known;
+    const { precedence, verdict, ports } = rule;
+    const text = `${precedence} ${verdict} ${ports.map(portKey).join()}`;
+    const word = this.#byText.get(text) ?? END + 1 + this.#byText.size;
+    this.#byText.set(text, word);
+    this.#words.set(rule, word);
+    return word;
   }
 }
 
-/**
- * Anybody, and the first address of each range that the rules name, if it is outside: narrower ranges inside of it have
- * theirs. Only by enforced rules are they told apart. To be asked before anything changes.
- */
-export function outsiders(view: SubjectView, isOutside: (address: Address) => boolean): Outsider[] {
-  const ranges = view.ranges('ingress');
-  const lanes = lanesOf('ingress').filter((lane) => !lane.audit && view.hasRules(lane));
-  const numbers = new Map<RuleTerms, number>();
-  const numberOf = (rule: RuleTerms): number => {
-    const number = numbers.get(rule) ?? numbers.size;
-    numbers.set(rule, number);
-    return number;
-  };
-  const found = new Map<string, Outsider>();
-  const look = (address: Address, range: Range | undefined, isWanted: (address: Address) => boolean) => {
-    const rules = lanes
-      .map((lane) =>
-        view
-          .cell(lane, range?.text ?? '')
-          .map(numberOf)
-          .join(),
-      )
-      .join('/');
-    const kind = `${address.family} ${rules}`;
-    if (!found.has(kind) && isWanted(address)) found.set(kind, new Outsider(view, address, range));
-  };
-  for (const address of ANYBODY) look(address, rangeAround(ranges, address), () => true);
-  for (const [index, { range }] of ranges.entries()) {
-    const { family, base } = range;
-    const next = ranges[index + 1]?.range;
-    if (next?.family !== family || next.base !== base) look({ family, value: base }, range, isOutside);
-  }
-  return [...found.values()];
+function nothing(): Saying {
+  return { next: new Map(), isKnown: false };
+}
+
+function after(saying: Saying, word: number): Saying {
+  const next = saying.next.get(word) ?? nothing();
+  saying.next.set(word, next);
+  return next;
 }

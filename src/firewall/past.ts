@@ -15,6 +15,7 @@ import type { Direction } from './types.js';
 export interface PastSubject {
   /** As it is now where nothing here says otherwise; not changed any more where another has taken its place. */
   readonly subject: Subject;
+  readonly version: object;
   readonly state: SubjectState;
   /** By Lane.index: the cells that changed since; missing where none did. */
   readonly cells: (Map<PeerKey, readonly RuleTerms[]> | undefined)[];
@@ -62,6 +63,7 @@ export class Past implements Iterable<[number, PastSubject | undefined]> {
     if (this.#subjects.has(id)) return this.#subjects.get(id);
     const past: PastSubject = {
       subject,
+      version: subject.version,
       state: stateOf(subject),
       cells: [],
       ranges: { egress: ranges.egress?.ranges ?? [], ingress: ranges.ingress?.ranges ?? [] },

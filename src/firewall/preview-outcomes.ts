@@ -1,5 +1,6 @@
 /** What becomes of the packets between two parties, before and after: by protocol and range of ports. */
 import type { Family } from '../model/address.js';
+import type { Steps } from '../work/steps.js';
 import type { PacketPeer } from './lookup.js';
 import { intervalsOf, LAST_PORT, portsText } from './preview-side.js';
 import type { PreviewChange, Side } from './preview-types.js';
@@ -16,13 +17,7 @@ export class Outcomes {
   decisions = 0;
 
   /** Those that differ. */
-  *between(
-    family: Family,
-    egress: Side,
-    ingress: Side,
-    from: Variant,
-    to: Variant,
-  ): Generator<undefined, Outcome[]> {
+  *between(family: Family, egress: Side, ingress: Side, from: Variant, to: Variant): Steps<Outcome[]> {
     const outcomes: Outcome[] = [];
     const judge = (when: 'before' | 'after', protocol: number, port: number) => {
       const names = to.ports

@@ -1,46 +1,57 @@
 /** One side of what is compared before and after a change of policies: the rules of a subject in one direction. */
-import {
-  type Address,
-  type Cidr,
-  cidrContains,
-  formatCidr,
-  lastAddress,
-  parseAddress,
-  parseCidr,
-} from '../model/address.js';
+import { parseAddress } from '../model/address.js';
+import { type Steps, stepping } from '../work/steps.js';
 import { type Decision, decide, type Packet, type RuleTable } from './lookup.js';
+import { rangeAround } from './range-nodes.js';
+import { compareRanges, type Range } from './ranges.js';
 import { type Direction, PORT_BITS_NAMED } from './types.js';
+
+interface Rules {
+  readonly before: RuleTable;
+  readonly after: RuleTable;
+}
+
+/** By protocol. */
+type Boundaries = Map<number, Set<number>>;
 
 const PORT_MAX = 65535;
 
 export class PreviewSide {
-  readonly #ranges: readonly Cidr[];
+  /** In the order of compareRanges(), each once. */
+  readonly ranges: readonly { readonly range: Range }[];
   readonly #boundaries: ReadonlyMap<number, ReadonlySet<number>>;
   readonly #around = new Map<string, string>();
   /** Names of ports that its rules use. */
   readonly names: ReadonlySet<string>;
 
-  constructor(
+  private constructor(
     readonly subject: number,
     readonly direction: Direction,
-    private readonly rules: { readonly before: RuleTable; readonly after: RuleTable },
+    private readonly rules: Rules,
+    { ranges, names, boundaries }: Pick<PreviewSide, 'ranges' | 'names'> & { boundaries: Boundaries },
   ) {
-    const tables = [...new Set([rules.before, rules.after])];
-    const cidrs = tables.flatMap((table) => table.cidrs).filter((range) => range.direction === direction);
-    this.#ranges = [...new Set(cidrs.map(({ cidr }) => cidr))].map((text) => parseCidr(text));
-    const names = new Set<string>();
-    const boundaries = new Map<number, Set<number>>();
-    for (const { protocol, port, portBits, name, audit, ...entry } of tables.flatMap(
-      ({ entries }) => entries,
-    )) {
-      if (entry.direction !== direction || audit || portBits === 0) continue;
-      if (name !== undefined) names.add(name);
-      if (portBits === PORT_BITS_NAMED) continue;
-      const starts = boundaries.get(protocol) ?? new Set();
-      boundaries.set(protocol, starts.add(port).add(port + 2 ** (16 - portBits)));
-    }
+    this.ranges = ranges;
     this.names = names;
     this.#boundaries = boundaries;
+  }
+
+  static *making(subject: number, direction: Direction, rules: Rules): Steps<PreviewSide> {
+    const ranges = new Map<string, { readonly range: Range }>();
+    const names = new Set<string>();
+    const boundaries: Boundaries = new Map();
+    for (const table of new Set([rules.before, rules.after])) {
+      yield* stepping(table.rangesOf(subject, direction), (range) => ranges.set(range.text, { range }));
+      yield* stepping(table.entriesOf(subject), ({ protocol, port, portBits, name, audit, ...entry }) => {
+        if (entry.direction !== direction || audit || portBits === 0) return;
+        if (name !== undefined) names.add(name);
+        if (portBits === PORT_BITS_NAMED) return;
+        const starts = boundaries.get(protocol) ?? new Set();
+        boundaries.set(protocol, starts.add(port).add(port + 2 ** (16 - portBits)));
+      });
+    }
+    // Of each table they come in order: that is little to do.
+    const sorted = [...ranges.values()].sort((left, right) => compareRanges(left.range, right.range));
+    return new PreviewSide(subject, direction, rules, { ranges: sorted, names, boundaries });
   }
 
   /** Ports at which what the rules say may become another, for a protocol. */
@@ -48,22 +59,12 @@ export class PreviewSide {
     return this.#boundaries.get(protocol) ?? [];
   }
 
-  get ranges(): readonly Cidr[] {
-    return this.#ranges;
-  }
-
   /** The narrowest range around an address that its rules name; empty: there is none. */
   rangeAround(text: string): string {
-    if (this.#ranges.length === 0) return '';
+    if (this.ranges.length === 0) return '';
     const known = this.#around.get(text);
     if (known !== undefined) return known;
-    const address = parseAddress(text);
-    let narrowest: Cidr | undefined;
-    for (const range of this.#ranges) {
-      if (!cidrContains(range, address)) continue;
-      if (narrowest === undefined || range.prefixLength > narrowest.prefixLength) narrowest = range;
-    }
-    const found = narrowest === undefined ? '' : formatCidr(narrowest);
+    const found = rangeAround(this.ranges, parseAddress(text))?.text ?? '';
     this.#around.set(text, found);
     return found;
   }
@@ -88,16 +89,3 @@ export function portsText(first: number, last: number): string {
 }
 
 export const LAST_PORT = PORT_MAX;
-
-/** An address of the range that is in none of the holes; undefined: they cover it. `holes` in order of their bases. */
-export function addressOutside(range: Cidr, holes: readonly Cidr[]): Address | undefined {
-  const { family } = range;
-  let value = range.base;
-  for (const hole of holes) {
-    if (hole.family !== family) continue;
-    if (hole.base > value) break;
-    const last = lastAddress(hole).value;
-    if (last >= value) value = last + 1n;
-  }
-  return value <= lastAddress(range).value ? { family, value } : undefined;
-}

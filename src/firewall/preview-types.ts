@@ -1,5 +1,6 @@
 /** What a preview is asked, and what it answers. */
 import type { Cidr } from '../model/address.js';
+import type { Steps } from '../work/steps.js';
 import type { RuleTable } from './lookup.js';
 import type { PreviewSide } from './preview-side.js';
 
@@ -20,7 +21,7 @@ export interface PreviewInput {
   /** Rules before and after, of the subjects whose rules change. */
   readonly affected: ReadonlyMap<number, { readonly before: RuleTable; readonly after: RuleTable }>;
   /** Rules of any other subject. */
-  readonly tableOf: (identity: number) => RuleTable;
+  readonly tableOf: (identity: number) => Steps<RuleTable>;
   /** Addresses by which the host is reached. */
   readonly host: readonly string[];
   /** What is not outside: ranges of networks, and the host's addresses. */

@@ -1,21 +1,17 @@
 /** Which addresses of a party the rules of the other side tell apart. */
-import {
-  type Cidr,
-  cidrWithin,
-  type Family,
-  formatAddress,
-  formatCidr,
-  parseCidr,
-} from '../model/address.js';
+import { type Address, type Cidr, type Family, formatAddress } from '../model/address.js';
+import { type Steps, stepping } from '../work/steps.js';
 import type { PacketPeer } from './lookup.js';
-import { addressOutside, type PreviewSide } from './preview-side.js';
+import type { PreviewSide } from './preview-side.js';
 import type { Party, PreviewEndpoint, PreviewIdentity, PreviewInput, Side } from './preview-types.js';
-import { compareRanges } from './ranges.js';
+import { firstFrom } from './range-nodes.js';
+import { isWithin, type Range, rangeOf } from './ranges.js';
+import { soleAddresses } from './sole-addresses.js';
 
-const EVERYWHERE: Readonly<Record<Family, Cidr>> = { 4: parseCidr('0.0.0.0/0'), 6: parseCidr('::/0') };
+const EVERYWHERE: Readonly<Record<Family, Range>> = { 4: rangeOf('0.0.0.0/0'), 6: rangeOf('::/0') };
 /** Addresses that are told of a party where only some of its are meant, and exceptions of a range. */
 export const ADDRESSES_TOLD = 16;
-/** Ranges of one side that are looked at for the outside; each costs as much as there are. */
+/** Ranges of one side that are looked at for the outside. */
 const RANGES_MAX = 512;
 
 /** Addresses of a party about which all rules involved say the same, by one of them. */
@@ -30,7 +26,6 @@ export interface Variant {
 
 export class Variants {
   readonly #host: readonly string[];
-  /** In the order of their bases. */
   readonly #inside: readonly Cidr[];
   readonly #outsideOf: Readonly<Record<Family, WeakMap<PreviewSide, Variant[]>>> = {
     4: new WeakMap(),
@@ -41,15 +36,16 @@ export class Variants {
 
   constructor({ host, inside }: Pick<PreviewInput, 'host' | 'inside'>) {
     this.#host = host;
-    this.#inside = [...inside].sort(compareRanges);
+    this.#inside = inside;
   }
 
   /** The variants of a party as the rules of the other side tell them apart. */
-  of(party: Party, family: Family, judge: Side, names: ReadonlySet<string>): Variant[] {
-    if (party === 'world') return this.#outside(family, judge);
+  *of(party: Party, family: Family, judge: Side, names: ReadonlySet<string>): Steps<Variant[]> {
+    if (party === 'world') return yield* this.#outside(family, judge);
     const endpoints = party === 'host' ? [{ addresses: this.#host, ports: [] }] : party.endpoints;
     const variants = new Map<string, Variant>();
     for (const { addresses, ports } of endpoints) {
+      yield;
       const named = ports.filter(({ name }) => names.has(name));
       for (const address of addresses) {
         if (familyOf(address) !== family) continue;
@@ -63,35 +59,35 @@ export class Variants {
   }
 
   /** The same each time that a side is asked. */
-  #outside(family: Family, judge: Side): Variant[] {
-    if (judge === undefined) return this.#findOutside(family, []);
-    const known = this.#outsideOf[family].get(judge) ?? this.#findOutside(family, judge.ranges);
+  *#outside(family: Family, judge: Side): Steps<Variant[]> {
+    if (judge === undefined) return yield* this.#findOutside(family, []);
+    const known = this.#outsideOf[family].get(judge) ?? (yield* this.#findOutside(family, judge.ranges));
     this.#outsideOf[family].set(judge, known);
     return known;
   }
 
-  #findOutside(family: Family, all: readonly Cidr[]): Variant[] {
-    const named = all.filter((range) => range.family === family);
-    const sorted = [...named].sort(compareRanges);
-    const places = new Map(sorted.map((range, place) => [range, place]));
-    if (named.length > RANGES_MAX) this.isIncomplete = true;
-    const everywhere = EVERYWHERE[family];
-    const ranges = [
-      ...(named.some(({ prefixLength }) => prefixLength === 0) ? [] : [everywhere]),
-      ...named.slice(0, RANGES_MAX),
-    ];
-    return ranges.flatMap((range) => {
-      const narrower = widestInside(range, sorted, (places.get(range) ?? -1) + 1);
-      const address = addressOutside(range, [...narrower, ...this.#inside].sort(compareRanges));
-      if (address === undefined) return [];
-      const except = narrower.slice(0, ADDRESSES_TOLD).map(formatCidr);
-      return {
-        peer: { kind: 'world', address: formatAddress(address) },
-        addresses: [],
-        range: { range: formatCidr(range), ...(except.length === 0 ? {} : { except }) },
-        ports: [],
-      };
+  *#findOutside(family: Family, ranges: PreviewSide['ranges']): Steps<Variant[]> {
+    const places = new Map<unknown, number>();
+    yield* stepping(ranges, (ranged) => places.set(ranged, places.size));
+    /** By place; first who is in no range. */
+    const found = new Map<number, Address>();
+    yield* stepping(soleAddresses(ranges, this.#inside), ({ family: of, of: ranged, address }) => {
+      if (of !== family || address === undefined) return;
+      if (ranged !== undefined && found.size > RANGES_MAX) this.isIncomplete = true;
+      else found.set(places.get(ranged) ?? -1, address);
     });
+    return [...found]
+      .sort(([left], [right]) => left - right)
+      .map(([place, address]) => {
+        const range = ranges[place]?.range ?? EVERYWHERE[family];
+        const except = widestInside(range, ranges, place + 1).map(({ text }) => text);
+        return {
+          peer: { kind: 'world', address: formatAddress(address) },
+          addresses: [],
+          range: { range: range.text, ...(except.length === 0 ? {} : { except }) },
+          ports: [],
+        };
+      });
   }
 }
 
@@ -105,16 +101,17 @@ function familyOf(address: string): Family {
 }
 
 /**
- * The ranges inside of one, without those that are inside of others of them. In `sorted`, in the order of compareRanges(),
- * they stand in a row from `first` on.
+ * Of the ranges inside of one the first, without those that are inside of others of them. In `ranges`, in the order of
+ * compareRanges(), they stand in a row from `first` on, or behind those of the other family.
  */
-function widestInside(outer: Cidr, sorted: readonly Cidr[], first: number): Cidr[] {
-  const found: Cidr[] = [];
-  for (let place = first; place < sorted.length; place += 1) {
-    const range = sorted[place];
-    if (range === undefined || !cidrWithin(range, outer)) break;
-    const last = found.at(-1);
-    if (last === undefined || !cidrWithin(range, last)) found.push(range);
+function widestInside(outer: Range, ranges: readonly { readonly range: Range }[], first: number): Range[] {
+  const found: Range[] = [];
+  let place = Math.max(first, firstFrom(ranges, outer));
+  while (found.length < ADDRESSES_TOLD) {
+    const range = ranges[place]?.range;
+    if (range === undefined || !isWithin(range, outer)) break;
+    found.push(range);
+    place = firstFrom(ranges, { ...range, base: range.last + 1n, prefixLength: 0 });
   }
   return found;
 }

@@ -3,6 +3,8 @@
  * judged by the rules before and by those after. Ports and addresses about which all rules involved say the same
  * are judged once, by one that stands for them.
  */
+import type { Steps } from '../work/steps.js';
+import type { RuleTable } from './lookup.js';
 import { type Outcome, Outcomes } from './preview-outcomes.js';
 import { PreviewSide } from './preview-side.js';
 import type { Party, Preview, PreviewChange, PreviewInput, PreviewParty, Side } from './preview-types.js';
@@ -18,7 +20,7 @@ interface Found {
 }
 
 /** Yields often, so that whoever runs it can let others have their turn; the result is what it returns. */
-export function* previewChanges(input: PreviewInput): Generator<undefined, Preview> {
+export function* previewChanges(input: PreviewInput): Steps<Preview> {
   const run = new Run(input);
   const changes: PreviewChange[] = [];
   for (const [source, destination] of run.pairs()) {
@@ -66,26 +68,26 @@ class Run {
   }
 
   /** What changes between the two. First without the rules that stay: what those sides say is seldom asked for. */
-  *compare(source: Party, destination: Party): Generator<undefined, PreviewChange[]> {
-    const egress = this.#isAffected(source) ? this.#side(source, 'egress') : undefined;
-    const ingress = this.#isAffected(destination) ? this.#side(destination, 'ingress') : undefined;
+  *compare(source: Party, destination: Party): Steps<PreviewChange[]> {
+    const egress = this.#isAffected(source) ? yield* this.#side(source, 'egress') : undefined;
+    const ingress = this.#isAffected(destination) ? yield* this.#side(destination, 'ingress') : undefined;
     let found = yield* this.#find(source, destination, egress, ingress);
     if (found.every(({ outcomes }) => outcomes.length === 0)) return [];
-    const whole = [this.#side(source, 'egress'), this.#side(destination, 'ingress')] as const;
+    const whole = [yield* this.#side(source, 'egress'), yield* this.#side(destination, 'ingress')] as const;
     if (whole[0] !== egress || whole[1] !== ingress) {
       found = yield* this.#find(source, destination, ...whole);
     }
     return changesOf(source, destination, found);
   }
 
-  *#find(source: Party, destination: Party, egress: Side, ingress: Side): Generator<undefined, Found[]> {
+  *#find(source: Party, destination: Party, egress: Side, ingress: Side): Steps<Found[]> {
     const found: Found[] = [];
     const names = new Set([egress, ingress].flatMap((side) => [...(side?.names ?? [])]));
     const tellsFamilies =
       names.size > 0 || [egress, ingress].some((side) => side !== undefined && side.ranges.length > 0);
     for (const family of FAMILIES) {
-      const sources = this.#variants.of(source, family, ingress, new Set());
-      const destinations = this.#variants.of(destination, family, egress, names);
+      const sources = yield* this.#variants.of(source, family, ingress, new Set());
+      const destinations = yield* this.#variants.of(destination, family, egress, names);
       for (const from of sources) {
         for (const to of destinations) {
           found.push({
@@ -106,18 +108,21 @@ class Run {
     return typeof party !== 'string' && this.#input.affected.has(party.id);
   }
 
-  #side(party: Party, direction: Direction): Side {
+  *#side(party: Party, direction: Direction): Steps<Side> {
     if (typeof party === 'string') return undefined;
     const { id } = party;
     const known = this.#sides.get(`${id} ${direction}`);
     if (known !== undefined) return known;
-    const stays = () => {
-      const table = this.#input.tableOf(id);
-      return { before: table, after: table };
-    };
-    const side = new PreviewSide(id, direction, this.#input.affected.get(id) ?? stays());
+    const side = yield* PreviewSide.making(id, direction, yield* this.#rulesOf(id));
     this.#sides.set(`${id} ${direction}`, side);
     return side;
+  }
+
+  *#rulesOf(id: number): Steps<{ readonly before: RuleTable; readonly after: RuleTable }> {
+    const changed = this.#input.affected.get(id);
+    if (changed !== undefined) return changed;
+    const table = yield* this.#input.tableOf(id);
+    return { before: table, after: table };
   }
 }
 

@@ -1,6 +1,6 @@
 /** Ranges in the order of `compareRanges`, each once, with what belongs to each. */
-import type { Cidr } from '../model/address.js';
-import { compareRanges, type Range } from './ranges.js';
+import { type Address, addressBits, type Cidr, cidrOf } from '../model/address.js';
+import { compareRanges, isWithin, type Range, type Span } from './ranges.js';
 
 export class RangeNodes<Node extends { readonly range: Range }> {
   #nodes: Node[] = [];
@@ -28,15 +28,7 @@ export class RangeNodes<Node extends { readonly range: Range }> {
 
   /** Index of the first that is not before the range. */
   firstFrom(range: Cidr): number {
-    let low = 0;
-    let high = this.#nodes.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const node = this.#nodes[middle];
-      if (node !== undefined && compareRanges(node.range, range) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return firstFrom(this.#nodes, range);
   }
 
   /** `fresh` is in order, and nothing of it is there. Costs what stands behind the first of them, and no comparing of that. */
@@ -71,6 +63,65 @@ export class RangeNodes<Node extends { readonly range: Range }> {
     this.#isShared = false;
     return this.#nodes;
   }
+}
+
+/** Of nodes in their order, the index of the first that is not before the range. */
+export function firstFrom(nodes: readonly { readonly range: Range }[], range: Cidr): number {
+  let low = 0;
+  let high = nodes.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const node = nodes[middle];
+    if (node !== undefined && compareRanges(node.range, range) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * Of nodes in their order, the narrowest whose range holds one, be it the same. Costs about the logarithm of their number.
+ * `index`: of the first node that is not before the range.
+ */
+export function narrowestAround<Node extends { readonly range: Range }>(
+  nodes: readonly Node[],
+  range: Span & Cidr,
+  index = firstFrom(nodes, range),
+): Node | undefined {
+  let node = lastUpTo(nodes, range, index);
+  while (node !== undefined && !isWithin(range, node.range)) {
+    // Nothing between this node and the range holds the range; what does holds both.
+    const common = commonRange(node.range, range);
+    node = common && lastUpTo(nodes, common, firstFrom(nodes, common));
+  }
+  return node;
+}
+
+/** The narrowest of ranges in their order that an address is in. */
+export function rangeAround(
+  ranges: readonly { readonly range: Range }[],
+  { family, value }: Address,
+): Range | undefined {
+  const single = { family, base: value, last: value, prefixLength: addressBits(family) };
+  return narrowestAround(ranges, single)?.range;
+}
+
+/** `index`: of the first that is not before the range. */
+function lastUpTo<Node extends { readonly range: Range }>(
+  nodes: readonly Node[],
+  range: Cidr,
+  index: number,
+): Node | undefined {
+  const found = nodes[index];
+  return found !== undefined && compareRanges(found.range, range) === 0 ? found : nodes[index - 1];
+}
+
+/** The narrowest range that holds two. */
+function commonRange(left: Cidr, right: Cidr): Cidr | undefined {
+  if (left.family !== right.family) return undefined;
+  const differing = left.base ^ right.base;
+  const common = addressBits(left.family) - (differing === 0n ? 0 : differing.toString(2).length);
+  const prefixLength = Math.min(common, left.prefixLength, right.prefixLength);
+  return cidrOf({ family: left.family, value: left.base }, prefixLength);
 }
 
 function move<T>(things: T[], from: number, to: number): void {

@@ -1,8 +1,8 @@
 /** Which ranges the rules of one subject and direction name, and which rules apply to which. */
-import { addressBits, type Cidr, cidrOf, type Family } from '../model/address.js';
-import { RangeNodes } from './range-nodes.js';
-import { compareRanges, isWithin, type Range, type Ranged, type RuleRange } from './ranges.js';
-import { type Steps, stepping } from './steps.js';
+import type { Cidr, Family } from '../model/address.js';
+import { type Steps, stepping } from '../work/steps.js';
+import { narrowestAround, RangeNodes } from './range-nodes.js';
+import { isWithin, type Range, type Ranged, type RuleRange } from './ranges.js';
 import type { PrefixLengths } from './types.js';
 
 /** What the coming or going of a rule changed. */
@@ -80,7 +80,7 @@ export class RangeTable<Rule extends Ranged> {
     for (const { range } of rule.ranges) {
       const index = this.#nodes.firstFrom(range);
       if (this.#nodes.at(index)?.range.text === range.text) continue;
-      const around = this.#narrowestAround(range, index - 1)?.rules ?? [];
+      const around = narrowestAround(this.#nodes.asTheyAre, range, index)?.rules ?? [];
       require(change.ranges.length + change.rules.length + around.length + 1);
       fresh.push({ range, uses: 0, rules: [...around] });
       change.ranges.push(range);
@@ -148,27 +148,4 @@ export class RangeTable<Rule extends Ranged> {
       }
     }
   }
-
-  /** Of the nodes up to `index`, which all stand before the range, the narrowest that holds it. */
-  #narrowestAround(range: Range, index: number): RangeNode<Rule> | undefined {
-    for (let node = this.#nodes.at(index); node !== undefined; ) {
-      if (isWithin(range, node.range)) return node;
-      // Nothing between this node and the range holds the range; what does holds both.
-      const common = commonRange(node.range, range);
-      if (common === undefined) return undefined;
-      const at = this.#nodes.firstFrom(common);
-      const exact = this.#nodes.at(at);
-      node = exact !== undefined && compareRanges(exact.range, common) === 0 ? exact : this.#nodes.at(at - 1);
-    }
-    return undefined;
-  }
-}
-
-/** The narrowest range that holds two. */
-function commonRange(left: Range, right: Range): Cidr | undefined {
-  if (left.family !== right.family) return undefined;
-  const differing = left.base ^ right.base;
-  const common = addressBits(left.family) - (differing === 0n ? 0 : differing.toString(2).length);
-  const prefixLength = Math.min(common, left.prefixLength, right.prefixLength);
-  return cidrOf({ family: left.family, value: left.base }, prefixLength);
 }

@@ -12,6 +12,9 @@ export interface Range extends Cidr {
   readonly last: bigint;
 }
 
+/** From a first address to a last one. */
+export type Span = Pick<Range, 'family' | 'base' | 'last'>;
+
 /** As rules are written. */
 export interface Block {
   readonly cidr: string;
@@ -44,7 +47,7 @@ export function compareRanges(left: Cidr, right: Cidr): number {
 }
 
 /** Whether every address of `inner` is in `outer`, equal ranges included. */
-export function isWithin(inner: Range, outer: Range): boolean {
+export function isWithin(inner: Span, outer: Span): boolean {
   return inner.family === outer.family && inner.base >= outer.base && inner.last <= outer.last;
 }
 

@@ -1,11 +1,11 @@
 /** What the engine knows of each object, and how the objects hang together. */
 import type { IsolationMode } from '../model/network.js';
+import { type Steps, stepping } from '../work/steps.js';
 import type { RuleLedger } from './ledger.js';
 import { networkKey, type PeerKey } from './peer-key.js';
 import type { Labelled, PolicyHead, PolicyRule, PolicyRules, Term } from './rules.js';
 import { type LabelMap, labelMap, type Selector } from './selector.js';
 import { LabelIndex } from './selector-index.js';
-import { type Steps, stepping } from './steps.js';
 import { type RuleTerms, Subject } from './subject.js';
 import type { PolicyIdentity, PolicyNetwork } from './types.js';
 

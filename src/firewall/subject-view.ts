@@ -1,10 +1,11 @@
 /** A subject with its rules, as it is or as it was. */
+
+import { type Steps, stepping } from '../work/steps.js';
 import { appendCell, placeAt } from './entries.js';
 import { LANES, type Lane } from './lanes.js';
-import type { PastSubject } from './past.js';
+import type { Past, PastSubject } from './past.js';
 import type { PeerKey } from './peer-key.js';
 import type { Range } from './ranges.js';
-import { type Steps, stepping } from './steps.js';
 import {
   type IsolatingPolicy,
   type RuleTerms,
@@ -18,16 +19,25 @@ import { type CompiledPolicy, DIRECTIONS, type Direction } from './types.js';
 /** To be read before anything else changes. */
 export class SubjectView {
   readonly #subject: Subject;
-  readonly #past: PastSubject | undefined;
+  readonly #since: Past | undefined;
 
-  /** `past`: how it was; without, as it is. */
-  constructor(subject: Subject, past?: PastSubject) {
+  /** `since`: what has changed from the moment on as which it is seen; without, as it is. */
+  constructor(subject: Subject, since?: Past) {
     this.#subject = subject;
-    this.#past = past;
+    this.#since = since;
+  }
+
+  get #past(): PastSubject | undefined {
+    return this.#since?.get(this.#subject.id);
   }
 
   get id(): number {
     return this.#subject.id;
+  }
+
+  /** Where it is the same, so is all that it tells. */
+  get version(): object {
+    return this.#past?.version ?? this.#subject.version;
   }
 
   get state(): SubjectState {
@@ -62,6 +72,15 @@ export class SubjectView {
     for (const policy of this.#subject.isolating) if (changed?.has(policy) !== true) yield policy;
     for (const [policy, did] of changed ?? []) if (did) yield policy;
   }
+}
+
+/** As much of it as can be read, one thing after the other, whatever changes in between: see Kept. */
+export type KeptView = Pick<SubjectView, 'id' | 'version' | 'state' | 'hasRules' | 'cell' | 'ranges'>;
+
+/** What was in force at one moment, whatever has changed since. Until it is disposed of, all that changes is remembered. */
+export interface Kept extends Disposable {
+  /** Of an identity; undefined: it had no rules. */
+  view(identity: number): KeptView | undefined;
 }
 
 /** Adds all that the maps hold of a subject. */

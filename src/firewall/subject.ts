@@ -65,7 +65,20 @@ export class Subject {
   readonly isolating = new Set<IsolatingPolicy>();
   readonly #isolations: number[] = [];
 
+  #version: object | undefined;
+
   constructor(readonly id: number) {}
+
+  /** The same as long as nothing of it changes. */
+  get version(): object {
+    this.#version ??= {};
+    return this.#version;
+  }
+
+  /** To be told before anything of it changes. */
+  changing(): void {
+    this.#version = undefined;
+  }
 
   /** One more (1) or one less (-1) of the policies that isolate it. */
   isolate(policy: IsolatingPolicy, change: 1 | -1): void {

@@ -14,7 +14,7 @@ export function collectInventory(collectors: Collectors, node: Node): void {
   collectors.add(METRICS.denyList, 'deny list', (set) => set({}, node.denyList.size));
   collectors.add(METRICS.portMappings, 'port_mappings', (set) => {
     for (const { name } of node.networks.list()) set({ network: name }, 0);
-    for (const { network } of node.portMappings.list()) set({ network }, 1);
+    for (const { network } of node.portMappings.records()) set({ network }, 1);
   });
   collectors.add(METRICS.services, 'services', (set) => set({}, node.services.list().length));
   collectors.add(METRICS.serviceBackends, 'services', (set) => {

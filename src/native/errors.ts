@@ -44,6 +44,14 @@ export class KernelError extends Error {
   }
 }
 
+/** What the kernel says where a map is full, or has no memory for more. */
+const FULL: ReadonlySet<string> = new Set(['E2BIG', 'ENOMEM', 'ENOSPC']);
+
+/** Whether that is why a write to a map has failed. */
+export function isFull(error: unknown): boolean {
+  return error instanceof KernelError && FULL.has(error.code);
+}
+
 /** Lines of the verifier's log that its message shows. */
 const SHOWN_LOG_LINES = 3;
 /** The verifier ends its log with statistics, which say nothing about the refusal. */

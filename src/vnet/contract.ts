@@ -16,7 +16,7 @@ import type { Namespace, NamespaceRequest } from '../model/namespace.js';
 import type { Network, NetworkRequest } from '../model/network.js';
 import type { Policy } from '../model/policy.js';
 import type { PolicyChange } from '../model/policy-preview.js';
-import type { PortMapping, PortMappingRequest } from '../model/port-mapping.js';
+import type { PortMapping, PortMappingRecord, PortMappingRequest } from '../model/port-mapping.js';
 import type { Service, ServiceRequest } from '../model/service.js';
 import type { AuditedVerdict } from '../model/verdict.js';
 
@@ -99,9 +99,12 @@ export interface PortMappingService {
    * INVALID_REQUEST (the address is not the node's), INSUFFICIENT_CAPACITY.
    */
   create(request: PortMappingRequest): Promise<PortMapping>;
-  list(): PortMapping[];
+  /** In the order of their ids, as create() describes them. */
+  list(): Promise<PortMapping[]>;
+  /** The same without what the policy says of them. */
+  records(): PortMappingRecord[];
   /** PORT_MAPPING_NOT_FOUND. */
-  get(id: number): PortMapping;
+  get(id: number): Promise<PortMapping>;
   /** PORT_MAPPING_NOT_FOUND. Connections that are open go on. */
   delete(id: number): Promise<void>;
 }

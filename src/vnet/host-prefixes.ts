@@ -113,6 +113,12 @@ export function ownRanges(reader: Reader, host: Rtnl): Cidr[] {
   return [...new Map(ranges.map((range) => [formatCidr(range), range])).values()];
 }
 
+/** Addresses that nobody outside has: the node's own, and those of networks. */
+export function insideRanges(reader: Reader, host: Rtnl): Cidr[] {
+  const ofNetworks = reader.list(networks).flatMap(networkRanges);
+  return [...ofNetworks.map(({ cidr }) => cidr), ...ownRanges(reader, host)];
+}
+
 /** What the kernel takes for the node. Of a network's range that is the gateway's address alone: the rest is nobody's. */
 export function takenRanges(list: readonly Network[], found: readonly AddressInfo[]): Cidr[] {
   const ranges = list.flatMap(networkRanges).map(({ cidr }) => cidr);

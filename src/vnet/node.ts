@@ -15,7 +15,7 @@ import { Endpoints } from './endpoints/endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
 import { Gate } from './gate.js';
-import { HostPrefixes, type IsOwn, ownAddresses } from './host-prefixes.js';
+import { HostPrefixes, type IsOwn, insideRanges, ownAddresses } from './host-prefixes.js';
 import { Namespaces } from './namespaces.js';
 import { Services } from './nat/balancing.js';
 import { Connections } from './nat/connections.js';
@@ -34,11 +34,12 @@ import { isolatedBy } from './policy/isolating.js';
 import { Policies } from './policy/policies.js';
 import { previewPolicies } from './policy/policy-preview.js';
 import { PolicySync } from './policy/policy-sync.js';
-import { reachableNow } from './policy/reachability.js';
+import { Reachability } from './policy/reachability.js';
 import { recordedEngine } from './policy/recorded-engine.js';
 import { type ReconcileReport, reconcile, survey } from './reconcile.js';
 import { Repairs } from './repairs.js';
 import { Reservations } from './reservations.js';
+import { Retry } from './retry.js';
 import type { OnLeft } from './rollback.js';
 import { RuntimeNetworks } from './runtime-networks.js';
 import { Serial } from './serial.js';
@@ -84,6 +85,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly serial = new Serial(this.gate.opened);
   private readonly identityUse: IdentityUse;
   private readonly policy: PolicySync;
+  private readonly ensuring: Retry;
   private readonly prefixes: HostPrefixes;
   private readonly flows: FlowLog;
   private readonly uplinks: Uplinks;
@@ -112,7 +114,12 @@ export class LocalNode implements Node, AsyncDisposable {
     this.policy = new PolicySync(engine, datapath.policy, store, datapath.sweeper, {
       error: (error, what) => log.error({ err: error }, what),
       left: onLeft,
+      uncertain: () => this.ensuring.start(),
     });
+    this.ensuring = new Retry(
+      () => this.serial.run(() => this.policy.ensure()),
+      onError('could not make sure that the policies are in force'),
+    );
     this.prefixes = new HostPrefixes(store, host, datapath.endpoints);
     this.uplinks = new Uplinks({
       setting: options.settings.uplink,
@@ -217,13 +224,14 @@ export class LocalNode implements Node, AsyncDisposable {
       preview: (apply, undo) => previewPolicies(previewed, apply, undo),
       onLeft,
     });
+    const reachability = new Reachability(policy.inForce, () => insideRanges(store, host));
     this.portMappings = new PortMappings({
       store,
       serial,
       nodePorts,
       publishing,
       policy,
-      reachableNow: () => reachableNow(policy.inForce, store),
+      reachable: (targets) => reachability.among(targets),
       onLeft,
     });
     const addresses = new ServiceAddresses(options.settings, isOwn);
@@ -313,6 +321,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.filterWatch?.[Symbol.dispose]();
     this.pinWatch[Symbol.dispose]();
     this.upkeep.stop();
+    this.ensuring.stop();
     await this.prefixes.stop();
     this.uplinks.stop();
     await this.serial.idle();

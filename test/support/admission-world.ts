@@ -8,6 +8,7 @@ import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import type { Store } from '../../src/store/store.js';
 import { needOf } from '../../src/vnet/policy/fitting.js';
 import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
+import { finish } from '../../src/work/steps.js';
 import { nothingLeft } from './nothing-left.js';
 
 /** What a container is let in by: everybody to so many ports, and everybody of so many ranges. */
@@ -49,6 +50,10 @@ export class World {
   readonly engine = new PolicyEngine();
   readonly ids: number[];
   readonly sync: PolicySync;
+  onError: (cause: unknown) => void = (cause) => {
+    throw cause;
+  };
+  onUncertain: () => void = () => undefined;
 
   constructor(
     store: Store,
@@ -68,10 +73,11 @@ export class World {
       this.engine.upsertPolicy(policyOf(`p${index}`, `${index}`, wishes[index] ?? {}));
     }
     const sweeper = { sweep: async () => undefined } as unknown as ConntrackSweeper;
-    const error = (cause: unknown) => {
-      throw cause;
-    };
-    this.sync = new PolicySync(this.engine, table, store, sweeper, { error, left: nothingLeft });
+    this.sync = new PolicySync(this.engine, table, store, sweeper, {
+      error: (cause) => this.onError(cause),
+      left: nothingLeft,
+      uncertain: () => this.onUncertain(),
+    });
   }
 
   get cutOff() {
@@ -103,7 +109,7 @@ export class World {
     const sizes = (items: readonly { subject: number }[], id: number) =>
       items.filter(({ subject }) => subject === id).length;
     for (const id of this.ids) {
-      const need = needOf(this.sync.rulesInForce(id));
+      const need = needOf(finish(this.sync.takingRulesInForce(id)));
       const has = {
         policy_max: sizes(
           entries.map(({ key }) => key),

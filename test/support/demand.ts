@@ -11,7 +11,6 @@ import { BandwidthDeparture, Direction } from '../../src/datapath/abi/generated.
 import { findCgroupRoot } from '../../src/datapath/cgroup-root.js';
 import { SOCKET_PROGRAMS } from '../../src/datapath/socket-hooks.js';
 import { PolicyEngine } from '../../src/firewall/engine.js';
-import { finish } from '../../src/firewall/steps.js';
 import type { PolicyDelta } from '../../src/firewall/types.js';
 import { formatCidr } from '../../src/model/address.js';
 import { type Endpoint, stagedInterface } from '../../src/model/endpoint.js';
@@ -40,6 +39,7 @@ import { addressesOf } from '../../src/vnet/nat/published.js';
 import { Publishing } from '../../src/vnet/nat/publishing.js';
 import { storedPolicies } from '../../src/vnet/policy/policies.js';
 import { encodeDelta } from '../../src/vnet/policy/policy-encoding.js';
+import { finish } from '../../src/work/steps.js';
 import type { Daemon } from './daemon.js';
 import type { TestNetns } from './netns.js';
 import {

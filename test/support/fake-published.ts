@@ -46,8 +46,9 @@ export function fakePortMappings({ fail, find, createdAt }: FakePublishedParts):
       mappings.set(last, made);
       return made;
     },
-    list: () => [...mappings.values()],
-    get,
+    list: async () => [...mappings.values()],
+    records: () => [...mappings.values()],
+    get: async (id) => get(id),
     delete: async (id) => {
       fail();
       get(id);

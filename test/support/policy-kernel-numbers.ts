@@ -1,8 +1,8 @@
 /** Numbers that the kernel knows rules, names of ports and ranges by; never forgotten, so that none is given twice. */
 import { formatRuleRef } from '../../src/firewall/rule-ref.js';
-import { finish } from '../../src/firewall/steps.js';
 import type { PolicyDelta, RuleRef } from '../../src/firewall/types.js';
 import { namesOfPorts, type PolicyNumbers, rangesOf } from '../../src/vnet/policy/policy-encoding.js';
+import { finish } from '../../src/work/steps.js';
 
 class Numbering {
   readonly numbers = new Map<string, number>();

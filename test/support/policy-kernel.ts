@@ -2,10 +2,10 @@
 import { Direction, DropReason, type Explanation, PrefixKind } from '../../src/datapath/abi/generated.js';
 import { type DatapathMaps, openMaps } from '../../src/datapath/maps.js';
 import { type PolicyContents, PolicyTable } from '../../src/datapath/policy-table.js';
-import { finish } from '../../src/firewall/steps.js';
 import type { CompiledPolicy } from '../../src/firewall/types.js';
 import { difference } from '../../src/vnet/policy/policy-difference.js';
 import { encodeDelta } from '../../src/vnet/policy/policy-encoding.js';
+import { finish } from '../../src/work/steps.js';
 import type { Explainer } from './explainer.js';
 import { type Packet, PROTOCOL, packet } from './packet.js';
 import type { Populated } from './policy-arbitraries.js';

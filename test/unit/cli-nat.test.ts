@@ -20,7 +20,7 @@ describe('port-mapping', () => {
     const { exit, out, err } = await create('--host-port', '8080', '--protocol', 'UDP');
     expect({ exit, out }).toEqual({ exit: 0, out: 'port mapping 1 made: UDP *:8080\n' });
     expect(err).toMatch(/outside/);
-    expect(api.node.portMappings.get(1)).toMatchObject({ protocol: 'UDP', host_port: 8080 });
+    expect(await api.node.portMappings.get(1)).toMatchObject({ protocol: 'UDP', host_port: 8080 });
   });
 
   it('list shows what leads where', async () => {
@@ -35,7 +35,7 @@ describe('port-mapping', () => {
     await create();
     expect(JSON.parse((await ctl('port-mapping', 'show', '1', '-o', 'json')).out)).toMatchObject({ id: 1 });
     expect((await ctl('port-mapping', 'delete', '1')).out).toBe('port mapping 1 removed\n');
-    expect(api.node.portMappings.list()).toEqual([]);
+    expect(await api.node.portMappings.list()).toEqual([]);
     expect((await ctl('port-mapping', 'delete', '1')).exit).not.toBe(0);
   });
 });

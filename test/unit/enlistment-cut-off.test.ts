@@ -7,6 +7,7 @@ import { EmbeddedStore } from '../../src/store/embedded.js';
 import { identities } from '../../src/store/tables.js';
 import { Enlistment } from '../../src/vnet/policy/enlistment.js';
 import { claimIdentity, IdentityUse } from '../../src/vnet/policy/identities.js';
+import { finish } from '../../src/work/steps.js';
 import { FIRST, policyOf, WIDE, World } from '../support/admission-world.js';
 import { nothingLeft } from '../support/nothing-left.js';
 import { smallTable } from '../support/small-table.js';
@@ -49,7 +50,7 @@ it('who does not fit is refused and not cut off, and nothing has changed', async
   await expect(coming).rejects.toMatchObject({ code: 'INSUFFICIENT_CAPACITY' });
   expect(enlistment.isInUse(NEXT)).toBe(false);
   expect(store.get(identities, [NEXT])).toBeUndefined();
-  expect(world.sync.rulesInForce(NEXT).subjects).toEqual([]);
+  expect(finish(world.sync.takingRulesInForce(NEXT)).subjects).toEqual([]);
   expect(world.sync.state?.identities_cut_off).toBe(1);
   await world.requireExact();
   await makeRoom();
@@ -67,5 +68,5 @@ it('who fits is in force beside one who is cut off, who is let in when they are 
   await world.requireExact();
   await enlistment.giveUp(ENDPOINT, identity);
   expect(store.get(identities, [id])).toBeUndefined();
-  expect(world.sync.rulesInForce(id).subjects).toEqual([]);
+  expect(finish(world.sync.takingRulesInForce(id)).subjects).toEqual([]);
 });

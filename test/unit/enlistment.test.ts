@@ -16,7 +16,8 @@ import { Enlistment } from '../../src/vnet/policy/enlistment.js';
 import { IdentityUse } from '../../src/vnet/policy/identities.js';
 import { isolatedBy } from '../../src/vnet/policy/isolating.js';
 import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
-import { reachableNow } from '../../src/vnet/policy/reachability.js';
+import { Reachability } from '../../src/vnet/policy/reachability.js';
+import { WIDE } from '../support/admission-world.js';
 import { nothingLeft } from '../support/nothing-left.js';
 
 const SET = { network: 'n', network_id: 1, namespace: 'default', labels: { app: 'web' } };
@@ -60,6 +61,7 @@ class Kernel {
   readonly table = {
     commit: (change: PolicyChange) => this.take(change),
     applyUnobserved: (change: PolicyChange) => this.take(change),
+    room: async () => WIDE,
   } as unknown as PolicyTable;
 }
 
@@ -92,7 +94,11 @@ function begin(maxSize: number): void {
   const error = (cause: unknown) => {
     throw cause;
   };
-  sync = new PolicySync(engine, kernel.table, store, sweeper, { error, left: nothingLeft });
+  sync = new PolicySync(engine, kernel.table, store, sweeper, {
+    error,
+    left: nothingLeft,
+    uncertain: () => undefined,
+  });
   enlistment = new Enlistment(store, sync, use, nothingLeft);
 }
 
@@ -199,19 +205,22 @@ describe('who asks while a change is worked out', () => {
   async function answersDuring(identity: number, change: () => Promise<unknown>) {
     const isolated = isolatedBy(engine.inForce);
     const endpoint = { identity, network_id: 1, ip_address: '10.1.0.2', ports: [] } as unknown as Endpoint;
-    const ask = () => ({
-      reachable: reachableNow(engine.inForce, store)(endpoint, 'TCP', 80),
-      ingress: isolated(identity, 'ingress', false),
-      egress: isolated(identity, 'egress', false),
-    });
+    const reachability = new Reachability(engine.inForce, () => []);
+    const ask = async () => {
+      const target = { endpoint, protocol: 'TCP', port: 80 } as const;
+      const asked = reachability.among([target]);
+      const [ingress, egress] = [isolated(identity, 'ingress', false), isolated(identity, 'egress', false)];
+      return { reachable: (await asked).has(target), ingress, egress };
+    };
     const told = new Set<string>();
     let isOver = false;
-    const others = () => {
-      if (isOver) return;
-      told.add(JSON.stringify(ask()));
-      setImmediate(others);
+    const others = async () => {
+      while (!isOver) {
+        told.add(JSON.stringify(await ask()));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
     };
-    setImmediate(others);
+    const asking = new Promise((resolve) => setImmediate(resolve)).then(others);
     // Every step is a turn, so that all that can be seen is.
     let now = 0;
     vi.spyOn(performance, 'now').mockImplementation(() => {
@@ -220,8 +229,9 @@ describe('who asks while a change is worked out', () => {
     });
     await change().catch(() => undefined);
     isOver = true;
+    await asking;
     vi.restoreAllMocks();
-    return { during: [...told].map((text) => JSON.parse(text) as unknown), after: ask() };
+    return { during: [...told].map((text) => JSON.parse(text) as unknown), after: await ask() };
   }
   const BEFORE = { reachable: true, ingress: ['default/ranges'], egress: [] };
   const AFTER = { reachable: false, ingress: [], egress: ['default/ranges'] };

@@ -79,7 +79,10 @@ function preview(
   const run = previewChanges({
     identities,
     affected,
-    tableOf: (id) => old.get(id) as RuleTable,
+    tableOf: function* (id) {
+      yield;
+      return old.get(id) as RuleTable;
+    },
     host: HOST,
     inside: inside.map((text) => parseCidr(text)),
     limits,

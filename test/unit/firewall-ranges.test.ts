@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type RangeChange, RangeTable } from '../../src/firewall/range-table.js';
 import { type Block, compareRanges, type RuleRange, rangeOf, ruleRanges } from '../../src/firewall/ranges.js';
-import { finish } from '../../src/firewall/steps.js';
 import {
   cidrContains,
   cidrOf,
@@ -11,6 +10,7 @@ import {
   parseAddress,
   parseCidr,
 } from '../../src/model/address.js';
+import { finish } from '../../src/work/steps.js';
 import { prefixLengthsOf } from '../support/prefix-lengths.js';
 
 interface Rule {

@@ -69,7 +69,11 @@ async function begin(maxSize: number): Promise<void> {
   const none = () => undefined;
   made = new Networks({
     ...{ store, serial: new Serial(), onLeft },
-    policy: new PolicySync(engine, table, store, sweeper, { error, left: onLeft }),
+    policy: new PolicySync(engine, table, store, sweeper, {
+      error,
+      left: onLeft,
+      uncertain: () => undefined,
+    }),
     host: { links: () => [], addresses: () => [], link: () => take('bridge'), deleteRoute: none } as never,
     prefixes: { addNetwork: none, removeNetwork: none } as never,
     sources: { put: none, remove: none } as never,

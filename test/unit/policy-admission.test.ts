@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { POLICY_SIZES } from '../../src/model/cut-off.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { needOf, plus } from '../../src/vnet/policy/fitting.js';
+import { finish } from '../../src/work/steps.js';
 import { count, FIRST, WIDE, World } from '../support/admission-world.js';
 import { random } from '../support/random.js';
 import { smallTable } from '../support/small-table.js';
@@ -107,7 +108,7 @@ describe('at the start', () => {
       await world.sync.resync();
       await world.requireExact();
       const used = world.ids
-        .map((id) => needOf(world.sync.rulesInForce(id)))
+        .map((id) => needOf(finish(world.sync.takingRulesInForce(id))))
         .reduce(plus, { policy_max: 0, policy_cidrs_max: 0, subjects_max: 0 });
       for (const id of world.cutOff) {
         const all = plus(used, needOf(world.engine.rulesOf(id)));

@@ -1,15 +1,20 @@
 /** What is asked while a change is worked out is answered of what is in force: as before it, never of something between. */
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { PolicyEngine } from '../../src/firewall/engine.js';
+import type { InForce } from '../../src/firewall/in-force.js';
+import { LANES } from '../../src/firewall/lanes.js';
 import { compiling } from '../../src/firewall/ledger.js';
 import { formatRuleKey } from '../../src/firewall/lookup.js';
+import { Past } from '../../src/firewall/past.js';
+import type { PeerKey } from '../../src/firewall/peer-key.js';
 import { formatRuleRef } from '../../src/firewall/rule-ref.js';
-import { finish, type Steps } from '../../src/firewall/steps.js';
+import type { Kept } from '../../src/firewall/subject-view.js';
 import { type CompiledPolicy, DIRECTIONS, type PolicyRef } from '../../src/firewall/types.js';
 import { AppError } from '../../src/model/errors.js';
 import { parsePolicy, policyRef } from '../../src/model/policy.js';
+import { finish, type Steps } from '../../src/work/steps.js';
 import * as arbitrary from '../support/policy-arbitraries.js';
 import type { OracleWorld } from '../support/policy-oracle-types.js';
 
@@ -149,6 +154,94 @@ it('whatever is changed meanwhile, told or taken back, what is held is as it was
   );
   expect(different).toBeGreaterThan(20);
 });
+
+/** All that can be read of it, of whatever peers. */
+function reading(kept: Pick<InForce, 'view'> | Kept, peers: ReadonlySet<PeerKey>) {
+  return IDENTITIES.map((identity) => {
+    const view = kept.view(identity);
+    return {
+      state: view?.state,
+      ranges: DIRECTIONS.map((direction) => view?.ranges(direction).map(({ range }) => range.text)),
+      cells: LANES.map((lane) =>
+        [...peers].map((peer) => (view?.hasRules(lane) === true ? [...view.cell(lane, peer)] : [])),
+      ),
+    };
+  });
+}
+
+function peersOf(engine: PolicyEngine): PeerKey[] {
+  return IDENTITIES.flatMap((identity) => {
+    const view = engine.inForce.view(identity);
+    return view === undefined ? [] : LANES.flatMap((lane) => [...view.cells(lane)].map(([peer]) => peer));
+  });
+}
+
+it('who reads in turns reads of one moment, also of one amid a change, and of others other moments', () => {
+  let [amid, different] = [0, 0];
+  fc.assert(
+    fc.property(
+      arbitrary.world,
+      fc.array(change, { minLength: 2, maxLength: 6 }),
+      fc.nat(20),
+      (world, changes, begin) => {
+        const engine = engineOf(world);
+        const peers = new Set(peersOf(engine));
+        const readers: { kept: Kept; wanted: unknown }[] = [];
+        const enter = () =>
+          readers.push({ kept: engine.inForce.keep(), wanted: reading(engine.inForce, peers) });
+        const check = () => {
+          for (const { kept, wanted } of readers) expect(reading(kept, peers)).toEqual(wanted);
+        };
+        enter();
+        for (const one of changes) {
+          {
+            using _ = engine.hold();
+            ignoring(() => {
+              let step = 0;
+              for (const steps = one(engine); steps.next().done !== true; step += 1) {
+                if (step !== begin % 5) continue;
+                enter();
+                amid += 1;
+                check();
+              }
+            });
+          }
+          check();
+          enter();
+        }
+        if (new Set(readers.map(({ wanted }) => JSON.stringify(wanted, text))).size > 1) different += 1;
+        for (const { kept } of readers.splice(1)) kept[Symbol.dispose]();
+        check();
+      },
+    ),
+    { numRuns: 100 },
+  );
+  expect(Math.min(amid, different)).toBeGreaterThan(30);
+});
+
+it('what nobody reads any more is not remembered', () => {
+  const engine = engineOf({ networks: [], namespaces: [], identities: [], policies: [] } as never);
+  engine.upsertNetwork({ id: 1, name: 'n', isolation_mode: 'full', peers: [] });
+  const remembered = vi.spyOn(Past.prototype, 'come');
+  const costOf = () => {
+    remembered.mockClear();
+    engine.upsertIdentity({ id: 256, network_id: 1, namespace: 'default', labels: {} });
+    return remembered.mock.calls.length;
+  };
+  const alone = costOf();
+  {
+    using _one = engine.inForce.keep();
+    using two = engine.inForce.keep();
+    expect(costOf()).toBe(alone + 1);
+    two[Symbol.dispose]();
+    expect(costOf()).toBe(alone + 1);
+  }
+  expect(costOf()).toBe(alone);
+});
+
+function text(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? `${value}` : value;
+}
 
 describe('what is held', () => {
   const REF: PolicyRef = { namespace: 'default', name: 'p' };

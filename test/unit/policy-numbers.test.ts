@@ -9,6 +9,7 @@ import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
 import { cidrNumbers, portNames, rules } from '../../src/store/tables.js';
 import { PolicySync } from '../../src/vnet/policy/policy-sync.js';
+import { WIDE } from '../support/admission-world.js';
 import { nothingLeft } from '../support/nothing-left.js';
 
 /** A kernel that takes every change, or refuses the next one. */
@@ -23,6 +24,7 @@ class Kernel {
       for (const { decision } of change.set) this.seen.add(decision.rule);
     },
     advance: async () => {},
+    room: async () => WIDE,
     load: async (): Promise<PolicyContents> => ({ entries: [], subjects: [], cidrs: [] }),
   } as unknown as PolicyTable;
 }
@@ -53,6 +55,7 @@ function openSync(): PolicySync {
       throw error;
     },
     left: nothingLeft,
+    uncertain: () => undefined,
   });
 }
 

@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PolicyEngine } from '../../src/firewall/engine.js';
-import type { Steps } from '../../src/firewall/steps.js';
+import type { Kept } from '../../src/firewall/subject-view.js';
 import type { CompiledPolicy } from '../../src/firewall/types.js';
+import type { AppError } from '../../src/model/errors.js';
 import { type Policy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
+import { Retry } from '../../src/vnet/retry.js';
+import { Serial } from '../../src/vnet/serial.js';
+import { finish, type Steps } from '../../src/work/steps.js';
 import { count, FIRST, policyOf, WIDE, World } from '../support/admission-world.js';
-import { nothingLeft } from '../support/nothing-left.js';
 import { random } from '../support/random.js';
 import { smallTable } from '../support/small-table.js';
 
@@ -21,6 +24,7 @@ beforeEach(async () => {
   store = await EmbeddedStore.open(directory);
 });
 afterEach(async () => {
+  vi.useRealTimers();
   vi.restoreAllMocks();
   await store.close();
   rmSync(directory, { recursive: true });
@@ -122,7 +126,7 @@ describe('while somebody is cut off', () => {
     const table = smallTable({ ...WIDE, policy_max: 10 });
     const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
     await world.sync.resync();
-    const known = () => world.ids.map((id) => world.sync.rulesInForce(id).entries.length);
+    const known = () => world.ids.map((id) => finish(world.sync.takingRulesInForce(id)).entries.length);
     const policy = policyOf('p0', '0', { ports: 5 });
     let meanwhile: number[] = [];
     await world.sync.change(
@@ -139,11 +143,25 @@ describe('while somebody is cut off', () => {
     ]);
   });
 
+  it('who reads in turns reads of who was cut off when it began', async () => {
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    await world.sync.resync();
+    const known = ({ view }: Pick<Kept, 'view'>) => world.ids.map((id) => view(id) !== undefined);
+    using before = world.sync.inForce.keep();
+    await world.remove(policyOf('p0', '0', { ports: 5 }));
+    using after = world.sync.inForce.keep();
+    expect([known(before), known(after)]).toEqual([
+      [true, false],
+      [true, true],
+    ]);
+  });
+
   it('what has failed on the way is found out with the next change', async () => {
     const table = smallTable({ ...WIDE, policy_max: 10 });
     const errors: unknown[] = [];
     const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
-    Object.assign(world.sync, { on: { error: (error: unknown) => errors.push(error), left: nothingLeft } });
+    world.onError = (error) => errors.push(error);
     await world.sync.resync();
     const broken = new Error('no grace period');
     vi.spyOn(table, 'room').mockRejectedValueOnce(broken);
@@ -153,6 +171,48 @@ describe('while somebody is cut off', () => {
     await world.apply(policyOf('later', '0', { ports: 1 }));
     expect(world.cutOff).toEqual([]);
     await world.requireExact();
+  });
+
+  it('what has failed on the way is done again by itself, and then in force', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const table = smallTable({ ...WIDE, policy_max: 10 });
+    const [errors, serial]: [unknown[], Serial] = [[], new Serial()];
+    const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
+    const tried = vi.spyOn(world.sync, 'ensure');
+    const retry = new Retry(
+      () => serial.run(() => world.sync.ensure()),
+      (error) => errors.push(error),
+    );
+    world.onError = (error) => errors.push(error);
+    world.onUncertain = () => retry.start();
+    await world.sync.resync();
+    const broken = new Error('no grace period');
+    vi.spyOn(table, 'room').mockRejectedValueOnce(broken);
+    // What is read of the kernel the first time, and the last that is done of all the second time.
+    const loads = vi.spyOn(table, 'load').mockRejectedValueOnce(broken);
+    const advance = vi.spyOn(table, 'advance');
+    await world.remove(policyOf('p0', '0', { ports: 5 }));
+    expect([errors, world.cutOff]).toEqual([[broken], [FIRST + 1]]);
+    tried.mockClear();
+    for (const [seconds, failure] of [
+      [1, () => undefined],
+      [2, () => advance.mockRejectedValueOnce(broken)],
+      [4, () => undefined],
+    ] as const) {
+      failure();
+      const before = tried.mock.calls.length;
+      await vi.advanceTimersByTimeAsync(1000 * seconds - 1);
+      expect(tried).toHaveBeenCalledTimes(before);
+      await vi.advanceTimersByTimeAsync(1);
+      await tried.mock.results.at(-1)?.value.catch(() => undefined);
+      await serial.idle();
+    }
+    expect([errors, world.cutOff]).toEqual([[broken, broken, broken], []]);
+    // Also the third time, when only what was to be judged again was missing.
+    expect(loads).toHaveBeenCalledTimes(3);
+    await world.requireExact();
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    expect(tried).toHaveBeenCalledTimes(3);
   });
 
   it('a dry run tells what would be in force of whom, and changes nothing', async () => {
@@ -181,10 +241,11 @@ describe('while somebody is cut off', () => {
     await world.requireExact();
   });
 
-  it('whatever changes, a dry run has told who is cut off then', async () => {
+  it('whatever changes, a dry run has told who is cut off then, or that it does not fit', async () => {
     const pick = random(11);
     let letIn = 0;
-    for (const _ of count(20)) {
+    const outcomes = { made: 0, refused: 0 };
+    for (const _ of count(30)) {
       const wish = () => ({ ports: pick(10), ranges: pick(6) });
       const wishes = count(4 + pick(6)).map(wish);
       const world = new World(
@@ -199,20 +260,23 @@ describe('while somebody is cut off', () => {
           policyOf(`p${index}`, `${index}`, one),
         ) as [Policy, Policy];
         const was = world.cutOff.length;
-        const told = await world.sync.preview(
+        const trying = world.sync.preview(
           (engine) => engine.upsertingPolicy(after),
           (engine) => engine.upsertingPolicy(before),
         );
-        const made = await world.apply(after, before).then(
-          () => true,
-          () => false,
-        );
-        if (!made) break;
+        const told = await trying.catch((error: AppError) => error.code);
+        const made = await world.apply(after, before).catch((error: AppError) => error.code);
+        outcomes[made === undefined ? 'made' : 'refused'] += 1;
+        if (made !== undefined || typeof told === 'string') {
+          expect([told, made]).toEqual(['INSUFFICIENT_CAPACITY', 'INSUFFICIENT_CAPACITY']);
+          await world.requireExact();
+          continue;
+        }
         expect(world.cutOff.map((id) => [id, world.sync.cutOffBy(id)])).toEqual(
           [...told.cutOff].sort(([left], [right]) => left - right),
         );
         for (const [id, { after: rules }] of told.subjects)
-          expect(world.sync.rulesInForce(id)).toEqual(rules);
+          expect(finish(world.sync.takingRulesInForce(id))).toEqual(rules);
         letIn += was - world.cutOff.length;
         wishes[index] = { ports: 0, ranges: 0 };
         await world.apply(policyOf(`p${index}`, `${index}`, {}), after);
@@ -220,6 +284,7 @@ describe('while somebody is cut off', () => {
       }
     }
     expect(letIn).toBeGreaterThan(3);
+    expect(Math.min(outcomes.made, outcomes.refused)).toBeGreaterThan(10);
   });
 
   it('others have their turn while that is worked out', async () => {

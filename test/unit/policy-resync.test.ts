@@ -56,6 +56,7 @@ function daemonWith(first: number, ports: number, engine = new PolicyEngine()): 
       throw error;
     },
     left: nothingLeft,
+    uncertain: () => undefined,
   });
 }
 

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { PolicyEngine } from '../../src/firewall/engine.js';
-import { finish, type Steps, stepping } from '../../src/firewall/steps.js';
 import type { PolicyRef } from '../../src/firewall/types.js';
 import { AppError } from '../../src/model/errors.js';
 import { type Policy, parsePolicy, policyRef } from '../../src/model/policy.js';
@@ -12,6 +11,7 @@ import { policies as table } from '../../src/store/tables.js';
 import { Policies } from '../../src/vnet/policy/policies.js';
 import type { PolicySync } from '../../src/vnet/policy/policy-sync.js';
 import { Serial } from '../../src/vnet/serial.js';
+import { finish, type Steps, stepping } from '../../src/work/steps.js';
 import { policyWith } from '../support/bad-policy.js';
 
 /** An engine that holds so many rules, and the change that a kernel takes or refuses. */

@@ -2,10 +2,10 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import { RuleLedger } from '../../src/firewall/ledger.js';
-import { finish, type Steps } from '../../src/firewall/steps.js';
 import { AppError } from '../../src/model/errors.js';
 import { type Policy, parsePolicy } from '../../src/model/policy.js';
-import { inTurns } from '../../src/vnet/turns.js';
+import { finish, type Steps } from '../../src/work/steps.js';
+import { inTurns } from '../../src/work/turns.js';
 
 const MAX = 20_000;
 const REF = { namespace: 'default', name: 'p' };

@@ -112,7 +112,7 @@ async function started(settings: object = {}) {
   const addresses = new ServiceAddresses(options, isOwn);
   const policy = { cutOffBy: (identity: number) => kernel.cutOff.get(identity) };
   const portMappingService = new PortMappings({
-    ...{ store, serial, nodePorts, publishing, policy, onLeft, reachableNow: () => () => false },
+    ...{ store, serial, nodePorts, publishing, policy, onLeft, reachable: async () => new Set<never>() },
   });
   const services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing, onLeft });
   const connect = async (id: string, more: Partial<EndpointRequestInput> = {}, network = 'front') => {
@@ -203,7 +203,7 @@ describe('a port mapping', () => {
     const endpoint = await connect('a');
     await map();
     await disconnect(endpoint);
-    expect([kernel.leads, service.list(), store.list(frontendNumbers)]).toEqual([{}, [], []]);
+    expect([kernel.leads, service.records(), store.list(frontendNumbers)]).toEqual([{}, [], []]);
   });
 
   it('of a container that is cut off is told with what leaves no room', async () => {
@@ -211,7 +211,7 @@ describe('a port mapping', () => {
     const { identity } = await connect('a');
     expect(await map()).toMatchObject({ hint: expect.stringContaining('no policy lets') });
     kernel.cutOff.set(identity, ['policy_cidrs_max']);
-    expect(service.list()).toMatchObject([
+    expect(await service.list()).toMatchObject([
       {
         reachable_from_outside: false,
         hint: expect.stringMatching(/cut off.*fit.*remove policies, or raise policy_cidrs_max and restart/),
@@ -225,9 +225,9 @@ describe('a port mapping', () => {
       const { connect, map, portMappings } = await started();
       const a = await connect('a');
       const { id } = await map();
-      expect(portMappings.get(id).hint).toMatch(/no policy/);
+      expect((await portMappings.get(id)).hint).toMatch(/no policy/);
       await store.transaction((transaction) => transaction.put(endpoints, [a.id], { ...a, state }));
-      for (const mapping of [portMappings.get(id), ...portMappings.list()]) {
+      for (const mapping of [await portMappings.get(id), ...(await portMappings.list())]) {
         expect(mapping).toMatchObject({
           reachable_from_outside: false,
           hint: expect.stringMatching(/ask again/),
@@ -241,7 +241,7 @@ describe('a port mapping', () => {
     await connect('a');
     const { id } = await map();
     await service.delete(id);
-    expect([kernel.leads, service.list(), store.list(frontendNumbers)]).toEqual([{}, [], []]);
+    expect([kernel.leads, service.records(), store.list(frontendNumbers)]).toEqual([{}, [], []]);
     await expect(service.delete(id)).rejects.toMatchObject(refusal('PORT_MAPPING_NOT_FOUND'));
   });
 
@@ -260,7 +260,7 @@ describe('a port mapping', () => {
     await connect('a');
     kernel.failure = new AppError('INSUFFICIENT_CAPACITY');
     await expect(map()).rejects.toMatchObject(refusal('INSUFFICIENT_CAPACITY'));
-    expect([service.list(), store.list(frontendNumbers)]).toEqual([[], []]);
+    expect([service.records(), store.list(frontendNumbers)]).toEqual([[], []]);
   });
 
   it.each([
@@ -306,7 +306,7 @@ describe('the ports of a container', () => {
       'TCP/any4/8080': [`${ip_address}:80`],
       'UDP/any4/5353': [`${ip_address}:53`],
     });
-    expect(service.list().map(({ container_id, host_port }) => [container_id, host_port])).toEqual([
+    expect(service.records().map(({ container_id, host_port }) => [container_id, host_port])).toEqual([
       ['a', 8080],
       ['a', 5353],
     ]);
@@ -319,7 +319,7 @@ describe('the ports of a container', () => {
       ...refusal('NODE_PORT_IN_USE', /container a/),
       details: [expect.objectContaining({ path: 'ports[1].host_port' })],
     });
-    expect(service.list()).toHaveLength(1);
+    expect(service.records()).toHaveLength(1);
     expect(store.list(endpoints)).toHaveLength(1);
   });
 });

@@ -36,7 +36,7 @@ export function portMappingRoutes(app: Api, { portMappings }: Node): void {
         response: answers({ 200: portMappingList }),
       },
     },
-    async () => ({ port_mappings: portMappings.list() }),
+    async () => ({ port_mappings: await portMappings.list() }),
   );
 
   app.get(

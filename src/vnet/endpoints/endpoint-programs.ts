@@ -1,13 +1,13 @@
 /** The programs on the interfaces of endpoints that are there already: at the start, and while the daemon runs. */
 import { containerInterface, isOwn } from '../../bridge/endpoint-device.js';
 import type { Datapath } from '../../datapath/datapath.js';
-import type { Steps } from '../../firewall/steps.js';
 import type { Endpoint } from '../../model/endpoint.js';
 import { AppError } from '../../model/errors.js';
 import { KernelError } from '../../native/errors.js';
 import { type LinkInfo, NetnsHandle, Rtnl } from '../../native/net.js';
 import type { Reader } from '../../store/store.js';
 import { attachments, endpoints } from '../../store/tables.js';
+import type { Steps } from '../../work/steps.js';
 import { NO_NETNS } from './staged-endpoints.js';
 
 export interface EndpointProgramsParts {

@@ -2,13 +2,13 @@
 import type { Endpoint, EndpointPatch, EndpointRequest } from '../../model/endpoint.js';
 import { AppError } from '../../model/errors.js';
 import { endpointKeys, endpoints } from '../../store/tables.js';
+import { inTurns } from '../../work/turns.js';
 import type { EndpointService } from '../contract.js';
 import { endpointsOf } from '../endpoint-records.js';
 import { requireNetwork } from '../networks.js';
 import { Enlistment } from '../policy/enlistment.js';
 import type { IdentityUse } from '../policy/identities.js';
 import type { Serial } from '../serial.js';
-import { inTurns } from '../turns.js';
 import { describeEndpoint, type EndpointDescription, inspectEndpoint } from './endpoint-inspection.js';
 import { type ConnectOptions, EndpointMaker, type EndpointMakerParts } from './endpoint-maker.js';
 import { mendPrograms } from './endpoint-programs.js';

@@ -1,5 +1,5 @@
 /** Port mappings: made by themselves or with the ports of a container, and gone with it. */
-import { cutOffAdvice } from '../../model/cut-off.js';
+import { cutOffAdvice, type PolicySize } from '../../model/cut-off.js';
 import type { Endpoint, EndpointRequest } from '../../model/endpoint.js';
 import { AppError } from '../../model/errors.js';
 import type { PortMapping, PortMappingRecord, PortMappingRequest } from '../../model/port-mapping.js';
@@ -9,7 +9,7 @@ import type { PortMappingService } from '../contract.js';
 import { endpointsOf } from '../endpoint-records.js';
 import { requireNetwork } from '../networks.js';
 import type { PolicySync } from '../policy/policy-sync.js';
-import type { IsReachable } from '../policy/reachability.js';
+import type { Target } from '../policy/reachability.js';
 import { type OnLeft, Rollback } from '../rollback.js';
 import type { Serial } from '../serial.js';
 import type { NodePorts } from './node-ports.js';
@@ -22,29 +22,39 @@ export interface PortMappingsParts {
   nodePorts: NodePorts;
   publishing: Publishing;
   policy: Pick<PolicySync, 'cutOffBy'>;
-  /** As it is now: for what is asked before anything changes. */
-  reachableNow: () => IsReachable;
+  /** Those that somebody outside may reach, by what is in force at the moment of the call. */
+  reachable: (targets: readonly Target[]) => Promise<ReadonlySet<Target>>;
   onLeft: OnLeft;
+}
+
+/** What is known of a mapping at the moment when somebody asks. */
+interface Asked {
+  readonly mapping: PortMappingRecord;
+  /** Undefined: the container is not there yet, or no longer. */
+  readonly target?: Target;
+  readonly cutOff?: readonly PolicySize[] | undefined;
 }
 
 export class PortMappings implements PortMappingService {
   constructor(private readonly parts: PortMappingsParts) {}
 
-  list(): PortMapping[] {
-    const isReachable = this.parts.reachableNow();
-    return this.parts.store
-      .list(portMappings)
-      .sort((left, right) => left.id - right.id)
-      .map((mapping) => this.described(mapping, isReachable));
+  records(): PortMappingRecord[] {
+    return this.parts.store.list(portMappings).sort((left, right) => left.id - right.id);
   }
 
-  get(id: number): PortMapping {
+  async list(): Promise<PortMapping[]> {
+    const asked = this.records().map((mapping) => this.asked(mapping));
+    const reached = await this.parts.reachable(targetsOf(asked));
+    return asked.map((one) => described(one, reached));
+  }
+
+  async get(id: number): Promise<PortMapping> {
     return this.described(this.require(id));
   }
 
-  create(request: PortMappingRequest): Promise<PortMapping> {
-    return this.parts.serial.run(async () => {
-      const { store, publishing, onLeft } = this.parts;
+  async create(request: PortMappingRequest): Promise<PortMapping> {
+    const { store, serial, publishing, onLeft } = this.parts;
+    const made = await serial.run(async () => {
       const { mapping, endpoint } = await store.transaction((transaction) => {
         const target = targetOf(transaction, request);
         return { endpoint: target, mapping: this.record(transaction, request, target) };
@@ -59,8 +69,10 @@ export class PortMappings implements PortMappingService {
         await rollback.run();
         throw error;
       }
-      return this.described(mapping);
+      return mapping;
     });
+    // It is in force: no other change waits for what is told of it.
+    return this.described(made);
   }
 
   delete(id: number): Promise<void> {
@@ -88,21 +100,17 @@ export class PortMappings implements PortMappingService {
     return putMapping(transaction, endpoint, { protocol, host_port: port, host_ip, container_port });
   }
 
-  private described(mapping: PortMappingRecord, isReachable = this.parts.reachableNow()): PortMapping {
-    const endpoint = this.parts.store.get(endpoints, [mapping.endpoint_id]);
-    const { protocol, container_port, network } = mapping;
-    if (endpoint?.state !== 'ready') {
-      const hint = 'the container is being connected or disconnected: ask again when that is done';
-      return { ...mapping, reachable_from_outside: false, hint };
-    }
-    if (isReachable(endpoint, protocol, container_port)) return { ...mapping, reachable_from_outside: true };
-    const cutOff = this.parts.policy.cutOffBy(endpoint.identity);
-    if (cutOff !== undefined) {
-      const hint = `the container is cut off, because its rules do not fit into the kernel: ${cutOffAdvice(cutOff)}`;
-      return { ...mapping, reachable_from_outside: false, hint };
-    }
-    const hint = `no policy lets the outside reach ${protocol} port ${container_port} of the container: allow it by a NetworkPolicy with an ipBlock in ingress, or connect it to a network of another isolation_mode than ${network} has`;
-    return { ...mapping, reachable_from_outside: false, hint };
+  private async described(mapping: PortMappingRecord): Promise<PortMapping> {
+    const asked = this.asked(mapping);
+    return described(asked, await this.parts.reachable(targetsOf([asked])));
+  }
+
+  private asked(mapping: PortMappingRecord): Asked {
+    const { store, policy } = this.parts;
+    const endpoint = store.get(endpoints, [mapping.endpoint_id]);
+    if (endpoint?.state !== 'ready') return { mapping };
+    const { protocol, container_port: port } = mapping;
+    return { mapping, target: { endpoint, protocol, port }, cutOff: policy.cutOffBy(endpoint.identity) };
   }
 
   private require(id: number): PortMappingRecord {
@@ -110,6 +118,22 @@ export class PortMappings implements PortMappingService {
     if (found === undefined) throw new AppError('PORT_MAPPING_NOT_FOUND', `there is no port mapping ${id}`);
     return found;
   }
+}
+
+function targetsOf(asked: readonly Asked[]): Target[] {
+  return asked.flatMap(({ target }) => target ?? []);
+}
+
+function described({ mapping, target, cutOff }: Asked, reached: ReadonlySet<Target>): PortMapping {
+  if (target !== undefined && reached.has(target)) return { ...mapping, reachable_from_outside: true };
+  const { protocol, container_port, network } = mapping;
+  const hint =
+    target === undefined
+      ? 'the container is being connected or disconnected: ask again when that is done'
+      : cutOff === undefined
+        ? `no policy lets the outside reach ${protocol} port ${container_port} of the container: allow it by a NetworkPolicy with an ipBlock in ingress, or connect it to a network of another isolation_mode than ${network} has`
+        : `the container is cut off, because its rules do not fit into the kernel: ${cutOffAdvice(cutOff)}`;
+  return { ...mapping, reachable_from_outside: false, hint };
 }
 
 /** Records the mappings that a container is connected with: all, or it throws as NodePorts.choose() does. */

@@ -5,13 +5,14 @@
  * the room is lost to them.
  */
 import type { PolicyContents, PolicyTable } from '../../datapath/policy-table.js';
+import { addition } from '../../firewall/addition.js';
 import type { PolicyEngine } from '../../firewall/engine.js';
 import type { CompiledPolicy, PolicyDelta } from '../../firewall/types.js';
 import type { PolicyRoom, PolicySize } from '../../model/cut-off.js';
 import { AppError } from '../../model/errors.js';
-import { inTurns } from '../turns.js';
+import { inTurns } from '../../work/turns.js';
 import { fitting, minus, needOf, needsOf, plus } from './fitting.js';
-import { addition, concernedBy, difference, isEmpty, partOf, withdrawal } from './policy-difference.js';
+import { concernedBy, difference, isEmpty, partOf, subjectsOf, withdrawal } from './policy-difference.js';
 
 /** By identity. */
 export type CutOffBy = ReadonlyMap<number, readonly PolicySize[]>;
@@ -56,7 +57,7 @@ export class Admission {
     if (this.misfits.size === 0) return;
     const gone = new Set(made.subjects.delete);
     this.set(new Map([...this.misfits].filter(([identity]) => !gone.has(identity))), this.needs);
-    for (const identity of subjectsOf(made)) this.needs.delete(identity);
+    for (const identity of await inTurns(subjectsOf(made))) this.needs.delete(identity);
     if (this.misfits.size === 0) return;
     // Also where nothing has gone: what has come may be one more reason why they do not fit.
     await this.give(await this.needsOfMisfits(), async (identities) =>
@@ -135,13 +136,4 @@ export class Admission {
       return false;
     }
   }
-}
-
-/** Those whose enforced or audited rules a delta changes. */
-export function subjectsOf({ set, delete: gone, subjects, cidrs }: PolicyDelta): number[] {
-  const ids = [
-    ...[...set, ...gone, ...cidrs.set, ...cidrs.delete].map(({ subject }) => subject),
-    ...subjects.set.map(({ identity }) => identity),
-  ];
-  return [...new Set(ids)].sort((left, right) => left - right);
 }

@@ -2,7 +2,7 @@
 import type { Endpoint } from '../../model/endpoint.js';
 import { AppError } from '../../model/errors.js';
 import type { Identity } from '../../model/identity.js';
-import { KernelError } from '../../native/errors.js';
+import { isFull, KernelError } from '../../native/errors.js';
 import type { Store, Transaction } from '../../store/store.js';
 import { endpoints, identities } from '../../store/tables.js';
 import { type OnLeft, Rollback } from '../rollback.js';
@@ -110,7 +110,7 @@ export function noDescriptors(cause?: KernelError): AppError {
 export function capacityError(error: unknown): unknown {
   if (!(error instanceof KernelError)) return error;
   if (error.code === 'EMFILE' || error.code === 'ENFILE') return noDescriptors(error);
-  if (error.code !== 'E2BIG' && error.code !== 'ENOSPC' && error.code !== 'ENOMEM') {
+  if (!isFull(error)) {
     return new AppError('KERNEL_ERROR', error.message, { cause: error });
   }
   return new AppError(

@@ -1,8 +1,8 @@
 /** Who gets what is theirs, where the tables of the kernel have no room for everybody. Pure. */
 import type { PolicyContents } from '../../datapath/policy-table.js';
-import { type Steps, stepping } from '../../firewall/steps.js';
 import type { CompiledPolicy } from '../../firewall/types.js';
 import { POLICY_SIZES, type PolicyRoom, type PolicySize } from '../../model/cut-off.js';
+import { type Steps, stepping } from '../../work/steps.js';
 
 export interface Fitting {
   /** Who gets theirs: those who need least first. */

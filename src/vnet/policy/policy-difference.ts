@@ -6,8 +6,8 @@ import {
   type PolicySubject,
   policyCidrText,
 } from '../../datapath/policy-table.js';
-import { type Steps, stepping } from '../../firewall/steps.js';
 import type { PolicyDelta } from '../../firewall/types.js';
+import { type Steps, stepping } from '../../work/steps.js';
 
 /** What turns the tables that are present into the ones wanted. */
 export function* difference(wanted: PolicyContents, present: PolicyContents): Steps<PolicyChange> {
@@ -41,6 +41,16 @@ export function* concernedBy({ set, delete: gone, subjects, cidrs }: PolicyChang
   return concerned;
 }
 
+/** Those who are there and whose enforced or audited rules a delta changes, in order. */
+export function* subjectsOf({ set, delete: gone, subjects, cidrs }: PolicyDelta): Steps<number[]> {
+  const ids = new Set<number>();
+  for (const keys of [set, gone, cidrs.set, cidrs.delete]) {
+    yield* stepping<{ readonly subject: number }>(keys, ({ subject }) => ids.add(subject));
+  }
+  yield* stepping(subjects.set, ({ identity }) => ids.add(identity));
+  return [...ids].sort((left, right) => left - right);
+}
+
 /** All that some subjects have, as a change that takes it from them. */
 export function* withdrawal(of: PolicyContents, subjects: ReadonlySet<number>): Steps<PolicyChange> {
   const { entries, subjects: present, cidrs } = yield* partOf(of, subjects);
@@ -58,16 +68,6 @@ export function* partOf(of: PolicyContents, subjects: ReadonlySet<number>): Step
     entries: yield* those(of.entries, ({ key }) => subjects.has(key.subject)),
     subjects: yield* those(of.subjects, ({ identity }) => subjects.has(identity)),
     cidrs: yield* those(of.cidrs, ({ subject }) => subjects.has(subject)),
-  };
-}
-
-/** What is not there yet, as a change that adds it. */
-export function addition({ entries, subjects, cidrs }: PolicyContents): PolicyChange {
-  return {
-    set: entries,
-    delete: [],
-    subjects: { set: subjects, delete: [] },
-    cidrs: { set: cidrs, delete: [] },
   };
 }
 

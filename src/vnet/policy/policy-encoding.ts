@@ -14,7 +14,6 @@ import {
   type PolicyEntry,
   type PolicySubject,
 } from '../../datapath/policy-table.js';
-import { mapping, type Steps, stepping } from '../../firewall/steps.js';
 import {
   type CidrKey,
   DIRECTIONS,
@@ -31,6 +30,7 @@ import {
   type Tier,
 } from '../../firewall/types.js';
 import { parseCidr } from '../../model/address.js';
+import { mapping, type Steps, stepping } from '../../work/steps.js';
 
 /** What the kernel calls things that it knows by number only. */
 export interface PolicyNumbers {

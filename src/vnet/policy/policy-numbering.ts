@@ -1,14 +1,13 @@
 /** The numbers that the compiled policy has in the kernel: they are given with a change, and forgotten after it. */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { PolicyChange } from '../../datapath/policy-table.js';
 import type { PolicyEngine } from '../../firewall/engine.js';
 import type { PolicyDelta } from '../../firewall/types.js';
-import type { Reader, Store, Transaction } from '../../store/store.js';
+import type { Reader, Store } from '../../store/store.js';
 import { cidrNumbers, endpoints, portNames } from '../../store/tables.js';
-import { inTurns } from '../turns.js';
+import { inTurns } from '../../work/turns.js';
 import { encodeDelta, namesOfPorts, rangesOf, rulesOf } from './policy-encoding.js';
 import { RuleNumbers } from './rule-numbers.js';
-import { claimNumbers, forgetNumbersOf, partsOf, retainNumbers } from './stored-numbers.js';
+import { claimNumbers, forgetNumbersOf, inParts, retainNumbers } from './stored-numbers.js';
 
 export class PolicyNumbering {
   private readonly numbers: RuleNumbers;
@@ -46,9 +45,10 @@ export class PolicyNumbering {
    */
   async forgetUnnamed(): Promise<void> {
     const { rules, names, cidrs } = this.engine.takeUnnamed();
-    await this.inParts(rules, (transaction, part) => this.numbers.forget(transaction, part));
-    await this.inParts(cidrs, (transaction, part) => forgetNumbersOf(transaction, cidrNumbers, part));
-    await this.inParts(names, (transaction, part) => {
+    const { store } = this;
+    await inParts(store, rules, (transaction, part) => this.numbers.forget(transaction, part));
+    await inParts(store, cidrs, (transaction, part) => forgetNumbersOf(transaction, cidrNumbers, part));
+    await inParts(store, names, (transaction, part) => {
       const declared = declaredNames(transaction);
       forgetNumbersOf(
         transaction,
@@ -56,16 +56,6 @@ export class PolicyNumbering {
         part.filter((name) => !declared.has(name)),
       );
     });
-  }
-
-  private async inParts<T>(
-    things: readonly T[],
-    forget: (transaction: Transaction, part: readonly T[]) => void,
-  ): Promise<void> {
-    for (const [index, part] of [...partsOf(things)].entries()) {
-      if (index > 0) await nextTurn();
-      await this.store.stage((transaction) => forget(transaction, part), 'soon');
-    }
   }
 }
 

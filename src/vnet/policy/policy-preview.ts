@@ -8,16 +8,16 @@ import { type Address, cidrContains, formatAddress, parseCidr } from '../../mode
 import { CUT_OFF_TOLD } from '../../model/cut-off.js';
 import type { Endpoint } from '../../model/endpoint.js';
 import { PROTOCOL_NUMBERS } from '../../model/names.js';
-import { networkRanges } from '../../model/network.js';
 import type { PolicyChange, PolicyChangeParty } from '../../model/policy-preview.js';
 import type { Rtnl } from '../../native/net.js';
 import type { Reader } from '../../store/store.js';
-import { endpoints, identities, networks } from '../../store/tables.js';
+import { endpoints, identities } from '../../store/tables.js';
+import type { Steps } from '../../work/steps.js';
+import { inTurns } from '../../work/turns.js';
 import type { FlowEvent, PolicyPreview } from '../contract.js';
 import type { FlowLog } from '../flow-log.js';
-import { ownRanges } from '../host-prefixes.js';
+import { insideRanges, ownRanges } from '../host-prefixes.js';
 import { portNames } from '../parties.js';
-import { inTurns } from '../turns.js';
 import { cutOffsTold } from './cut-offs.js';
 import type { AffectedRules, EngineChange, PolicySync } from './policy-sync.js';
 
@@ -44,6 +44,8 @@ export interface PreviewParts {
   flows: FlowLog;
 }
 
+type TableOf = (identity: number) => Steps<RuleTable>;
+
 type Tables = ReadonlyMap<number, { readonly before: RuleTable; readonly after: RuleTable }>;
 
 /**
@@ -58,28 +60,23 @@ export async function previewPolicies(
   const rules = await policy.preview(apply, undo);
   const affected = await tablesOf(rules);
   const known = new Map<number, RuleTable>();
-  const tableOf = (identity: number) => {
-    const table = known.get(identity) ?? RuleTable.from(policy.rulesInForce(identity));
+  const tableOf: TableOf = function* (identity) {
+    const found = known.get(identity);
+    if (found !== undefined) return found;
+    const table = yield* RuleTable.making(yield* policy.takingRulesInForce(identity));
     known.set(identity, table);
     return table;
   };
-  const own = ownRanges(store, host);
   const found = await inTurns(
     previewChanges({
       identities: identitiesOf(store),
       affected,
       tableOf,
-      host: own
+      host: ownRanges(store, host)
         .map(({ family, base: value }) => ({ family, value }))
         .filter(isReachable)
         .map(formatAddress),
-      inside: [
-        ...store
-          .list(networks)
-          .flatMap(networkRanges)
-          .map(({ cidr }) => cidr),
-        ...own,
-      ],
+      inside: insideRanges(store, host),
       limits: { decisions: DECISIONS_MAX, changes: CHANGES_MAX },
     }),
   );
@@ -99,11 +96,13 @@ export async function previewPolicies(
 }
 
 function tablesOf({ subjects }: AffectedRules): Promise<Tables> {
-  function* tables(): Generator<undefined, Tables> {
+  function* tables(): Steps<Tables> {
     const made = new Map<number, { before: RuleTable; after: RuleTable }>();
     for (const [identity, { before, after }] of subjects) {
-      yield;
-      made.set(identity, { before: RuleTable.from(before), after: RuleTable.from(after) });
+      made.set(identity, {
+        before: yield* RuleTable.making(before),
+        after: yield* RuleTable.making(after),
+      });
     }
     return made;
   }
@@ -111,14 +110,9 @@ function tablesOf({ subjects }: AffectedRules): Promise<Tables> {
 }
 
 /** Flows that were allowed, still are, and would not be; the newest first, one more than are told. */
-function* brokenFlows(
-  store: Reader,
-  flows: FlowLog,
-  affected: Tables,
-  tableOf: (identity: number) => RuleTable,
-): Generator<undefined, FlowEvent[]> {
+function* brokenFlows(store: Reader, flows: FlowLog, affected: Tables, tableOf: TableOf): Steps<FlowEvent[]> {
   const broken: FlowEvent[] = [];
-  const passesBy = (event: Event, when: 'before' | 'after'): boolean => {
+  const passesBy = (event: Event, tables: (identity: number) => RuleTable): boolean => {
     const source = peerOf(store, event.sourceIdentity, event.source);
     const destination = peerOf(store, event.destinationIdentity, event.destination);
     if (source === undefined || destination === undefined) return false;
@@ -126,15 +120,20 @@ function* brokenFlows(
     const { protocol, destinationPort } = event;
     const port = hasPorts(protocol) ? destinationPort : 0;
     const names = endpoint === undefined ? [] : portNames(endpoint, protocol, port);
-    const rulesOf = (identity: number) => affected.get(identity)?.[when] ?? tableOf(identity);
-    return passes(judgeSides(rulesOf, { source, destination, protocol, port, names }, { audit: false }));
+    return passes(judgeSides(tables, { source, destination, protocol, port, names }, { audit: false }));
   };
   for (const { event, flow } of flows.recorded().reverse()) {
     if (broken.length > FLOWS_MAX) break;
     const isTouched = affected.has(event.sourceIdentity) || affected.has(event.destinationIdentity);
     if (event.kind !== EventKind.FLOW || !isTouched) continue;
     yield;
-    if (passesBy(event, 'before') && !passesBy(event, 'after')) broken.push(flow);
+    const stays = new Map<number, RuleTable>();
+    for (const identity of [event.sourceIdentity, event.destinationIdentity]) {
+      if (!affected.has(identity)) stays.set(identity, yield* tableOf(identity));
+    }
+    const rules = (when: 'before' | 'after') => (identity: number) =>
+      affected.get(identity)?.[when] ?? stays.get(identity) ?? new RuleTable();
+    if (passesBy(event, rules('before')) && !passesBy(event, rules('after'))) broken.push(flow);
   }
   return broken;
 }

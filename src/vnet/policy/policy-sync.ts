@@ -4,21 +4,28 @@
  */
 
 import type { ConntrackSweeper } from '../../datapath/conntrack-sweeper.js';
-import type { PolicyChange, PolicyContents, PolicyTable } from '../../datapath/policy-table.js';
+import {
+  noRoom,
+  type PolicyChange,
+  type PolicyContents,
+  type PolicyTable,
+} from '../../datapath/policy-table.js';
+import { addition } from '../../firewall/addition.js';
 import type { PolicyEngine } from '../../firewall/engine.js';
+import { growth } from '../../firewall/growth.js';
 import { InForce } from '../../firewall/in-force.js';
 import { compiling } from '../../firewall/ledger.js';
-import { finish, type Steps } from '../../firewall/steps.js';
 import type { CompiledPolicy, PolicyDelta } from '../../firewall/types.js';
 import type { PolicySize } from '../../model/cut-off.js';
 import { AppError } from '../../model/errors.js';
 import type { PolicyState } from '../../model/health.js';
 import type { Store } from '../../store/store.js';
+import type { Steps } from '../../work/steps.js';
+import { inTurns } from '../../work/turns.js';
 import { type OnLeft, Rollback } from '../rollback.js';
-import { inTurns } from '../turns.js';
-import { Admission, type CutOffBy, subjectsOf } from './admission.js';
+import { Admission, type CutOffBy } from './admission.js';
 import { policyState } from './cut-offs.js';
-import { but, isEmpty } from './policy-difference.js';
+import { but, isEmpty, subjectsOf } from './policy-difference.js';
 import { PolicyNumbering } from './policy-numbering.js';
 
 /** Subjects whose rules are taken out of the engine for a preview, and how many rules, but for those of the first. */
@@ -57,12 +64,22 @@ export class PolicySync {
       /** Something went wrong that no caller is told of. */
       error: (error: unknown, what: string) => void;
       left: OnLeft;
+      /** A change has left unknown what the kernel has: ensure() is to be called, and again until it succeeds. */
+      uncertain: () => void;
     },
   ) {
     this.numbering = new PolicyNumbering(store, engine);
     this.admission = new Admission(engine, table, (policy) => this.encodeAll(policy));
-    this.inForce = new InForce((identity) =>
-      this.cutOffBy(identity) === undefined ? engine.inForce.view(identity) : undefined,
+    this.inForce = new InForce(
+      (identity) => (this.cutOffBy(identity) === undefined ? engine.inForce.view(identity) : undefined),
+      () => {
+        const { cutOff } = this.admission;
+        const kept = engine.inForce.keep();
+        return {
+          view: (identity) => (cutOff.has(identity) ? undefined : kept.view(identity)),
+          [Symbol.dispose]: () => kept[Symbol.dispose](),
+        };
+      },
     );
   }
 
@@ -75,13 +92,16 @@ export class PolicySync {
     using _ = engine.hold();
     const after = new Map<number, CompiledPolicy>();
     let touched: number[] = [];
+    let delta: PolicyDelta | undefined;
     try {
       await inTurns(apply(engine));
-      touched = subjectsOf(await inTurns(engine.takingDelta()));
+      delta = await inTurns(engine.takingDelta());
+      touched = await inTurns(subjectsOf(delta));
       await inTurns(takingRules(engine, touched, after));
     } finally {
       await this.takeBack(undo);
     }
+    await this.requireRoom(delta);
     const before = new Map<number, CompiledPolicy>();
     await inTurns(takingRules(engine, [...after.keys()], before));
     const changed = new Map<number, { before: CompiledPolicy; after: CompiledPolicy }>();
@@ -117,10 +137,10 @@ export class PolicySync {
     this.cutIdle();
   }
 
-  /** What the kernel has of one identity. */
-  rulesInForce(identity: number): CompiledPolicy {
+  /** What the kernel has of one identity. Nothing may change until it is told. */
+  takingRulesInForce(identity: number): Steps<CompiledPolicy> {
     const view = this.inForce.view(identity);
-    return finish(compiling(view === undefined ? [] : [view]));
+    return compiling(view === undefined ? [] : [view]);
   }
 
   /** The settings that leave no room for the rules of an identity that is cut off; undefined: it is not. */
@@ -145,7 +165,20 @@ export class PolicySync {
     const changed = await this.admission.compare(wanted);
     this.isUncertain = false;
     if (changed) this.cutIdle();
-    await this.numbering.retain(settingAll(policy));
+    await this.numbering.retain(addition(policy));
+  }
+
+  /**
+   * Where it is not known what the kernel has, because a change or the letting in after it has failed on its way: makes it
+   * what it is to be, and whoever there is room for is in force. Otherwise nothing.
+   */
+  async ensure(): Promise<void> {
+    if (!this.isUncertain) return;
+    await this.resync();
+    // Packets may have missed rules that were written meanwhile: until they are judged again, it is not done.
+    this.isUncertain = true;
+    await this.table.advance();
+    this.isUncertain = false;
   }
 
   private cutIdle(): void {
@@ -160,16 +193,16 @@ export class PolicySync {
     write: (change: PolicyChange) => Promise<void>,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
-    // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
-    if (this.isUncertain) {
-      await this.resync();
-      // Packets may have missed rules that were written meanwhile.
-      await this.table.advance();
+    try {
+      // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
+      await this.ensure();
+      await this.numbering.forgetUnnamed();
+      const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
+      await this.readmit(delta);
+      return isChanged;
+    } finally {
+      if (this.isUncertain) this.on.uncertain();
     }
-    await this.numbering.forgetUnnamed();
-    const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
-    await this.readmit(delta);
-    return isChanged;
   }
 
   /** Until the change is in force, or taken back, others see what was in force before. */
@@ -212,7 +245,7 @@ export class PolicySync {
     await rollback.run();
   }
 
-  /** The change is made, whatever becomes of this: what has failed is found out with the next one. */
+  /** The change is made, whatever becomes of this: what has failed is found out by ensure(). */
   private async readmit(made: PolicyDelta): Promise<void> {
     this.isUncertain = true;
     try {
@@ -221,6 +254,16 @@ export class PolicySync {
     } catch (error) {
       this.on.error(error, 'could not let in again who is cut off');
     }
+  }
+
+  /** Throws what change() would throw because the tables have no room for what comes, beside what has not gone yet. */
+  private async requireRoom(delta: PolicyDelta): Promise<void> {
+    const written = await inTurns(but(delta, new Set(this.admission.cutOff.keys())));
+    const { entries, cidrs, subjects } = await inTurns(growth(written, this.engine.inForce));
+    const room = await this.table.room();
+    const fits =
+      entries <= room.policy_max && cidrs <= room.policy_cidrs_max && subjects <= room.subjects_max;
+    if (!fits) throw noRoom();
   }
 
   /** Of a change, what it would change of what is in force, for those too who would be let in or are cut off. */
@@ -246,18 +289,9 @@ export class PolicySync {
   }
 
   private async encodeAll(policy: CompiledPolicy): Promise<PolicyContents> {
-    const { set, subjects, cidrs } = await this.numbering.encode(settingAll(policy));
+    const { set, subjects, cidrs } = await this.numbering.encode(addition(policy));
     return { entries: set, subjects: subjects.set, cidrs: cidrs.set };
   }
-}
-
-function settingAll({ entries, subjects, cidrs }: CompiledPolicy): PolicyDelta {
-  return {
-    set: entries,
-    delete: [],
-    subjects: { set: subjects, delete: [] },
-    cidrs: { set: cidrs, delete: [] },
-  };
 }
 
 /** Takes the rules of one subject after the other, until there are as many as may be. */

@@ -1,10 +1,11 @@
 /** Numbers that stand for rules in the kernel. The store keeps them, so that they mean the same after a restart. */
-import { stepping } from '../../firewall/steps.js';
+
 import type { RuleRef } from '../../firewall/types.js';
 import type { Reader, Store, Transaction } from '../../store/store.js';
 import { nextNumber, ruleKeys, rules, ruleText } from '../../store/tables.js';
-import { inTurns } from '../turns.js';
-import { partsOf } from './stored-numbers.js';
+import { stepping } from '../../work/steps.js';
+import { inTurns } from '../../work/turns.js';
+import { everyOne, inParts, partsOf } from './stored-numbers.js';
 
 export class RuleNumbers {
   constructor(private readonly store: Store) {}
@@ -47,15 +48,12 @@ export class RuleNumbers {
 
   /** Forgets the numbers of all other rules. */
   async retain(refs: Iterable<RuleRef>): Promise<void> {
-    const kept = new Set([...new Set(refs)].map(ruleText));
-    const unused = this.store.list(rules).filter(({ ref }) => !kept.has(ruleText(ref)));
-    if (unused.length === 0) return;
-    await this.store.transaction((transaction) =>
-      this.forget(
-        transaction,
-        unused.map(({ ref }) => ref),
-      ),
-    );
+    const { store } = this;
+    const kept = new Set<string>();
+    await inTurns(stepping(new Set(refs), (ref) => kept.add(ruleText(ref))));
+    const unused: RuleRef[] = [];
+    await inTurns(stepping(everyOne(store, rules), ({ ref }) => kept.has(ruleText(ref)) || unused.push(ref)));
+    await inParts(store, unused, (transaction, part) => this.forget(transaction, part));
   }
 }
 

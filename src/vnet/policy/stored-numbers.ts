@@ -1,8 +1,10 @@
 /** Numbers that stand for texts in the kernel. The store keeps them, so that they mean the same after a restart. */
-import { stepping } from '../../firewall/steps.js';
-import type { Reader, Store, Transaction } from '../../store/store.js';
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Key, Reader, Store, Table, Transaction } from '../../store/store.js';
 import { type NumberTable, nextNumber } from '../../store/tables.js';
-import { inTurns } from '../turns.js';
+import { stepping } from '../../work/steps.js';
+import { inTurns } from '../../work/turns.js';
 
 export function numberOf(reader: Reader, table: NumberTable, text: string): number | undefined {
   return reader.get(table, [text])?.number;
@@ -58,14 +60,26 @@ export async function retainNumbers(
   table: NumberTable,
   texts: Iterable<string>,
 ): Promise<void> {
-  const kept = new Set(texts);
-  const unused = store.list(table).filter(({ text }) => !kept.has(text));
-  if (unused.length === 0) return;
-  await store.transaction((transaction) =>
-    forgetNumbersOf(
-      transaction,
-      table,
-      unused.map(({ text }) => text),
-    ),
-  );
+  const kept = new Set<string>();
+  await inTurns(stepping(texts, (text) => kept.add(text)));
+  const unused: string[] = [];
+  await inTurns(stepping(everyOne(store, table), ({ text }) => kept.has(text) || unused.push(text)));
+  await inParts(store, unused, (transaction, part) => forgetNumbersOf(transaction, table, part));
+}
+
+/** Every record, in any order. */
+export function everyOne<K extends Key, V>(reader: Reader, table: Table<K, V>): V[] {
+  return reader.where(table, () => true);
+}
+
+/** Does with a few of them at a time what nobody waits for: what of it is lost with a crash is done at the next start. */
+export async function inParts<T>(
+  store: Store,
+  things: readonly T[],
+  act: (transaction: Transaction, part: readonly T[]) => void,
+): Promise<void> {
+  for (const [index, part] of [...partsOf(things)].entries()) {
+    if (index > 0) await nextTurn();
+    await store.stage((transaction) => act(transaction, part), 'soon');
+  }
 }
