@@ -99,7 +99,7 @@ static __always_inline enum drop_reason deliver(struct __sk_buff *skb, struct pa
 {
 	if (!endpoint_id)
 		return deliver_host(skb, passage);
-	if (!receiver_of_interface(ifindex, &passage->peer) || passage->peer.id != endpoint_id)
+	if (!endpoint_of_interface(ifindex, &passage->peer) || passage->peer.id != endpoint_id)
 		return DROP_NO_SUCH_ENDPOINT;
 	return deliver_local(skb, passage, &passage->peer);
 }

@@ -25,7 +25,7 @@ static __always_inline enum drop_reason send_on(struct __sk_buff *skb, struct pa
 		return deliver(skb, passage, id, ifindex);
 	if (!id)
 		return forward(skb, passage, sender, is_error);
-	if (!receiver_of_interface(ifindex, &passage->peer) || passage->peer.id != id)
+	if (!endpoint_of_interface(ifindex, &passage->peer) || passage->peer.id != id)
 		return DROP_NO_SUCH_ENDPOINT;
 	reason = translate(skb, passage, sender, is_error);
 	return reason ? reason : deliver_local(skb, passage, &passage->peer);
