@@ -392,26 +392,29 @@ export const BandwidthKey: Codec<BandwidthKey> = codec(
   }),
 );
 
-/** struct bandwidth, 32 bytes. */
+/** struct bandwidth, 40 bytes. */
 export interface Bandwidth {
   byteCost: bigint; // __u64
   burstNs: bigint; // __u64
   queueNs: bigint; // __u64
   dueNs: bigint; // __u64
+  queuePackets: number; // __u32
 }
 export const Bandwidth: Codec<Bandwidth> = codec(
-  32,
+  40,
   (view, at, value) => {
     u64.write(view, at, value.byteCost);
     u64.write(view, at + 8, value.burstNs);
     u64.write(view, at + 16, value.queueNs);
     u64.write(view, at + 24, value.dueNs);
+    u32.write(view, at + 32, value.queuePackets);
   },
   (view, at) => ({
     byteCost: u64.read(view, at),
     burstNs: u64.read(view, at + 8),
     queueNs: u64.read(view, at + 16),
     dueNs: u64.read(view, at + 24),
+    queuePackets: u32.read(view, at + 32),
   }),
 );
 
@@ -1415,7 +1418,7 @@ export const MAPS = {
     typeName: 'hash',
     perCpu: false,
     keySize: 8,
-    valueSize: 32,
+    valueSize: 40,
     maxEntries: 32768,
     flags: 1,
     key: BandwidthKey,
