@@ -46,7 +46,7 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	reason = parse_quoted(skb, passage);
 	if (reason)
 		return reason;
-	reason = related_find(passage, &passage->quoted.source, &receiver);
+	reason = related_find(passage, &passage->quoted.source, true, &receiver);
 	if (!reason && sender_errs(record, other_end(receiver)))
 		reason = DROP_ICMP_UNRELATED;
 	if (reason == DROP_ICMP_UNRELATED)
@@ -54,8 +54,7 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	if (reason)
 		return reason;
 	/* What we quote was sent to us, at our end of the flow. */
-	if (!address_equal(&passage->quoted.destination, &passage->packet.source) ||
-	    conntrack_endpoint(record, other_end(receiver)) != passage->self.id)
+	if (!address_equal(&passage->quoted.destination, &passage->packet.source))
 		return DROP_ICMP_UNRELATED;
 	return send_on(skb, passage, other_end(receiver), true);
 }
