@@ -15,6 +15,7 @@
 #include "abi/nat.h"
 #include "abi/policy.h"
 #include "abi/queue.h"
+#include "abi/seal.h"
 #include "abi/service.h"
 #include "abi/types.h"
 #include "maps/maps.h"
@@ -25,6 +26,7 @@
 EXPORT(struct, ip_address);
 EXPORT(enum, direction);
 EXPORT(enum, identity);
+EXPORT(enum, seal);
 
 EXPORT(struct, endpoint);
 EXPORT(struct, address_key);

@@ -52,7 +52,7 @@ static __attribute__((noinline)) bool backend_serves(const struct conntrack_entr
 {
 	__u8 protocol = record->key.protocol;
 	struct ip_address address;
-	struct frontend frontend;
+	struct frontend frontend __attribute__((aligned(8)));
 	struct backend backend;
 	struct party party = {};
 	bool is_node;

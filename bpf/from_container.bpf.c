@@ -82,7 +82,7 @@ static __always_inline enum drop_reason handle_ip(struct __sk_buff *skb, struct 
 		if (packet->fragment != FRAGMENT_LATER && icmp_is_error(packet))
 			return DROP_ICMP_UNRELATED; /* RFC 1122 §3.2.2 */
 		/* Each receiver's own program judges it; the original ends here. */
-		return deliver_flood(skb, self);
+		return deliver_flood(skb, passage);
 	}
 
 	passage->now = bpf_ktime_get_coarse_ns();

@@ -25,7 +25,7 @@ static __always_inline bool receiver_is_present(struct passage *passage, enum fl
 {
 	const struct conntrack_entry *record = &passage->record;
 
-	return receiver_of_interface(conntrack_ifindex(record, end), &passage->self) &&
+	return endpoint_of_interface(conntrack_ifindex(record, end), &passage->self) &&
 	       passage->self.id == conntrack_endpoint(record, end);
 }
 

@@ -8,27 +8,10 @@
  * Of a container with a limit it gives frames the times at which they may leave, for the queue behind this
  * hook. That spares its own sockets the losses; the limit itself is from_container's.
  */
-#include <bpf/bpf_core_read.h>
-
-#include "abi/queue.h"
 #include "lib/account.h"
 #include "lib/departure.h"
 #include "lib/endpoint.h"
-
-/* The kernel's own: as much of them as is read. */
-struct Qdisc {
-	__u32 handle;
-} __attribute__((preserve_access_index));
-
-struct net_device {
-	int ifindex;
-	struct Qdisc *qdisc;
-} __attribute__((preserve_access_index));
-
-struct sk_buff {
-	struct net_device *dev;
-	__u8 tc_skip_classify : 1;
-} __attribute__((preserve_access_index));
+#include "lib/kernel.h"
 
 /* NETDEV_ALIGN of include/linux/netdevice.h */
 #define NETDEV_ALIGN 32
@@ -69,14 +52,18 @@ static __always_inline bool sending_endpoint(struct net_device *device, struct p
 }
 
 /* False: so much waits already that there is no room. */
-static __always_inline bool egress_schedule(struct __sk_buff *skb, __u32 endpoint_id)
+static __always_inline bool egress_schedule(struct __sk_buff *skb, const struct net_device *device,
+					    __u32 endpoint_id)
 {
 	struct bandwidth_key key = {.endpoint_id = endpoint_id, .direction = BANDWIDTH_DEPARTURE};
 	struct bandwidth *bucket = bpf_map_lookup_elem(&qn_bandwidth, &key);
+	struct Qdisc *queue = device->qdisc;
 	__u64 due_ns;
 
-	if (!bucket)
+	if (!bucket || !queue)
 		return true;
+	if (queue->q.qlen >= bucket->queue_packets)
+		return false;
 	/* What it is cut into the kernel has counted before this hook, from headers that it has made. */
 	due_ns = bucket_take(bucket, skb->len > skb->wire_len ? skb->len : skb->wire_len);
 	if (!due_ns)
@@ -104,7 +91,7 @@ int leave_container(struct __sk_buff *skb)
 	/* Anything else than IP is outside of the limit. */
 	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
 		return ACTION_PASS;
-	if (!sending_endpoint(device, &party) || egress_schedule(skb, party.endpoint_id))
+	if (!sending_endpoint(device, &party) || egress_schedule(skb, device, party.endpoint_id))
 		return ACTION_PASS;
 	key.endpoint_id = party.endpoint_id;
 	key.reason = DROP_BANDWIDTH_EGRESS;

@@ -122,7 +122,7 @@ static __always_inline __u32 choice_of(struct bpf_sock_addr *ctx, const struct f
 static __always_inline void remember(struct bpf_sock_addr *ctx, const struct target *asked,
 				     const struct backend *backend)
 {
-	struct node_peer peer = {.address = asked->address, .port = asked->port};
+	struct node_peer peer __attribute__((aligned(8))) = {.address = asked->address, .port = asked->port};
 	struct node_peer *known;
 
 	peer.key.socket = bpf_get_socket_cookie(ctx);
@@ -132,6 +132,7 @@ static __always_inline void remember(struct bpf_sock_addr *ctx, const struct tar
 	if (known && known->key.socket == peer.key.socket && known->port == peer.port &&
 	    address_equal(&known->address, &peer.address))
 		return;
+	peer.seal = seal_of(&peer, sizeof(peer));
 	bpf_map_update_elem(&qn_node_peers, &peer.key, &peer, BPF_ANY);
 }
 
@@ -139,7 +140,7 @@ static __always_inline enum route route(struct bpf_sock_addr *ctx, struct target
 {
 	struct ip_address node = {}; /* all of its processes are one client */
 	__u8 protocol = (__u8)ctx->protocol;
-	struct frontend frontend;
+	struct frontend frontend __attribute__((aligned(8)));
 	struct choice choice;
 	struct backend *backend = &choice.backend;
 	__u64 now = bpf_ktime_get_ns();
@@ -206,20 +207,17 @@ static __always_inline int send_ip6(struct bpf_sock_addr *ctx, bool connects)
 static __always_inline bool recall(struct bpf_sock_addr *ctx, struct target *target)
 {
 	struct node_peer_key key = {.address = target->address, .port = target->port};
-	const volatile struct node_peer_key *head;
+	struct node_peer peer __attribute__((aligned(8)));
 	struct node_peer *found;
 
 	key.socket = bpf_get_socket_cookie(ctx);
 	found = bpf_map_lookup_elem(&qn_node_peers, &key);
-	if (!found)
+	if (!found || !sealed_copy(&peer, found, sizeof(peer)) || peer.key.socket != key.socket ||
+	    peer.key.port != key.port || !address_equal(&peer.key.address, &key.address))
 		return false;
-	target->address = found->address;
-	target->port = found->port;
-	barrier();
-	head = &found->key; /* as in endpoint_of_interface() */
-	return head->socket == key.socket && head->port == key.port &&
-	       head->address.word[0] == key.address.word[0] && head->address.word[1] == key.address.word[1] &&
-	       head->address.word[2] == key.address.word[2] && head->address.word[3] == key.address.word[3];
+	target->address = peer.address;
+	target->port = peer.port;
+	return true;
 }
 
 static __always_inline int show_ip4(struct bpf_sock_addr *ctx)

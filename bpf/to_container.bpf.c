@@ -69,13 +69,12 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	reason = parse_quoted(skb, passage);
 	if (reason)
 		return reason;
-	reason = related_find(passage, &passage->quoted.destination, &receiver);
+	reason = related_find(passage, &passage->quoted.destination, false, &receiver);
 	if (reason)
 		return reason;
 	/* Any router on the way may complain of a flow to the outside, but nobody of one to another endpoint.
 	 */
-	if (conntrack_endpoint(record, receiver) != passage->self.id ||
-	    conntrack_endpoint(record, other_end(receiver)) != sender_id || record_is_translated(record))
+	if (conntrack_endpoint(record, other_end(receiver)) != sender_id || record_is_translated(record))
 		return DROP_ICMP_UNRELATED;
 	return DROP_NONE;
 }

@@ -17,7 +17,7 @@
  * What the queue of a link is called when it is ours: major number in the upper half. One for each kind: the
  * kernel puts no queue of another kind in the place of one by the same name.
  */
-static constexpr uint32_t TOKEN_BUCKET = 0x716e0000;
+static constexpr uint32_t TOKEN_BUCKET = TOKEN_BUCKET_HANDLE;
 static constexpr uint32_t DEPARTURE_QUEUE = DEPARTURE_QUEUE_HANDLE;
 /* The place inside of a token bucket where packets wait, and the queue there when it counts packets. */
 static constexpr uint32_t TOKEN_BUCKET_INSIDE = TOKEN_BUCKET + 1;

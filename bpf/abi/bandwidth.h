@@ -35,5 +35,7 @@ struct bandwidth {
 	__u64 burst_ns;	 /* what may pass at once after a pause, as the time that it takes at the rate */
 	__u64 queue_ns;	 /* so far ahead of its time a packet may come: it waits in the interface's queue */
 	__u64 due_ns;	 /* CLOCK_MONOTONIC since 1 << BANDWIDTH_EPOCH_BITS; written by the programs */
+	__u32 queue_packets; /* no more packets than these wait there, however small they are */
+	__u8 pad[4];
 };
-_Static_assert(sizeof(struct bandwidth) == 32, "layout of bandwidth");
+_Static_assert(sizeof(struct bandwidth) == 40, "layout of bandwidth");

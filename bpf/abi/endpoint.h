@@ -15,9 +15,8 @@ enum endpoint_flags {
 };
 
 /*
- * Value of qn_endpoints. The key (ifindex of the host's side of the veth) stands first in the value too:
- * the kernel may recycle a replaced element while a program still reads it, and writes front to back, so a
- * reader that finds the key intact after reading the rest has read its own endpoint (see lib/endpoint.h).
+ * Value of qn_endpoints. The key (ifindex of the host's side of the veth) stands in the value too, under the
+ * seal: so a reader knows that what it has read is one endpoint, and which (lib/sealed.h).
  */
 struct endpoint {
 	__u32 ifindex;
@@ -33,8 +32,9 @@ struct endpoint {
 	__u8 ip6_prefix_length;	      /* 0..128 */
 	__u8 pad[2];
 	__u32 flags; /* enum endpoint_flags */
+	__u32 seal;
 };
-_Static_assert(sizeof(struct endpoint) == 84, "layout of endpoint");
+_Static_assert(sizeof(struct endpoint) == 88, "layout of endpoint");
 
 /* Key of qn_addresses: an endpoint's address inside its network. */
 struct address_key {

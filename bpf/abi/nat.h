@@ -29,23 +29,21 @@ _Static_assert(sizeof(struct nat_alias) == 88, "layout of nat_alias");
 
 /*
  * Value of qn_source_addresses, by the network's id: what a network's masqueraded flows leave under in place
- * of the uplink's address. Of a network that has one it never changes, so that whoever finds the key intact
- * after reading the rest has read its own.
+ * of the uplink's address. The key stands in it as in struct endpoint.
  */
 struct source_addresses {
 	__u32 network_id;
 	struct ip_address ip4; /* mapped form; zero: the uplink's */
 	struct ip_address ip6;
+	__u32 seal;
 };
-_Static_assert(sizeof(struct source_addresses) == 36, "layout of source_addresses");
+_Static_assert(sizeof(struct source_addresses) == 40, "layout of source_addresses");
 
 /*
- * Value of qn_uplinks, without gaps: each uplink, then each further address of one. The daemon may replace
- * one while a program reads: it is written front to back, so whoever reads version_end first, and finds the
- * same in version afterwards, has read one version.
+ * Value of qn_uplinks, without gaps: each uplink, then each further address of one. The kernel writes a
+ * changed one over the one before, whoever reads it; of nothing, all zero, the seal is zero too.
  */
 struct uplink {
-	__u32 version;
 	__u32 ifindex; /* 0: there are no more */
 	/* Of the first: the interface as whose traffic the node's routes are asked for the uplink, its
 	 * gateway, and the address of each flow; 0: they are not asked, and all leave by the first.
@@ -56,7 +54,8 @@ struct uplink {
 	struct ip_address ip6;
 	struct ip_address gateway6; /* zero: no default route leads there */
 	__u32 ip6_prefix_length;    /* of the subnet that ip6 is in */
-	__u32 version_end;
+	__u8 pad[4];
+	__u32 seal;
 };
 _Static_assert(sizeof(struct uplink) == 72, "layout of uplink");
 

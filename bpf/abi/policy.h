@@ -68,12 +68,14 @@ struct policy_decision {
  * is written into the other slot of every key that it touches and takes effect, as a whole, with the one
  * write that advances the epoch.
  *
- * The key stands first in the value too, for the same reason as in struct endpoint: a reader that finds it
- * intact after reading a slot has not read another rule's.
+ * The key stands in the value too, for the same reason as in struct endpoint: a reader that finds it there
+ * has not read another rule's.
  */
 struct policy_value {
 	struct policy_key key;
 	struct policy_decision slot[2];
+	__u8 pad[4];
+	__u32 seal;
 };
 
 /* Key of qn_policy_subjects. A subject without an entry is "policy not yet computed": dropped. */
@@ -106,10 +108,11 @@ struct subject_slot {
 	__u32 present;			/* 1: computed in this generation */
 };
 
-/* Value of qn_policy_subjects; the key stands first as in struct policy_value. */
+/* Value of qn_policy_subjects; the key stands in it as in struct policy_value. */
 struct subject_value {
 	struct subject_key key;
 	struct subject_slot slot[2];
+	__u32 seal;
 };
 
 /* Key of qn_policy_cidrs: the ranges that rules of a subject name, in cidr or in except. */
@@ -124,12 +127,14 @@ struct cidr_key {
 _Static_assert(sizeof(struct cidr_key) == 24, "layout of cidr_key");
 
 /*
- * Value of qn_policy_cidrs; the key stands first as in struct policy_value. A class stands for the addresses
+ * Value of qn_policy_cidrs; the key stands in it as in struct policy_value. A class stands for the addresses
  * of a range that are in no narrower range of the subject; the rules about each class are in qn_policy.
  */
 struct cidr_value {
 	struct cidr_key key;
 	__u32 slot[2]; /* the class of the range; 0: this generation has no such range */
+	__u8 pad[4];
+	__u32 seal;
 };
 
 /* Key of qn_named_ports: what the ports of an endpoint are called. */
@@ -144,10 +149,12 @@ enum named_port_limit {
 	PORT_NAMES_MAX = 4, /* names of one port of one endpoint */
 };
 
-/* Value of qn_named_ports; the key stands first as in struct policy_value. */
+/* Value of qn_named_ports; the key stands in it as in struct policy_value. */
 struct named_port_value {
 	struct named_port_key key;
 	__u32 name[4]; /* numbers of names; 0: none */
+	__u8 pad[4];
+	__u32 seal;
 };
 
 /* The one value of qn_control. */

@@ -18,21 +18,20 @@ enum frontend_flags {
 };
 
 /*
- * Value of qn_frontends. The daemon may replace it while a program reads, and the kernel give a removed one's
- * place to another key. Either is written front to back: whoever reads version_end first, and finds the same
- * in version and the key in its place afterwards, has read one version of that key's value.
+ * Value of qn_frontends. The key stands in it as in struct endpoint: whoever finds it there under a seal that
+ * is right has read one version of that key's value.
  */
 struct frontend {
 	struct frontend_key key;
 	__u32 id;	  /* of the port mapping or service: backend.frontend_id; never reused */
-	__u64 version;	  /* of no other value since the maps were made */
 	__u32 first;	  /* its part of qn_slots starts here */
 	__u32 slots;	  /* and has so many; 0: it has no backend */
 	__u32 affinity_s; /* a client keeps its backend for so many seconds after its last new flow; 0: no */
 	__u32 flags;	  /* enum frontend_flags */
-	__u64 version_end;
+	__u8 pad[4];
+	__u32 seal;
 };
-_Static_assert(sizeof(struct frontend) == 56, "layout of frontend");
+_Static_assert(sizeof(struct frontend) == 48, "layout of frontend");
 
 /*
  * Value of qn_backends. The daemon writes one only while no slot leads to it, and gives its place away only
@@ -69,8 +68,9 @@ struct node_peer_key {
 
 /* Value of qn_node_peers: what the socket asked for. */
 struct node_peer {
-	struct node_peer_key key; /* first, as in struct endpoint: tells a reader whose entry it has read */
+	struct node_peer_key key; /* as in struct endpoint */
 	struct ip_address address;
 	__be16 port;
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 seal; /* written by the programs */
 };

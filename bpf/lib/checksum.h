@@ -7,22 +7,11 @@
  */
 #pragma once
 
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_tracing.h>
-
 #include "fragment.h"
+#include "kernel.h"
 #include "parse.h"
 
 #define CHECKSUM_PARTIAL 3
-
-/* As much of the kernel's own as is read here; offsets come from its BTF when the program is loaded. */
-struct sk_buff {
-	unsigned char *head;
-	unsigned char *data;
-	__u8 ip_summed : 2;
-	__u16 csum_start; /* from head */
-	__u16 csum_offset;
-} __attribute__((preserve_access_index));
 
 /* Where the checksum stands in a transport header. */
 static __always_inline __u32 checksum_offset(__u8 protocol)
@@ -70,8 +59,11 @@ static __always_inline bool checksum_is_left(struct __sk_buff *skb, const struct
 	       checksum_left_at(skb) == packet->transport_offset + checksum_offset(IPPROTO_UDP);
 }
 
-/* For packets that leave for the host's stack or the uplink: what goes to a container of this node is never
- * completed. */
+/*
+ * For every packet on its way to somebody else. On the way into a container of this node nobody completes a
+ * checksum, unless it waits in the queue of an interface that somebody has told to (ethtool -K tx off); but
+ * that container may send it on, after rules of its own have judged it.
+ */
 static __always_inline enum drop_reason checksum_check(struct __sk_buff *skb, const struct packet *packet)
 {
 	__u32 at, transport = packet->transport_offset;

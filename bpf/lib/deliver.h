@@ -83,8 +83,11 @@ static __always_inline bool handed_over(struct __sk_buff *skb, const struct ethh
 static __always_inline enum drop_reason deliver_local(struct __sk_buff *skb, struct passage *passage,
 						      const struct endpoint *receiver)
 {
+	enum drop_reason reason = checksum_check(skb, &passage->packet);
 	__u8 macs[2 * ETH_ALEN];
 
+	if (reason)
+		return reason;
 	__builtin_memcpy(macs, receiver->mac, ETH_ALEN);
 	__builtin_memcpy(macs + ETH_ALEN, receiver->gateway_mac, ETH_ALEN);
 	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
@@ -99,7 +102,7 @@ static __always_inline enum drop_reason deliver(struct __sk_buff *skb, struct pa
 {
 	if (!endpoint_id)
 		return deliver_host(skb, passage);
-	if (!receiver_of_interface(ifindex, &passage->peer) || passage->peer.id != endpoint_id)
+	if (!endpoint_of_interface(ifindex, &passage->peer) || passage->peer.id != endpoint_id)
 		return DROP_NO_SUCH_ENDPOINT;
 	return deliver_local(skb, passage, &passage->peer);
 }
@@ -123,12 +126,14 @@ static long flood_one(struct bpf_map *map, const __u32 *ifindex, struct endpoint
  * A copy to every other endpoint of the network, through the to_container program of each, which judges it
  * for that receiver. Only for networks whose options ask for it.
  */
-static __always_inline enum drop_reason deliver_flood(struct __sk_buff *skb, const struct endpoint *self)
+static __always_inline enum drop_reason deliver_flood(struct __sk_buff *skb, const struct passage *passage)
 {
+	const struct endpoint *self = &passage->self;
+	enum drop_reason reason = checksum_check(skb, &passage->packet);
 	struct flood flood = {.skb = skb, .network_id = self->network_id, .from_ifindex = self->ifindex};
 
-	if (config_explain)
-		return DROP_NONE; /* the copies would be real */
+	if (reason || config_explain)
+		return reason; /* the copies would be real */
 	if (bpf_skb_store_bytes(skb, ETH_ALEN, self->gateway_mac, ETH_ALEN, 0))
 		return DROP_DELIVERY_FAILED;
 	/* Whatever the container has written there: nobody has judged the copies yet. */

@@ -4,40 +4,14 @@
 
 #include "../maps/maps.h"
 #include "packet.h"
+#include "sealed.h"
 
-/*
- * Copies out the endpoint behind an interface; false: there is none.
- *
- * The kernel may hand a replaced element of a hash map to another key while a program still reads it. It is
- * then written front to back, and ifindex stands first: found unchanged after the copy, everything copied is
- * ours.
- */
+/* Copies out the endpoint behind an interface, aligned to 8 bytes; false: there is none. */
 static __always_inline bool endpoint_of_interface(__u32 ifindex, struct endpoint *endpoint)
 {
-	const volatile __u32 *head;
 	struct endpoint *found = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
 
-	if (!found)
-		return false;
-	words_copy(endpoint, found, sizeof(*endpoint));
-	barrier();
-	head = &found->ifindex;
-	return *head == ifindex;
-}
-
-/* The same without its addresses, which nobody asks of whom a packet is handed to. */
-static __always_inline bool receiver_of_interface(__u32 ifindex, struct endpoint *endpoint)
-{
-	const volatile __u32 *head;
-	struct endpoint *found = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
-
-	if (!found)
-		return false;
-	words_copy(endpoint, found, offsetof(struct endpoint, ip4));
-	words_copy(&endpoint->mac, &found->mac, sizeof(struct endpoint) - offsetof(struct endpoint, mac));
-	barrier();
-	head = &found->ifindex;
-	return *head == ifindex;
+	return found && sealed_copy(endpoint, found, sizeof(*endpoint)) && endpoint->ifindex == ifindex;
 }
 
 /* "None" is no address, though a packet may carry it: an endpoint without IPv6 does not own ::. */
@@ -56,39 +30,74 @@ static __always_inline void party_from_endpoint(struct party *party, const struc
 	party->ifindex = endpoint->ifindex;
 }
 
-/* Who stands behind an interface, without the rest about the endpoint; false: nobody. */
-static __always_inline bool party_of_interface(__u32 ifindex, struct party *party)
-{
-	const volatile __u32 *head;
-	struct endpoint *found = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
+/* How struct endpoint begins, where there is no room for the rest of it. */
+struct endpoint_head {
+	__u32 ifindex;
+	__u32 id;
+	__u32 network_id;
+	__u32 identity;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct endpoint_head) == offsetof(struct endpoint, ip4) &&
+		   offsetof(struct endpoint_head, identity) == offsetof(struct endpoint, identity) &&
+		   offsetof(struct endpoint_head, network_id) == offsetof(struct endpoint, network_id),
+	       "the same beginning");
 
-	if (!found)
+static __always_inline void party_from_head(struct party *party, const struct endpoint_head *head)
+{
+	party->identity = head->identity;
+	party->network_id = head->network_id;
+	party->endpoint_id = head->id;
+	party->ifindex = head->ifindex;
+}
+
+/* Who stands behind an interface, without the rest about the endpoint; false: nobody. Not inlined, for its
+ * stack. */
+static __attribute__((noinline, unused)) bool party_of_interface(__u32 ifindex, struct party *party)
+{
+	struct endpoint *found = bpf_map_lookup_elem(&qn_endpoints, &ifindex);
+	struct endpoint_head head;
+
+	if (!found || !sealed_read(&head, sizeof(head), found, sizeof(*found)) || head.ifindex != ifindex)
 		return false;
-	party_from_endpoint(party, found);
-	barrier();
-	head = &found->ifindex; /* as in endpoint_of_interface() */
-	return *head == ifindex && party->ifindex == ifindex;
+	party_from_head(party, &head);
+	return true;
+}
+
+static __always_inline struct prefix_entry *prefix_of(const struct ip_address *address)
+{
+	struct prefix_key key = {.prefix_length = 128, .address = *address};
+
+	return bpf_map_lookup_elem(&qn_prefixes, &key);
+}
+
+static __always_inline struct address_entry *entry_of_address(__u32 network_id,
+							      const struct ip_address *address)
+{
+	struct address_key key = {.network_id = network_id, .address = *address};
+
+	return bpf_map_lookup_elem(&qn_addresses, &key);
 }
 
 /*
  * Finds out whose address this is. DROP_NO_SUCH_ENDPOINT: it lies in a network and nobody has it.
  * DROP_NO_SERVICE: a service's, which is nobody by itself. What is neither of that nor the node's own is the
- * world's. Not inlined: asked once per flow, from several
- * places.
+ * world's. Not inlined: asked once per flow, from several places.
  */
 __attribute__((noinline)) int party_of_address(const struct ip_address *address, struct party *party)
 {
-	struct prefix_key prefix = {.prefix_length = 128};
-	struct address_key key = {};
 	struct address_entry *entry;
-	struct endpoint endpoint __attribute__((aligned(8)));
 	struct prefix_entry *in;
+	struct endpoint *found;
+	__u32 network_id;
+	struct {
+		struct endpoint_head head;
+		struct ip_address ip4, ip6;
+	} endpoint; /* as far as it is asked for here */
 
 	if (!address || !party)
 		return DROP_MAP_CORRUPT;
 	*party = (struct party){.identity = IDENTITY_WORLD};
-	prefix.address = *address;
-	in = bpf_map_lookup_elem(&qn_prefixes, &prefix);
+	in = prefix_of(address);
 	if (!in)
 		return DROP_NONE;
 	if (in->kind == PREFIX_HOST) {
@@ -98,14 +107,16 @@ __attribute__((noinline)) int party_of_address(const struct ip_address *address,
 	party->identity = IDENTITY_NONE;
 	if (in->kind == PREFIX_SERVICE)
 		return DROP_NO_SERVICE;
-	key.network_id = in->network_id;
-	key.address = *address;
-	entry = bpf_map_lookup_elem(&qn_addresses, &key);
-	if (!entry || !endpoint_of_interface(entry->ifindex, &endpoint))
+	network_id = in->network_id;
+	entry = entry_of_address(network_id, address);
+	found = entry ? bpf_map_lookup_elem(&qn_endpoints, &entry->ifindex) : NULL;
+	if (!found || !sealed_read(&endpoint, sizeof(endpoint), found, sizeof(*found)))
 		return DROP_NO_SUCH_ENDPOINT;
-	if (endpoint.id != entry->endpoint_id || !endpoint_has_address(&endpoint, address))
+	/* Both may have been recycled: then what was found has another id, or is in another network. */
+	if (endpoint.head.id != entry->endpoint_id || endpoint.head.network_id != network_id ||
+	    (!address_equal(&endpoint.ip4, address) && !address_equal(&endpoint.ip6, address)))
 		return DROP_NO_SUCH_ENDPOINT;
-	party_from_endpoint(party, &endpoint);
+	party_from_head(party, &endpoint.head);
 	return DROP_NONE;
 }
 

@@ -129,7 +129,7 @@ static __always_inline struct conntrack_entry *fast_find(struct passage *passage
 	    packet->protocol == IPPROTO_TCP ? CONNTRACK_REPLIED | CONNTRACK_ESTABLISHED : CONNTRACK_REPLIED;
 	if ((record->flags & settled) != settled)
 		return NULL;
-	if (!receiver_of_interface(conntrack_ifindex(record, named), &passage->self) ||
+	if (!endpoint_of_interface(conntrack_ifindex(record, named), &passage->self) ||
 	    passage->self.id != conntrack_endpoint(record, named) ||
 	    /* A limit is kept by a queue that this way does not pass. */
 	    (passage->self.flags & (ENDPOINT_TAKES_FRAMES | ENDPOINT_LIMITED_INGRESS)) !=

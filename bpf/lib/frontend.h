@@ -8,17 +8,17 @@
 #include "../maps/maps.h"
 #include "config.h"
 #include "packet.h"
+#include "sealed.h"
 
 static __always_inline bool frontend_key_equal(const struct frontend_key *a, const struct frontend_key *b)
 {
 	return address_equal(&a->address, &b->address) && a->port == b->port && a->protocol == b->protocol;
 }
 
-/* Copies out what stands at the key; false: nothing. */
+/* Copies out what stands at the key, aligned to 8 bytes; false: nothing. */
 static __always_inline bool frontend_at(const struct frontend_key *key, struct frontend *frontend)
 {
 	struct frontend *found;
-	__u64 end;
 
 	/* Who meets one that is just replaced finds its successor. */
 #pragma unroll
@@ -26,12 +26,8 @@ static __always_inline bool frontend_at(const struct frontend_key *key, struct f
 		found = bpf_map_lookup_elem(&qn_frontends, key);
 		if (!found)
 			return false;
-		end = *(const volatile __u64 *)&found->version_end;
-		barrier();
-		*frontend = *found;
-		barrier();
-		if (*(const volatile __u64 *)&found->version == end && frontend->version == end &&
-		    frontend_key_equal(&found->key, key))
+		if (sealed_copy(frontend, found, sizeof(*frontend)) &&
+		    frontend_key_equal(&frontend->key, key))
 			return true;
 	}
 	return false;

@@ -58,12 +58,25 @@ static __always_inline enum drop_reason parse_quoted(struct __sk_buff *skb, stru
 }
 
 /*
+ * Judges the flow of an error, passage->record, by the current rules, once self is known to stand at that end
+ * of it: errors about flows of others change nothing, and are told of as their sender's.
+ */
+static __always_inline int related_judge(struct passage *passage, struct conntrack_entry *place,
+					 enum flow_end receiver, enum flow_end self)
+{
+	if (conntrack_endpoint(&passage->record, self) != passage->self.id)
+		return DROP_ICMP_UNRELATED;
+	return connection_recheck(passage, place, other_end(receiver));
+}
+
+/*
  * Finds the live record of the flow that an error is about (passage->record), judged by the current rules,
- * and the end that sent the quoted packet, which is the end that gets the error. peer is the end of the
- * quoted packet that self is not. Else the reason why it is dropped.
+ * and the end that sent the quoted packet, which is the end that gets the error; self is that end, or with
+ * self_sends the other one. peer is the end of the quoted packet that self is not. Else the reason why it is
+ * dropped.
  */
 static __always_inline int related_find(struct passage *passage, const struct ip_address *peer,
-					enum flow_end *receiver)
+					bool self_sends, enum flow_end *receiver)
 {
 	struct conntrack_entry *place;
 
@@ -75,10 +88,10 @@ static __always_inline int related_find(struct passage *passage, const struct ip
 	if (!place)
 		return DROP_ICMP_UNRELATED;
 	*receiver = flow_sender(&passage->flow, &passage->record);
-	return connection_recheck(passage, place, other_end(*receiver));
+	return related_judge(passage, place, *receiver, self_sends ? other_end(*receiver) : *receiver);
 }
 
-/* The same when who got the quoted packet knows its sender by another name than its own. */
+/* The same when self, who got the quoted packet, knows its sender by another name than its own. */
 static __always_inline int related_find_named(struct passage *passage, enum flow_end *receiver)
 {
 	const struct packet *quoted = &passage->quoted;
@@ -89,7 +102,7 @@ static __always_inline int related_find_named(struct passage *passage, enum flow
 	if (!place)
 		return DROP_ICMP_UNRELATED;
 	*receiver = named_end(&passage->record);
-	return connection_recheck(passage, place, other_end(*receiver));
+	return related_judge(passage, place, *receiver, other_end(*receiver));
 }
 
 /*

@@ -25,7 +25,7 @@ static __always_inline enum drop_reason send_on(struct __sk_buff *skb, struct pa
 		return deliver(skb, passage, id, ifindex);
 	if (!id)
 		return forward(skb, passage, sender, is_error);
-	if (!receiver_of_interface(ifindex, &passage->peer) || passage->peer.id != id)
+	if (!endpoint_of_interface(ifindex, &passage->peer) || passage->peer.id != id)
 		return DROP_NO_SUCH_ENDPOINT;
 	reason = translate(skb, passage, sender, is_error);
 	return reason ? reason : deliver_local(skb, passage, &passage->peer);
@@ -46,7 +46,7 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	reason = parse_quoted(skb, passage);
 	if (reason)
 		return reason;
-	reason = related_find(passage, &passage->quoted.source, &receiver);
+	reason = related_find(passage, &passage->quoted.source, true, &receiver);
 	if (!reason && sender_errs(record, other_end(receiver)))
 		reason = DROP_ICMP_UNRELATED;
 	if (reason == DROP_ICMP_UNRELATED)
@@ -54,8 +54,7 @@ static __always_inline enum drop_reason handle_icmp_error(struct __sk_buff *skb,
 	if (reason)
 		return reason;
 	/* What we quote was sent to us, at our end of the flow. */
-	if (!address_equal(&passage->quoted.destination, &passage->packet.source) ||
-	    conntrack_endpoint(record, other_end(receiver)) != passage->self.id)
+	if (!address_equal(&passage->quoted.destination, &passage->packet.source))
 		return DROP_ICMP_UNRELATED;
 	return send_on(skb, passage, other_end(receiver), true);
 }

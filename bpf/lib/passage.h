@@ -37,8 +37,7 @@ struct passage {
 	struct flow flow;
 	struct conntrack_entry record; /* the flow's, but for its key; filled by conntrack_find() */
 	struct endpoint self __attribute__((aligned(8))); /* whose interface this is */
-	struct endpoint peer
-	    __attribute__((aligned(8))); /* local receiver, without addresses; filled on delivery */
+	struct endpoint peer __attribute__((aligned(8))); /* local receiver; filled on delivery */
 	struct nat_alias
 	    alias;	      /* of a translated flow; filled when it is made, its key when it is looked up */
 	struct naming naming; /* of a flow that is being opened */

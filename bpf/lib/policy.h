@@ -21,19 +21,22 @@ struct policy_request {
  * its stack. */
 __attribute__((noinline)) int policy_subject(struct policy_query *query)
 {
-	struct subject_value *subject;
+	struct subject_value *subject, *read;
 	struct subject_key key = {};
 
 	if (!query)
 		return 0;
 	key.identity = query->subject;
 	subject = bpf_map_lookup_elem(&qn_policy_subjects, &key);
-	if (!subject)
-		return 0;
-	query->rules = query->slot ? subject->slot[1] : subject->slot[0];
-	barrier();
+	read = &query->generations;
 	/* As in policy_probe_one(). */
-	return *(volatile __u32 *)&subject->key.identity == key.identity && query->rules.present;
+	if (!subject || !sealed_copy(read, subject, sizeof(*read)) || read->key.identity != key.identity)
+		return 0;
+	if (query->slot)
+		query->rules = read->slot[1];
+	else
+		query->rules = read->slot[0];
+	return query->rules.present;
 }
 
 #define TIER_UNDECIDED (-1)

@@ -4,12 +4,14 @@
 
 #include "../maps/maps.h"
 #include "packet.h"
+#include "sealed.h"
 
 #define PEER_CLASSES 4
 
 /* What is asked of the rules of one side, and the answer. */
 struct policy_query {
-	struct subject_slot rules; /* of the subject */
+	struct subject_value generations __attribute__((aligned(8))); /* of the subject's rules */
+	struct subject_slot rules; /* that generation of them which counts */
 	__u32 subject;		   /* identity whose rules are asked */
 	__u32 peers[PEER_CLASSES]; /* every policy_key.peer that names the other side */
 	__u32 destination;	   /* endpoint whose names of ports count; 0: host or world */
@@ -23,7 +25,8 @@ struct policy_query {
 	__u8 verdict;  /* of that tier; VERDICT_NONE: no rule of it matches */
 	__u32 rule;
 	__u32 precedence;
-	struct policy_key key; /* being looked up */
+	struct policy_value value __attribute__((aligned(8))); /* that was found last */
+	struct policy_key key;				       /* being looked up */
 };
 
 static __always_inline bool policy_key_equal(const struct policy_key *a, const struct policy_key *b)
@@ -41,19 +44,19 @@ static __always_inline __u32 verdict_strength(__u8 verdict)
 
 static __always_inline void policy_probe_one(struct policy_query *query, const struct policy_key *key)
 {
-	struct policy_value *value = bpf_map_lookup_elem(&qn_policy, key);
+	struct policy_value *place = bpf_map_lookup_elem(&qn_policy, key);
+	struct policy_value *value = &query->value;
 	struct policy_decision found;
 
-	if (!value)
+	if (!place)
 		return;
-	found = query->slot ? value->slot[1] : value->slot[0];
-	barrier();
-	if (!policy_key_equal(&value->key, key)) {
+	if (!sealed_copy(value, place, sizeof(*value)) || !policy_key_equal(&value->key, key)) {
 		/* The element was given to another rule while we read it. This packet is not decided by
 		 * either. */
 		query->computed = 0;
 		return;
 	}
+	found = query->slot ? value->slot[1] : value->slot[0];
 	if (found.verdict == VERDICT_NONE)
 		return;
 	if (query->verdict == VERDICT_NONE || found.precedence > query->precedence ||
@@ -90,7 +93,7 @@ __attribute__((noinline)) int policy_probe_names(struct policy_query *query)
 {
 	struct named_port_key where = {};
 	struct named_port_value *found;
-	struct named_port_value names;
+	struct named_port_value names __attribute__((aligned(8)));
 
 	if (!query || !query->destination)
 		return 0;
@@ -100,10 +103,8 @@ __attribute__((noinline)) int policy_probe_names(struct policy_query *query)
 	found = bpf_map_lookup_elem(&qn_named_ports, &where);
 	if (!found)
 		return 0;
-	names = *found;
-	barrier();
-	if (found->key.endpoint_id != where.endpoint_id || found->key.port != where.port ||
-	    found->key.protocol != where.protocol) {
+	if (!sealed_copy(&names, found, sizeof(names)) || names.key.endpoint_id != where.endpoint_id ||
+	    names.key.port != where.port || names.key.protocol != where.protocol) {
 		query->computed = 0; /* as in policy_probe_one() */
 		return 0;
 	}

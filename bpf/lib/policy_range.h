@@ -13,18 +13,16 @@ static __always_inline bool cidr_key_equal(const struct cidr_key *a, const struc
 /* The class of one range; 0: there is no such range. */
 static __always_inline __u32 policy_probe_cidr(struct policy_query *query, const struct cidr_key *key)
 {
-	struct cidr_value *value = bpf_map_lookup_elem(&qn_policy_cidrs, key);
-	__u32 class;
+	struct cidr_value *place = bpf_map_lookup_elem(&qn_policy_cidrs, key);
+	struct cidr_value value __attribute__((aligned(8)));
 
-	if (!value)
+	if (!place)
 		return 0;
-	class = query->slot ? *(volatile __u32 *)&value->slot[1] : *(volatile __u32 *)&value->slot[0];
-	barrier();
-	if (!cidr_key_equal(&value->key, key)) {
+	if (!sealed_copy(&value, place, sizeof(value)) || !cidr_key_equal(&value.key, key)) {
 		query->computed = 0; /* as in policy_probe_one() */
 		return 0;
 	}
-	return class;
+	return query->slot ? value.slot[1] : value.slot[0];
 }
 
 /*

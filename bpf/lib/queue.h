@@ -10,6 +10,7 @@
 #include "bandwidth.h"
 #include "config.h"
 #include "departure.h"
+#include "kernel.h"
 #include "packet.h"
 
 /* include/linux/net.h */
@@ -46,6 +47,20 @@ static __always_inline bool sender_serves_many(struct __sk_buff *skb)
 }
 
 /*
+ * Do as many packets wait behind this hook as may? The queue would drop what is more, which nobody would be
+ * told of, and the packet would have had its place in the bucket for nothing. The queue itself has room for
+ * some more, of processors that find the last place at once.
+ */
+static __always_inline bool queue_is_full(struct __sk_buff *skb, const struct bandwidth *bucket)
+{
+	struct sk_buff *kernel = (struct sk_buff *)skb;
+	struct Qdisc *queue = BPF_CORE_READ(kernel, dev, qdisc);
+
+	return queue && queue_is_ours(BPF_CORE_READ(queue, handle)) &&
+	       BPF_CORE_READ(queue, q.qlen) >= bucket->queue_packets;
+}
+
+/*
  * Gives a packet for an endpoint with a limit its time; why not, if the queue has no room. Not inlined, for
  * its stack.
  */
@@ -61,7 +76,7 @@ ingress_schedule(struct __sk_buff *skb, const struct packet *packet, __u32 endpo
 	bucket = bpf_map_lookup_elem(&qn_bandwidth, &key);
 	if (!bucket)
 		return DROP_MAP_CORRUPT;
-	due_ns = bucket_take(bucket, frame_bytes(skb, packet));
+	due_ns = queue_is_full(skb, bucket) ? 0 : bucket_take(bucket, frame_bytes(skb, packet));
 	if (!due_ns)
 		return DROP_BANDWIDTH_INGRESS;
 	depart_at(skb, due_ns);

@@ -112,6 +112,28 @@ static __always_inline enum drop_reason rewrite_sctp(struct __sk_buff *skb, cons
 	return rewrite_port(skb, packet, rewrite, BPF_F_RECOMPUTE_CSUM);
 }
 
+/*
+ * A datagram whose checksum is there, while the one of a packet inside of it is left to the card (local
+ * checksum offload): its sum is made of what the packet inside will be, and changes as any other. The kernel
+ * would take it for one that is left itself. Of such a packet it keeps no sum that would have to be set
+ * right.
+ */
+static __always_inline enum drop_reason rewrite_offloaded(struct __sk_buff *skb, const struct packet *packet,
+							  const struct rewrite *rewrite, __u16 before)
+{
+	struct header_change change = {.from = &rewrite->from,
+				       .to = &rewrite->to,
+				       .from_port = rewrite->from_port,
+				       .to_port = rewrite->to_port};
+	__u16 after = transport_checksum(packet, before, &change);
+
+	if (rewrite_address(skb, packet, rewrite, 0) ||
+	    bpf_skb_store_bytes(skb, packet->transport_offset + checksum_offset(IPPROTO_UDP), &after,
+				sizeof(after), 0))
+		return DROP_DELIVERY_FAILED;
+	return rewrite_port(skb, packet, rewrite, 0);
+}
+
 /* One end of a packet; of a later fragment the address alone, of an ICMP error no port. */
 static __always_inline enum drop_reason rewrite_packet(struct __sk_buff *skb, const struct packet *packet,
 						       const struct rewrite *rewrite)
@@ -128,9 +150,8 @@ static __always_inline enum drop_reason rewrite_packet(struct __sk_buff *skb, co
 		/* A zero means "none", and stays (RFC 768; RFC 6935 for tunnels over IPv6). */
 		alone = !before;
 		flags = BPF_F_MARK_MANGLED_0;
-		/* The kernel would take it for one that is left to the card. */
 		if (!alone && checksum_is_partial(skb) && !checksum_is_left(skb, packet))
-			return DROP_CHECKSUM_OFFSET;
+			return rewrite_offloaded(skb, packet, rewrite, before);
 	}
 	if (rewrite_address(skb, packet, rewrite, alone ? BPF_F_RECOMPUTE_CSUM : 0))
 		return DROP_DELIVERY_FAILED;

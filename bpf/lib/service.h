@@ -25,7 +25,7 @@ static __attribute__((noinline)) int service_resolve(struct passage *passage, bo
 {
 	struct packet *packet = &passage->packet;
 	struct naming *naming = &passage->naming;
-	struct frontend frontend;
+	struct frontend frontend __attribute__((aligned(8)));
 	struct choice choice;
 
 	if (!frontend_find(&packet->destination, packet->destination_port, packet->protocol, is_node,

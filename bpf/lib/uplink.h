@@ -4,6 +4,7 @@
 
 #include "../maps/maps.h"
 #include "packet.h"
+#include "sealed.h"
 
 /* The one by which all leaves that the node's routes are not asked for. NULL: never in practice. */
 static __always_inline struct uplink *uplink_first(void)
@@ -73,14 +74,12 @@ static __always_inline bool source_address(const struct packet *packet, __u32 ne
 					   struct ip_address *address)
 {
 	struct source_addresses *found = bpf_map_lookup_elem(&qn_source_addresses, &network_id);
-	const volatile __u32 *key;
+	struct source_addresses own __attribute__((aligned(8)));
 
-	if (!found)
+	if (!found || !sealed_copy(&own, found, sizeof(own)) || own.network_id != network_id)
 		return false;
-	*address = packet->family == 4 ? found->ip4 : found->ip6;
-	barrier();
-	key = &found->network_id;
-	return *key == network_id && !address_is_zero(address);
+	*address = packet->family == 4 ? own.ip4 : own.ip6;
+	return !address_is_zero(address);
 }
 
 /* The uplink's address of the packet's family, and its interface. */
@@ -88,17 +87,14 @@ static __always_inline enum drop_reason uplink_address(const struct uplink *upli
 						       const struct packet *packet,
 						       struct ip_address *address, __u32 *ifindex)
 {
-	const volatile __u32 *version;
-	__u32 end;
+	struct uplink own __attribute__((aligned(8)));
 
-	end = *(const volatile __u32 *)&uplink->version_end;
-	barrier();
-	*address = packet->family == 4 ? uplink->ip4 : uplink->ip6;
-	*ifindex = uplink->ifindex;
+	/* Being changed at this moment: there is none yet. */
+	if (!sealed_copy(&own, uplink, sizeof(own)))
+		return DROP_NO_UPLINK_ADDRESS;
+	*address = packet->family == 4 ? own.ip4 : own.ip6;
+	*ifindex = own.ifindex;
 	if (!*ifindex)
 		return DROP_NO_UPLINK;
-	barrier();
-	version = &uplink->version;
-	/* Being changed at this moment: there is none yet. */
-	return *version != end || address_is_zero(address) ? DROP_NO_UPLINK_ADDRESS : DROP_NONE;
+	return address_is_zero(address) ? DROP_NO_UPLINK_ADDRESS : DROP_NONE;
 }

@@ -10,6 +10,8 @@ const EXPORTED_STRUCT = 'export_struct_';
 const EXPORTED_ENUM = 'export_enum_';
 const SETTING = 'config_';
 const PAD = /^pad\d*$/;
+/** The last word of a value that is told by it to be whole: bpf/abi/seal.h. */
+const SEAL = 'seal';
 /** The kernel keeps it from user space: reads as zero, and a write leaves it. */
 const HIDDEN = 'bpf_spin_lock';
 
@@ -55,11 +57,16 @@ function describeStruct(btf, type) {
     return { name: member.name, offset: member.bits_offset / 8, size: btf.size(member.type_id), member };
   });
   checkNoHoles(type, members);
+  const isSealed = members.some(({ name }) => name === SEAL);
+  if (isSealed) checkSeal(type, members);
   return {
     name: type.name,
     size: type.size,
+    isSealed,
     fields: members
-      .filter(({ name, member }) => !PAD.test(name) && btf.bare(member.type_id).name !== HIDDEN)
+      .filter(
+        ({ name, member }) => !PAD.test(name) && name !== SEAL && btf.bare(member.type_id).name !== HIDDEN,
+      )
       .map(({ name, offset, member }) => ({ name, offset, value: describeValue(btf, member.type_id) })),
   };
 }
@@ -72,6 +79,12 @@ function checkNoHoles(type, members) {
     end += size;
   }
   if (end !== type.size) throw new Error(`struct ${type.name} has a hole at its end`);
+}
+
+function checkSeal(type, members) {
+  const { name, size } = members.at(-1);
+  if (name !== SEAL || size !== 4 || type.size % 8 !== 0)
+    throw new Error(`struct ${type.name}: a seal is the last 4 bytes of a multiple of 8`);
 }
 
 function describeValue(btf, id) {

@@ -14,10 +14,10 @@ const ROOM = { host: 2, container: 1 };
 export type Side = keyof typeof ROOM;
 
 /**
- * Room for a packet is room for so many bytes at least: the kernel keeps more beside each than there is in the smallest, and
- * who sends those is not the one who pays.
+ * Room for packets beyond what the programs let in, of processors that each found the last place free at once: the queue is
+ * not to drop what nobody is told of.
  */
-const BYTES_PER_PACKET = 256;
+const SPARE_PACKETS = 64;
 
 type Queue = QueueInfo & { burst: number };
 
@@ -61,9 +61,8 @@ function isNewRate(bucket: Bucket | undefined, before: Bucket | undefined): bool
   return bucket !== undefined && before !== undefined && bucket.rate !== before.rate;
 }
 
-function queueOf(side: Side, { rate, burst, queue }: Bucket): Queue {
-  // The burst does not wait.
-  const packets = Math.ceil(queue / BYTES_PER_PACKET);
+function queueOf(side: Side, { rate, burst, queue, packets: most }: Bucket): Queue {
+  const packets = most + SPARE_PACKETS;
   if (queueKinds()[side] === 'fq') return { kind: 'fq', burst, limit: packets };
   const bytes = { kind: 'tbf', rate, burst, limit: burst + ROOM[side] * queue } as const;
   // It counts one or the other. Only on the host's side does a program in front of it count the bytes.

@@ -73,17 +73,27 @@ function keyOf(endpointId: number, name: BucketName): BandwidthKey {
   return { endpointId, direction: KEYS[name] };
 }
 
-function settingsOf(name: BucketName, { rate, burst, queue }: Bucket, { departure }: Buckets): Settings {
+function settingsOf(
+  name: BucketName,
+  { rate, burst, queue, packets }: Bucket,
+  { departure }: Buckets,
+): Settings {
   const second = NS_PER_S << BigInt(BandwidthScale.COST_BITS);
   const byteCost = (second * THOUSANDTHS[name]) / (BigInt(rate) * 1000n);
   const timeOf = (bytes: number) => (BigInt(bytes) * NS_PER_S) / BigInt(rate);
-  if (name !== 'egress') return { byteCost, burstNs: timeOf(burst), queueNs: timeOf(queue) };
+  if (name !== 'egress')
+    return { byteCost, burstNs: timeOf(burst), queueNs: timeOf(queue), queuePackets: packets };
   const late = Math.max(Math.ceil(rate * LATENESS.seconds), LATENESS.frames * FRAME_MAX);
   // A queue of departure times cuts no piece: one that is larger than this would never pass.
   const least = departure === undefined ? 0 : PIECE_MAX;
-  return { byteCost, burstNs: timeOf(Math.max(burst + late, least)), queueNs: 0n };
+  return { byteCost, burstNs: timeOf(Math.max(burst + late, least)), queueNs: 0n, queuePackets: 0 };
 }
 
-function isSo(found: Bandwidth | undefined, { byteCost, burstNs, queueNs }: Settings): boolean {
-  return found?.byteCost === byteCost && found.burstNs === burstNs && found.queueNs === queueNs;
+function isSo(found: Bandwidth | undefined, wanted: Settings): boolean {
+  return (
+    found?.byteCost === wanted.byteCost &&
+    found.burstNs === wanted.burstNs &&
+    found.queueNs === wanted.queueNs &&
+    found.queuePackets === wanted.queuePackets
+  );
 }

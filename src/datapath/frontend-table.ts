@@ -18,7 +18,6 @@ import {
   targetText,
 } from '../nat/frontend.js';
 import { maglevTable, smallerSize, tableSize } from '../nat/maglev.js';
-import { monotonicNs } from '../native/bpf.js';
 import { type Backend, FrontendFlags, type FrontendKey } from './abi/generated.js';
 import { adoptFrontends, type FrontendMaps, isInForce, type PlacedFrontend } from './frontend-adoption.js';
 import { backendOf, keyOf, namesOf } from './frontend-encoding.js';
@@ -52,7 +51,6 @@ export class FrontendTable {
   private parts: Space;
   private places: Space;
   private settling: Promise<void> = Promise.resolve();
-  private version = 0n;
 
   constructor(
     private readonly maps: FrontendMaps,
@@ -222,16 +220,13 @@ export class FrontendTable {
       await slots.raw.setBatch(new Uint8Array(keys.buffer), new Uint8Array(values.buffer));
     }
     if (!isKept || before?.id !== after.id || !hasSameNature(before, after)) {
-      const version = this.nextVersion();
       frontends.set(key, {
         key,
-        version,
         id: after.id,
         first: after.first,
         slots: after.slots.length,
         affinityS: after.affinitySeconds,
         flags: after.isServiceAddress ? FrontendFlags.SERVICE_ADDRESS : 0,
-        versionEnd: version,
       });
     }
     this.placed.set(placeText(state), after);
@@ -271,13 +266,6 @@ export class FrontendTable {
     };
     this.settling = this.settled().then(collect);
     this.settling.catch(() => undefined);
-  }
-
-  /** Of no other frontend since the node was started: what it follows does not stop with the daemon. */
-  private nextVersion(): bigint {
-    const now = monotonicNs();
-    this.version = now > this.version ? now : this.version + 1n;
-    return this.version;
   }
 }
 

@@ -32,8 +32,7 @@ export interface UplinkAddress {
   family: 4 | 6;
 }
 
-type Slot = Omit<Uplink, 'version' | 'versionEnd'>;
-const NO_SLOT: Slot = {
+const NO_SLOT: Uplink = {
   ifindex: 0,
   router: 0,
   flags: 0,
@@ -88,17 +87,11 @@ export class UplinkHook {
     return [...new Set(ifindexes)].filter((ifindex) => ifindex !== 0);
   }
 
-  private write(slots: readonly Slot[]): void {
+  private write(slots: readonly Uplink[]): void {
     for (let slot = 0; slot < SLOTS; slot++) {
       const before = this.map.get(slot);
-      const version = ((before?.version ?? 0) + 1) >>> 0;
-      const value = { ...(slots[slot] ?? NO_SLOT), version, versionEnd: version };
-      const same = before !== undefined && {
-        ...value,
-        version: before.version,
-        versionEnd: before.versionEnd,
-      };
-      if (same && Buffer.compare(Uplink.encode(same), Uplink.encode(before)) === 0) continue;
+      const value = slots[slot] ?? NO_SLOT;
+      if (before && Buffer.compare(Uplink.encode(value), Uplink.encode(before)) === 0) continue;
       this.map.set(slot, value);
     }
   }
@@ -108,7 +101,7 @@ export class UplinkHook {
   }
 }
 
-function slotsOf(uplinks: readonly UplinkAddresses[], router: number): Slot[] {
+function slotsOf(uplinks: readonly UplinkAddresses[], router: number): Uplink[] {
   const firsts = uplinks.map(({ ifindex, ip4, ip6, gateway6 }) => ({
     ...slotOf(ifindex, ip4, ip6),
     gateway6: bytesOf(gateway6),
@@ -123,7 +116,7 @@ function slotsOf(uplinks: readonly UplinkAddresses[], router: number): Slot[] {
   return [{ ...first, router, flags }, ...rest, ...more].slice(0, SLOTS);
 }
 
-function slotOf(ifindex: number, ip4: UplinkAddress | undefined, ip6: UplinkAddress | undefined): Slot {
+function slotOf(ifindex: number, ip4: UplinkAddress | undefined, ip6: UplinkAddress | undefined): Uplink {
   return {
     ...NO_SLOT,
     ifindex,

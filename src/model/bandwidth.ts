@@ -13,6 +13,11 @@ export const BURST_MAX = 2 ** 33;
 const BURST_DEFAULT = { seconds: 0.02, bytes: 16 * 1024 };
 /** What may wait. One TCP connection alone hands over so many bytes at once, however slow it has to be. */
 const QUEUE = { seconds: 0.05, bytes: 256 * 1024 };
+/**
+ * Room for a packet is room for so many bytes at least: the kernel keeps more beside each than there is in the smallest, and
+ * who sends those is not the one who pays.
+ */
+const BYTES_PER_PACKET = 256;
 /** Of bursts and queues, so that the kernel's 32 bits hold what is made of them. */
 const BYTES_MAX = 2 ** 30;
 
@@ -62,6 +67,8 @@ export interface Bucket {
   burst: number;
   /** Bytes that may wait for their time. */
   queue: number;
+  /** Packets that may. */
+  packets: number;
 }
 
 /** The limits of an endpoint whose interface has that MTU. */
@@ -87,5 +94,7 @@ function bucketOf(rateBits: number, burstBits: number | undefined, mtu: number):
   const atLeast = ({ seconds, bytes }: typeof QUEUE) =>
     Math.min(Math.max(Math.ceil(rate * seconds), bytes), BYTES_MAX);
   const asked = burstBits === undefined ? atLeast(BURST_DEFAULT) : Math.ceil(burstBits / 8);
-  return { rate, burst: Math.max(asked, frame), queue: atLeast(QUEUE) };
+  const queue = atLeast(QUEUE);
+  // The burst does not wait.
+  return { rate, burst: Math.max(asked, frame), queue, packets: Math.ceil(queue / BYTES_PER_PACKET) };
 }

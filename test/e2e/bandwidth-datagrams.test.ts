@@ -1,6 +1,9 @@
 /** What has no connection of its own under limits of bandwidth: one receiver that is slow slows nobody else down. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { FAMILIES } from '../support/containers.js';
+import { bucketsOf } from '../../src/model/bandwidth.js';
+import { type Container, FAMILIES, type Family, type Host } from '../support/containers.js';
+import { during, lookAtFrames, MEASURED_MS, MTU } from '../support/rates.js';
 import { useSite } from '../support/site.js';
 
 const site = useSite();
@@ -13,6 +16,30 @@ const [COUNT, BYTES] = [500, 1400];
 const TINY_COUNT = 5000;
 /** The kernel keeps some 800 bytes for each of them. */
 const WAITING_MAX = 1024;
+/** So many may find the last place at once. */
+const PROCESSORS_MAX = 64;
+const LONG = { timeout: 120_000 };
+/** Some 2,000 a second. */
+const TINY_RATE = 1_000_000;
+
+const statisticsOf = (host: Host, name: string) => host.output('tc', '-s', 'qdisc', 'show', 'dev', name);
+/** Packets that wait in the queue of an interface; and how many that has dropped. */
+const waitingIn = async (host: Host, name: string) =>
+  Number(/ backlog \S+ ([0-9]+)p/.exec(await statisticsOf(host, name))?.[1]);
+const droppedBy = async (host: Host, name: string) =>
+  Number(/dropped ([0-9]+)/.exec(await statisticsOf(host, name))?.[1]);
+
+/** Of the smallest datagrams, many more than may pass: bytes of frames a second, as a part of what full ones would come to. */
+async function shareOfTiny(from: Container, to: Container, family: Family): Promise<number> {
+  const { rate } = bucketsOf({ ingress_rate: TINY_RATE }, MTU).ingress ?? { rate: 0 };
+  return during([from, to, family], ['-u', '-b', String(8 * TINY_RATE), '-l', '16'], async () => {
+    await expect.poll(() => lookAtFrames(to).bytes, { timeout: 20_000 }).toBeGreaterThan(rate);
+    const first = lookAtFrames(to);
+    await delay(MEASURED_MS);
+    const last = lookAtFrames(to);
+    return ((last.bytes - first.bytes) * 1000) / (last.at - first.at) / rate;
+  });
+}
 
 describe.each(FAMILIES)('IPv%i:', (family) => {
   it('a socket that has sent a slow receiver more than may wait has room for others', async () => {
@@ -36,10 +63,27 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     const slow = await site().container('slow', 'blue', { options: { bandwidth: SLOW } });
     const server = await site().container('server', 'blue');
     expect(await server.spray(slow, TINY_COUNT, 1, family)).toBe(TINY_COUNT);
-    const text = await site().host.output('tc', '-s', 'qdisc', 'show', 'dev', slow.endpoint.host_interface);
-    const waiting = Number(/ backlog \S+ ([0-9]+)p/.exec(text)?.[1]);
+    const waiting = await waitingIn(site().host, slow.endpoint.host_interface);
     expect(waiting).toBeGreaterThan(WAITING_MAX / 2);
-    expect(waiting).toBeLessThanOrEqual(WAITING_MAX);
+    expect(waiting).toBeLessThanOrEqual(WAITING_MAX + PROCESSORS_MAX);
+  });
+
+  it('what of them finds no place is dropped with its reason, and none by the queue, which tells nobody', async () => {
+    await site().network('blue', { isolation_mode: 'none' });
+    const slow = await site().container('slow', 'blue', { options: { bandwidth: SLOW } });
+    const server = await site().container('server', 'blue');
+    expect(await server.spray(slow, TINY_COUNT, 1, family)).toBe(TINY_COUNT);
+    const dropped = () => site().packets({ container: slow, reason: 'BANDWIDTH_INGRESS' });
+    await expect.poll(dropped).toBeGreaterThan(TINY_COUNT / 2);
+    expect(await droppedBy(site().host, slow.endpoint.host_interface)).toBe(0);
+  });
+
+  it('of more of them than may pass as many do as of others: the limit is reached', LONG, async () => {
+    await site().network('blue', { isolation_mode: 'none' });
+    const options = { bandwidth: { ingress_rate: TINY_RATE } };
+    const limited = await site().container('limited', 'blue', { options });
+    const other = await site().container('other', 'blue');
+    expect(await shareOfTiny(other, limited, family)).toBeGreaterThan(0.9);
   });
 
   it('what is larger than the interface of a receiver carries reaches it with a limit as without one', async () => {

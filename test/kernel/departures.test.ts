@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BandwidthDeparture, BandwidthScale } from '../../src/datapath/abi/generated.js';
+import { type Bandwidth, BandwidthDeparture, BandwidthScale } from '../../src/datapath/abi/generated.js';
 import { BpfObject, type BpfProgram, monotonicNs, tcxSupported } from '../../src/native/bpf.js';
 import { Rtnl } from '../../src/native/net.js';
 import type { Packet } from '../support/packet.js';
@@ -10,7 +10,7 @@ import { departureOf, skBuff } from '../support/program-context.js';
 import { ACTION, OBJECT_FOLDER } from '../support/programs.js';
 import type { Scenario } from '../support/scenario.js';
 import { incoming, outgoing } from '../support/scenario-frames.js';
-import { BYTE_NS } from '../support/scenario-limits.js';
+import { BYTE_NS, bandwidthKey } from '../support/scenario-limits.js';
 import { addressOf, FAMILIES, type TestEndpoint, UPLINK, WORLD } from '../support/scenario-parties.js';
 import { useScenario } from '../support/use-scenario.js';
 
@@ -65,6 +65,16 @@ function expectTimes(passed: Passed[], cost: bigint): void {
   expect([fourth.departure - third.departure, fifth.departure - fourth.departure]).toEqual([cost, cost]);
 }
 
+/** A queue of ours behind an interface; or of that handle, which the programs take for one. */
+const queueBehind = (index: number, handle = '716f') =>
+  s.programs.inside(() => {
+    using rtnl = Rtnl.open();
+    const dev = rtnl.link(index)?.name ?? '';
+    execFileSync('tc', ['qdisc', 'replace', 'dev', dev, 'root', 'handle', `${handle}:`, 'pfifo']);
+  });
+/** Nothing waits there: it is full where nothing may. */
+const FULL = 0;
+
 describe.each(FAMILIES)('what a container is sent, IPv%i', (family) => {
   const packet = () => incoming(s.b, WORLD[family]).udp().payload(200);
   const size = () => packet().bytes().length;
@@ -83,6 +93,29 @@ describe.each(FAMILIES)('what a container is sent, IPv%i', (family) => {
     s.limit(s.b, 'ingress', { burst: 2 * size() });
     const { departure, after } = receive({ departureNs: FAR });
     expect(departure).toBeLessThanOrEqual(after);
+  });
+
+  it.each(['716f', '716e'])(
+    'is dropped where as many packets wait in the queue %s: as may, and takes no place in the bucket',
+    (handle) => {
+      queueBehind(s.b.ifindex, handle);
+      s.limit(s.b, 'ingress', { burst: size(), packets: FULL });
+      expect([receive().verdict, receive().verdict]).toEqual([ACTION.DROP, ACTION.DROP]);
+      expect(s.programs.metrics().map(({ reason, packets }) => ({ reason, packets }))).toEqual([
+        { reason: 'BANDWIDTH_INGRESS', packets: 2 },
+      ]);
+      const key = bandwidthKey(s.b, 'ingress');
+      const entry = s.programs.bandwidth.get(key) as Bandwidth;
+      expect(entry.dueNs).toBe(0n);
+      s.programs.bandwidth.set(key, { ...entry, queuePackets: 1 });
+      expect(receive().verdict).toBe(ACTION.PASS);
+    },
+  );
+
+  it('is not held up by what waits in a queue that is none of ours', () => {
+    queueBehind(s.b.ifindex, '1');
+    s.limit(s.b, 'ingress', { burst: size(), packets: FULL });
+    expect(receive().verdict).toBe(ACTION.PASS);
   });
 
   it('leaves at any time without a limit', () => {
@@ -122,27 +155,37 @@ describe.skipIf(!tcxSupported()).each(FAMILIES)('what a container sends, IPv%i',
       const name = rtnl.link(ifindex)?.name ?? '';
       return rtnl.link(name.replace('host', 'peer'))?.index ?? 0;
     });
-  /** One that the program takes for one by departure times, which not every kernel has. */
-  const queueBehind = (index: number, handle = '716f') =>
-    s.programs.inside(() => {
-      using rtnl = Rtnl.open();
-      const dev = rtnl.link(index)?.name ?? '';
-      execFileSync('tc', ['qdisc', 'replace', 'dev', dev, 'root', 'handle', `${handle}:`, 'pfifo']);
-    });
   const leave = (from: number, frame: Packet | Uint8Array = packet(), more = {}) =>
     pass(leaveContainer, frame, { ifindex: from, ...more });
   const counted = () =>
     s.programs.metrics().map(({ reason, endpointId, packets }) => ({ reason, endpointId, packets }));
 
-  function limit({ burst, queue = 0 }: { burst: number; queue?: number }): void {
+  function limit({
+    burst,
+    queue = 0,
+    packets = 1000,
+  }: {
+    burst: number;
+    queue?: number;
+    packets?: number;
+  }): void {
     const key = { endpointId: s.a.id, direction: BandwidthDeparture.DEPARTURE };
     s.programs.bandwidth.set(key, {
       byteCost: BYTE_NS << BigInt(BandwidthScale.COST_BITS),
       burstNs: BigInt(burst) * BYTE_NS,
       queueNs: BigInt(queue) * BYTE_NS,
       dueNs: 0n,
+      queuePackets: packets,
     });
   }
+
+  it('is dropped and counted where as many packets wait as may', () => {
+    limit({ burst: size(), packets: FULL });
+    expect(leave(inside(s.a)).verdict).toBe(ACTION.DROP);
+    expect(counted()).toEqual([{ reason: 'BANDWIDTH_EGRESS', endpointId: s.a.id, packets: 1 }]);
+    limit({ burst: size(), packets: 1 });
+    expect(leave(inside(s.a)).verdict).toBe(ACTION.PASS);
+  });
 
   it('leaves at the rate of its limit, and what is too far ahead of its time is dropped and counted', () => {
     limit({ burst: 2 * size(), queue: 3 * size() });

@@ -13,8 +13,8 @@ const SYMBOL = { FUNCTION: 2, SECTION: 3 };
 const FRAME_POINTER = 10;
 const OPCODE = { LOAD_64: 0x18, CALL: 0x85, MOVE: 0xbf, ADD: 0x07 };
 const CLASS = { LOAD: 1, STORE_NUMBER: 2, STORE: 3 };
-/** What stands in the source register of a call to a function of the object, and of a pointer to one. */
-const PSEUDO = { CALL: 1, FUNCTION: 4 };
+/** What stands in the source register of a call to a function of the object. */
+const PSEUDO = { CALL: 1 };
 
 interface Section {
   type: number;
@@ -73,8 +73,12 @@ function readFunctions(object: Buffer): Code[] {
     return found.name;
   };
   return all
-    .filter(({ section }) => ((sections[section]?.flags ?? 0) & EXECUTABLE) !== 0)
+    .filter(({ section }) => isExecutable(sections[section]))
     .map((symbol) => readFunction(object, symbol, sections, symbols, at));
+}
+
+function isExecutable(section: Section | undefined): boolean {
+  return ((section?.flags ?? 0) & EXECUTABLE) !== 0;
 }
 
 function readFunction(
@@ -114,7 +118,8 @@ function readFunction(
     }
     if (code === OPCODE.LOAD_64) {
       if (symbol?.type === SYMBOL.FUNCTION) calls.add(symbol.name);
-      else if (symbol?.type === SYMBOL.SECTION && from === PSEUDO.FUNCTION)
+      // A pointer to one that is static: libbpf tells it from data by where it points to.
+      else if (symbol?.type === SYMBOL.SECTION && isExecutable(sections[symbol.section]))
         calls.add(at(symbol.section, number));
       place += INSTRUCTION;
     }

@@ -105,6 +105,12 @@ export class Host implements Disposable {
     await this.netns.exec(trafficProgram('frames'), ['send', interfaceName], { input });
   }
 
+  /** The same with a checksum that is left to the card: of what begins at `start`, written `at` bytes from there. */
+  async sendLeft(frame: Uint8Array, { start, at }: { start: number; at: number }): Promise<void> {
+    const input = `${Buffer.from(frame).toString('hex')}\n`;
+    await this.netns.exec(trafficProgram('frames'), ['leave', 'eth0', `${start}`, `${at}`], { input });
+  }
+
   /** Sends one datagram by eth0 to a group or broadcast address. */
   cast(address: string, port: string, text: string): Promise<string> {
     return this.output(trafficProgram('groups'), 'cast', 'eth0', address, port, text);

@@ -19,7 +19,6 @@ export interface TestFrontend {
 
 /** Slots that a frontend of the tests may have. */
 const PART = 16;
-let version = 0n;
 
 /** Each backend has one slot; they come in the order given. */
 export function writeFrontend(
@@ -36,16 +35,13 @@ export function writeFrontend(
     });
     programs.slots.set(first + at, first + at);
   }
-  version += 1n;
   const key = { address: mappedAddress(address), port, protocol };
   programs.frontends.set(key, {
     key,
     id,
-    version,
     first,
     slots: backends.length,
     affinityS,
     flags: Object.values<string>(SERVICE).includes(address) ? FrontendFlags.SERVICE_ADDRESS : 0,
-    versionEnd: version,
   });
 }

@@ -23,12 +23,18 @@ export const MEASURED_MS = 4000;
 const LOOKS_MAX = 3;
 const WARM_UP_BYTES = 1_500_000;
 
-/** IP packets that eth0 has received, their bytes, and when, by a look that takes no process. */
-function lookAtPackets(host: Host): { at: number; bytes: number; packets: number } {
+/** Frames that eth0 has received, their bytes, and when, by a look that takes no process. */
+export function lookAtFrames(host: Host): { at: number; bytes: number; packets: number } {
   const text = host.netns.net.run(() => readFileSync('/proc/thread-self/net/dev', 'utf8'));
   const at = performance.now();
   const [, bytes, packets] = /eth0:\s*([0-9]+)\s+([0-9]+)/.exec(text) ?? [];
-  return { at, bytes: Number(bytes) - Number(packets) * ETHERNET_HEADER, packets: Number(packets) };
+  return { at, bytes: Number(bytes), packets: Number(packets) };
+}
+
+/** The same without their Ethernet headers. */
+function lookAtPackets(host: Host): { at: number; bytes: number; packets: number } {
+  const { at, bytes, packets } = lookAtFrames(host);
+  return { at, bytes: bytes - packets * ETHERNET_HEADER, packets };
 }
 
 /** Bytes of TCP in them: what the kernel has put together is one packet there, with one header. */

@@ -22,17 +22,18 @@ export function bandwidthKey({ id }: TestEndpoint, direction: LimitedDirection):
   return { endpointId: id, direction: DIRECTION[direction] };
 }
 
-/** In bytes, what passes at once and what may wait. */
+/** In bytes, what passes at once and what may wait; of how many packets, where there is a queue of ours. */
 export function writeLimit(
   programs: Pick<ProgramMaps, 'bandwidth'>,
   endpoint: TestEndpoint,
   direction: LimitedDirection,
-  { burst, queue = 0 }: { burst: number; queue?: number },
+  { burst, queue = 0, packets = 1000 }: { burst: number; queue?: number; packets?: number },
 ): void {
   programs.bandwidth.set(bandwidthKey(endpoint, direction), {
     byteCost: BYTE_NS << BigInt(BandwidthScale.COST_BITS),
     burstNs: BigInt(burst) * BYTE_NS,
     queueNs: BigInt(queue) * BYTE_NS,
     dueNs: 0n,
+    queuePackets: packets,
   });
 }

@@ -18,7 +18,6 @@ export function writeUplinks(
   for (let slot = 0; slot < UplinkLimit.SLOTS; slot++) {
     const { ifindex = 0, ip4, ip6, gateway6 } = uplinks[slot] ?? {};
     programs.uplinks.set(slot, {
-      version: 1,
       ifindex,
       router: slot === 0 ? router : 0,
       flags: slot === 0 && uplinks.length === 1 ? UplinkFlags.ONLY : 0,
@@ -26,7 +25,6 @@ export function writeUplinks(
       ip6: mappedOrNone(ip6),
       gateway6: mappedOrNone(gateway6),
       ip6PrefixLength: PREFIX_LENGTH[6],
-      versionEnd: 1,
     });
   }
 }

@@ -185,7 +185,11 @@ export class Scenario {
   }
 
   /** A limit of bandwidth so low that nothing is earned while a test runs; in bytes, what passes at once and may wait. */
-  limit(endpoint: TestEndpoint, direction: LimitedDirection, bytes: { burst: number; queue?: number }): void {
+  limit(
+    endpoint: TestEndpoint,
+    direction: LimitedDirection,
+    bytes: { burst: number; queue?: number; packets?: number },
+  ): void {
     this.add({ ...endpoint, flags: LIMIT_FLAG[direction] });
     writeLimit(this.programs, endpoint, direction, bytes);
   }

@@ -20,8 +20,13 @@ const snakeCase = (pascal: string) => pascal.replace(/(?<!^)[A-Z]/g, (letter) =>
 /** Fewer for a table of many alike. */
 const runs = ({ size }: Codec<unknown>) => ({ numRuns: size < 1000 ? 100 : 5 });
 
+/** Without its seal, which is made of all the other bytes. */
+const encodeUnsealed = (codec: Codec<unknown>, value: unknown) =>
+  codec.isSealed ? codec.encode(value).fill(0, -4) : codec.encode(value);
+
 /** The bytes that carry information: all ones survive a round trip there, padding comes back as zero. */
-const carrying = (codec: Codec<unknown>) => codec.encode(codec.decode(new Uint8Array(codec.size).fill(0xff)));
+const carrying = (codec: Codec<unknown>) =>
+  encodeUnsealed(codec, codec.decode(new Uint8Array(codec.size).fill(0xff)));
 
 describe.each(codecs)('$name', ({ name, codec }) => {
   it('gives back every byte that it read, and zeroes for padding', () => {
@@ -29,7 +34,7 @@ describe.each(codecs)('$name', ({ name, codec }) => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: codec.size, maxLength: codec.size }), (bytes) => {
         const value = codec.decode(bytes);
-        expect(codec.encode(value)).toEqual(bytes.map((byte, index) => byte & (mask[index] ?? 0)));
+        expect(encodeUnsealed(codec, value)).toEqual(bytes.map((byte, index) => byte & (mask[index] ?? 0)));
         expect(codec.decode(codec.encode(value))).toEqual(value);
       }),
       runs(codec),
@@ -83,7 +88,7 @@ function fieldsOf(codec: Codec<unknown>): { field: string; offset: number; size:
         key,
         // The last bytes of a struct may be padding.
         padded: value?.constructor === Object,
-        bytes: codec.encode(Object.assign({}, zero, { [key]: value })),
+        bytes: encodeUnsealed(codec, Object.assign({}, zero, { [key]: value })),
       }))
       // The ends of an array of padded structs say nothing of the array's size.
       .filter(({ bytes }) =>

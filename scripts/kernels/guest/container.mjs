@@ -56,9 +56,9 @@ export class Container {
     return this.#ask({ operation: 'rate', after, over, limitMs });
   }
 
-  /** Sends as much as it can, until calm(). */
-  flood(protocol, address, port) {
-    return this.#ask({ operation: 'flood', protocol, address, port });
+  /** Sends as much as it can, until calm(); datagrams of so many bytes, or as large as they can be. */
+  flood(protocol, address, port, payload) {
+    return this.#ask({ operation: 'flood', protocol, address, port, payload });
   }
 
   calm() {

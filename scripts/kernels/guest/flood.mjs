@@ -8,6 +8,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 /** Of an IPv4 packet of 1500 bytes: what is not its payload. TCP with time stamps. */
 const MTU = 1500;
 const HEADERS = { tcp: 52, udp: 28 };
+const ETHERNET_HEADER = 14;
 /** At once, before one looks whether they have gone. */
 const DATAGRAMS = 8;
 const WRITE_BYTES = 64 * 1024;
@@ -16,8 +17,10 @@ const WRITE_BYTES = 64 * 1024;
 let onBytes = () => {};
 let stop = () => {};
 
+/** As a limit counts them, which is by frames: as if all were of full packets. */
 function packetBytes(protocol, payload) {
-  return (payload * MTU) / (MTU - HEADERS[protocol]);
+  if (protocol === 'tcp') return (payload * MTU) / (MTU - HEADERS.tcp);
+  return ((payload + HEADERS.udp + ETHERNET_HEADER) * MTU) / (MTU + ETHERNET_HEADER);
 }
 
 export async function sink({ protocol, port }) {
@@ -53,13 +56,13 @@ export function rate({ after, over, limitMs }) {
   });
 }
 
-export async function flood({ protocol, address, port }) {
+export async function flood({ protocol, address, port, payload }) {
   const socket =
     protocol === 'udp' ? createSocket('udp4') : connect({ host: address, port }).on('error', () => {});
   if (protocol === 'tcp') await once(socket, 'connect');
   let isOver = false;
   const sending = protocol === 'udp' ? datagrams : bytes;
-  const ended = sending(socket, { address, port, isOver: () => isOver });
+  const ended = sending(socket, { address, port, payload, isOver: () => isOver });
   stop = async () => {
     isOver = true;
     if (protocol === 'tcp') socket.destroy();
@@ -74,8 +77,8 @@ export async function calm() {
   return 'calm';
 }
 
-async function datagrams(socket, { address, port, isOver }) {
-  const data = Buffer.alloc(MTU - HEADERS.udp);
+async function datagrams(socket, { address, port, payload = MTU - HEADERS.udp, isOver }) {
+  const data = Buffer.alloc(payload);
   const send = () => new Promise((resolve) => socket.send(data, port, address, resolve));
   while (!isOver()) {
     await Promise.all(Array.from({ length: DATAGRAMS }, send));

@@ -15,8 +15,12 @@ const LIMIT = 2_000_000;
 /** Bits: what an emulated CPU may miss while the real one does something else, and make up for. */
 const BURST = 512_000;
 const WITHIN = 0.05;
-/** Packets that may wait by that limit. */
-const WAITING_MAX = 1024;
+/** Packets that the queue of that limit has room for: one for each 256 bytes, and some to spare. */
+const QUEUE_PACKETS = 1024 + 64;
+/** Bits a second: an emulated CPU sends many more of the smallest datagrams than that. */
+const TINY_LIMIT = 200_000;
+/** Bytes: more than waits, of the smallest. */
+const TINY = { payload: 18, after: 100_000, over: 200_000, limitMs: 60_000 };
 const ATTEMPTS = 3;
 /** Bytes: after a bucket is empty and TCP has found its pace, many times a large packet of the kernel (64 KiB). */
 const MEASURED = { after: 320_000, over: 2_500_000, limitMs: 60_000 };
@@ -101,7 +105,7 @@ function expectQueues(kinds) {
   );
   // Of the smallest packets no more wait than there is memory meant for; a token bucket inside counts bytes.
   for (const [side, text] of found.entries()) {
-    if (side === 0 || kinds[side] === 'fq') assert.match(text, new RegExp(` limit ${WAITING_MAX}p`), text);
+    if (side === 0 || kinds[side] === 'fq') assert.match(text, new RegExp(` limit ${QUEUE_PACKETS}p`), text);
   }
 }
 
@@ -239,6 +243,21 @@ export const steps = [
       },
     ],
   ]),
+  [
+    'the smallest datagrams come to the limit, however many there are, and the queue drops none',
+    async () => {
+      await request('PATCH', `/networks/${NETWORK.name}/containers/${limited.name}`, {
+        options: { bandwidth: { ingress_rate: TINY_LIMIT } },
+      });
+      const measured = limited.rate(TINY);
+      await client.flood('udp', limitedEndpoint.ip_address, COUNTED, TINY.payload);
+      const share = (await measured) / TINY_LIMIT;
+      await client.calm();
+      console.log(`the smallest datagrams: ${share.toFixed(4)} of the limit`);
+      assert.ok(share > 0.9, `${share} of the limit`);
+      assert.match(queues()[0], /dropped 0,/);
+    },
+  ],
   [
     'with a low limit that says nothing of bursts nothing is lost of what TCP sends in large pieces',
     async () => {

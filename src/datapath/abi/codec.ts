@@ -5,12 +5,16 @@
  * would be another port's rule.
  */
 
+import { type SealShape, sealer } from './seal.js';
+
 /** The byte order of the programs and of every machine that runs them (x86-64, arm64). */
 const LITTLE_ENDIAN = true;
 
 export interface Codec<T> {
   /** Bytes of one value. */
   readonly size: number;
+  /** Its last four bytes are its seal: see sealed(). */
+  readonly isSealed?: true;
   encode(value: T): Uint8Array;
   /** @throws RangeError unless there are exactly `size` bytes */
   decode(bytes: Uint8Array): T;
@@ -79,6 +83,21 @@ export function codec<T>(size: number, write: Codec<T>['write'], read: Codec<T>[
       return Array.from({ length: bytes.length / size }, (_, index) => read(view, index * size));
     },
   };
+}
+
+/** Of a struct that ends with a seal, which is no field here: it is written with the value. */
+export function sealed<T>(
+  shape: SealShape,
+  size: number,
+  write: Codec<T>['write'],
+  read: Codec<T>['read'],
+): Codec<T> {
+  const seal = sealer(shape, size);
+  const writeSealed: Codec<T>['write'] = (view, at, value) => {
+    write(view, at, value);
+    seal(view, at);
+  };
+  return { ...codec(size, writeSealed, read), isSealed: true };
 }
 
 /** Decodes a value of a per-CPU map: one element per possible CPU, each padded to a multiple of 8 bytes. */

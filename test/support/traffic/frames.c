@@ -7,6 +7,8 @@
 
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+#include <sys/uio.h>
 
 #define FRAME_MAX      65536
 #define RECEIVE_BUFFER (64 << 20)
@@ -14,6 +16,8 @@
 
 static const char USAGE[] =
     "frames send INTERFACE            sends each line of standard input, a frame in hexadecimal\n"
+    "frames leave INTERFACE START AT  sends the same, and leaves a checksum to the card: of what is behind\n"
+    "                                 START bytes, to be written AT bytes from there\n"
     "frames capture                   prints `ready`, then each frame that any interface but lo receives, "
     "as\n"
     "                                 `INTERFACE HEX`, until SIGTERM and until none is left\n";
@@ -37,8 +41,12 @@ static int packet_socket(int protocol)
 	return fd;
 }
 
-static int send_lines(const char *interface)
+/* sum: what is said of the checksum with each frame; NULL: it is there. */
+static int send_lines(const char *interface, struct virtio_net_hdr *sum)
 {
+	int on = 1;
+	struct iovec parts[] = {{.iov_base = sum, .iov_len = sum ? sizeof(*sum) : 0}, {}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
 	static char line[2 * FRAME_MAX + 2];
 	static unsigned char frame[FRAME_MAX];
 	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(interface)};
@@ -46,11 +54,14 @@ static int send_lines(const char *interface)
 
 	if (!to.sll_ifindex)
 		fail(interface);
+	if (sum && setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)))
+		fail("PACKET_VNET_HDR");
+	message.msg_name = &to;
+	message.msg_namelen = sizeof(to);
 	while (fgets(line, sizeof(line), stdin)) {
-		size_t length = bytes_of(line, frame);
-
-		if (sendto(fd, frame, length, 0, (struct sockaddr *)&to, sizeof(to)) != (ssize_t)length)
-			fail("sendto");
+		parts[1] = (struct iovec){.iov_base = frame, .iov_len = bytes_of(line, frame)};
+		if (sendmsg(fd, &message, 0) != (ssize_t)(parts[0].iov_len + parts[1].iov_len))
+			fail("sendmsg");
 	}
 	return 0;
 }
@@ -127,7 +138,14 @@ int main(int argc, char **argv)
 		return capture();
 	}
 	if (!strcmp(verb, "send") && argc == 3)
-		return send_lines(argv[2]);
+		return send_lines(argv[2], NULL);
+	if (!strcmp(verb, "leave") && argc == 5) {
+		struct virtio_net_hdr sum = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					     .csum_start = (__u16)atoi(argv[3]),
+					     .csum_offset = (__u16)atoi(argv[4])};
+
+		return send_lines(argv[2], &sum);
+	}
 	fputs(USAGE, stderr);
 	return 2;
 }
