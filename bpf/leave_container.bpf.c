@@ -16,8 +16,6 @@
 /* NETDEV_ALIGN of include/linux/netdevice.h */
 #define NETDEV_ALIGN 32
 
-extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
-
 /* Asked first: a container without a limit, or without that queue, pays for no more. */
 static __always_inline bool goes_by_departure_times(struct net_device *device)
 {

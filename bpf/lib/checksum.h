@@ -31,16 +31,23 @@ static __always_inline __u32 checksum_offset(__u8 protocol)
 /* Is the checksum left to the card? */
 static __always_inline bool checksum_is_partial(struct __sk_buff *skb)
 {
-	struct sk_buff *kernel = (struct sk_buff *)skb;
+	struct sk_buff *kernel = kernel_packet(skb);
 
+	if (kernel)
+		return BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
+	kernel = (struct sk_buff *)skb;
 	return BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) == CHECKSUM_PARTIAL;
 }
 
 /* Where the checksum stands that is left to the card, from the frame's start. */
 static __always_inline __u32 checksum_left_at(struct __sk_buff *skb)
 {
-	struct sk_buff *kernel = (struct sk_buff *)skb;
+	struct sk_buff *kernel = kernel_packet(skb);
 
+	if (kernel)
+		return (__u32)(kernel->csum_start - (__u32)(kernel->data - kernel->head) +
+			       kernel->csum_offset);
+	kernel = (struct sk_buff *)skb;
 	return (__u32)(BPF_CORE_READ(kernel, csum_start) -
 		       (__u32)(BPF_CORE_READ(kernel, data) - BPF_CORE_READ(kernel, head)) +
 		       BPF_CORE_READ(kernel, csum_offset));

@@ -34,6 +34,24 @@ struct sk_buff {
 	__u16 csum_offset;
 } __attribute__((preserve_access_index));
 
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
+
+/* Helpers of the kernel, as much as tells how old it is. */
+enum bpf_func_id___kernel {
+	BPF_FUNC_cgrp_storage_get___kernel, /* since 6.2, as is bpf_cast_to_kern_ctx() */
+};
+
+/*
+ * The kernel's own of a packet, whose fields are read as they stand; NULL before Linux 6.2, where they are
+ * copied by a helper (BPF_CORE_READ()).
+ */
+static __always_inline struct sk_buff *kernel_packet(struct __sk_buff *skb)
+{
+	return bpf_core_enum_value_exists(enum bpf_func_id___kernel, BPF_FUNC_cgrp_storage_get___kernel)
+		   ? bpf_cast_to_kern_ctx(skb)
+		   : NULL;
+}
+
 /* Is it a queue of ours, that a limit of bandwidth has made? Of no other do we know how many may wait. */
 static __always_inline bool queue_is_ours(__u32 handle)
 {
