@@ -78,7 +78,8 @@ export class UplinkHook {
     this.write([...slots.slice(0, SLOTS - gone.length), ...gone.map((ifindex) => ({ ...NO_SLOT, ifindex }))]);
     for (const ifindex of gone) this.detach(ifindex);
     this.write(slots);
-    for (const name of this.links.others(kept)) this.pins.remove(name);
+    // At once: it may be an uplink again before the kernel would find the time, and takes no program twice.
+    for (const name of this.links.others(kept)) this.pins.remove(name, true);
   }
 
   /** Interfaces that programs know as uplinks, from whatever daemon. */
