@@ -57,7 +57,8 @@
 	X(NO_UPLINK, 42, "the packet is to be masqueraded and no uplink leads to its destination")           \
 	X(NO_UPLINK_ADDRESS, 43,                                                                             \
 	  "the packet is to be masqueraded and the uplink has no address of its family")                     \
-	X(NAT_PORTS, 44, "no port of the uplink's address is free towards this destination")                 \
+	X(NAT_PORTS, 44,                                                                                     \
+	  "no port of the uplink's address that it may take is free towards this destination")               \
 	X(NAT_PROTOCOL, 45, "a fragment of SCTP, whose checksum is of the whole, to be translated")          \
 	X(HOP_LIMIT, 46, "its time to live has run out at the node; its sender is told")                     \
 	X(TOO_BIG, 47, "larger than the uplink carries; the sender is told")                                 \

@@ -9,6 +9,14 @@
 
 /* Ports that are tried, at random: of a range that is 90 % taken, one in a thousand flows finds none. */
 #define NAT_TRIES 64
+/*
+ * The last eighth of the range is for who finds nothing in the rest: of these ports each endpoint has a
+ * share, which one in 32 others has too. So whoever takes all that there is towards a destination leaves the
+ * others something.
+ */
+#define NAT_KEPT_PART  8
+#define NAT_SHARES     32
+#define NAT_TRIES_KEPT 16
 /* After as many that were taken, one will do that only a closed connection has. */
 #define NAT_TRIES_FREE 2
 
@@ -135,6 +143,19 @@ static __always_inline bool nat_port_is_connected(struct __sk_buff *skb, const s
 	return key->protocol == IPPROTO_UDP && udp_port_is_connected(skb, key);
 }
 
+/* One of the ports that the flow of an endpoint may take, at random; the more tries, the more there are. */
+static __always_inline __be16 nat_port_of(__u32 endpoint_id, int tries)
+{
+	__u32 size = config_nat_port_max - config_nat_port_min + 1, kept = size / NAT_KEPT_PART / NAT_SHARES;
+	__u32 common = size - kept * NAT_SHARES, random = bpf_get_prandom_u32(), offset;
+
+	if (kept && tries >= NAT_TRIES - NAT_TRIES_KEPT)
+		offset = common + random % kept * NAT_SHARES + endpoint_id % NAT_SHARES;
+	else
+		offset = random % common;
+	return bpf_htons((__u16)(config_nat_port_min + offset));
+}
+
 /*
  * Takes the name of passage->record's nat_address and nat_port for the flow. Without a port (0) it takes one,
  * at random, so that nobody outside can tell it from the ports before.
@@ -143,7 +164,6 @@ static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct pas
 {
 	struct conntrack_entry *record = &passage->record;
 	struct nat_alias *alias = &passage->alias;
-	__u32 size = config_nat_port_max - config_nat_port_min + 1;
 	long error;
 
 	nat_key_of(&passage->flow.key, record, &alias->key);
@@ -155,12 +175,10 @@ static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct pas
 			return DROP_NAT_CONFLICT;
 		return error ? DROP_CONNTRACK_FULL : DROP_NONE;
 	}
-	if (!size || config_nat_port_max < config_nat_port_min)
+	if (config_nat_port_max < config_nat_port_min)
 		return DROP_NAT_PORTS;
 	for (int i = 0; i < NAT_TRIES; i++) {
-		__u32 port = config_nat_port_min + bpf_get_prandom_u32() % size;
-
-		alias->key.local_port = bpf_htons((__u16)port);
+		alias->key.local_port = nat_port_of(record->endpoint_id[FLOW_OPENER], i);
 		/* Most of a busy range are taken, which is told sooner than whether a socket has the port. */
 		if (bpf_map_lookup_elem(&qn_nat, &alias->key)) {
 			if (i < NAT_TRIES_FREE)

@@ -1383,7 +1383,7 @@ export const DROP_REASONS: readonly { readonly value: DropReason; readonly name:
   { value: 41, name: 'UNJUDGED', text: 'a frame marked so that it would have passed the programs by' },
   { value: 42, name: 'NO_UPLINK', text: 'the packet is to be masqueraded and no uplink leads to its destination' },
   { value: 43, name: 'NO_UPLINK_ADDRESS', text: 'the packet is to be masqueraded and the uplink has no address of its family' },
-  { value: 44, name: 'NAT_PORTS', text: 'no port of the uplink\'s address is free towards this destination' },
+  { value: 44, name: 'NAT_PORTS', text: 'no port of the uplink\'s address that it may take is free towards this destination' },
   { value: 45, name: 'NAT_PROTOCOL', text: 'a fragment of SCTP, whose checksum is of the whole, to be translated' },
   { value: 46, name: 'HOP_LIMIT', text: 'its time to live has run out at the node; its sender is told' },
   { value: 47, name: 'TOO_BIG', text: 'larger than the uplink carries; the sender is told' },
