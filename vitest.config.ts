@@ -6,11 +6,12 @@ import { SummaryReporter } from './test/support/reporter.js';
 
 /**
  * How many files of a level run at once: those of `unit` share nothing, and those of `e2e` have a node each, with
- * namespaces, directories and pins of its own, and mostly wait. The others share the kernel's clocks and engines.
+ * namespaces, directories and pins of its own, and wait for half of their time. The others share the kernel's clocks and
+ * engines.
  */
 const WORKERS: Record<string, number> = {
   unit: availableParallelism(),
-  e2e: Math.min(availableParallelism(), 2),
+  e2e: Math.min(availableParallelism() + 1, 4),
 };
 
 /** The levels of tests, folders of test/, in the order in which they run: what is cheap and basic first. */
@@ -38,6 +39,8 @@ export default defineConfig({
         sequence: { groupOrder: order },
         testTimeout: 30_000,
         hookTimeout: 60_000,
+        // What is waited for comes at once, unless others want the processors.
+        expect: { poll: { timeout: 5_000 } },
         retry: 0,
       },
     })),
