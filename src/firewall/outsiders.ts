@@ -7,7 +7,7 @@ import { LANES } from './lanes.js';
 import { type PacketPeer, peersOf, RuleTable } from './lookup.js';
 import type { PeerKey } from './peer-key.js';
 import { portKey } from './ports.js';
-import { soleAddresses } from './sole-addresses.js';
+import { soleAddresses, Taken } from './sole-addresses.js';
 import { type RuleTerms, subjectEntry } from './subject.js';
 import type { KeptView } from './subject-view.js';
 import type { RuleEntry } from './types.js';
@@ -26,14 +26,19 @@ const NOBODYS = [
   ...['::/128', '::1/128', 'ff00::/8'],
 ].map((text) => parseCidr(text));
 
+/** What nobody outside has, ready to ask many subjects. `inside`: the addresses of the node and all that is on it. */
+export function notOutside(inside: readonly Cidr[]): Taken {
+  return new Taken([...inside, ...NOBODYS]);
+}
+
 /** Of making an entry and finding a place for it, in what a step is counted in. */
 const COST_OF_ENTRY = 4;
 
 /**
  * Of each range that the rules name, and of what is in none, somebody who is in no narrower one, if anybody outside is.
- * `inside`: addresses that nobody outside has. Two of whom the rules say the same, be it in other rules, are one.
+ * `taken`: see notOutside(). Two of whom the rules say the same, be it in other rules, are one.
  */
-export function* outsiders(view: KeptView, inside: readonly Cidr[]): Steps<Outsiders> {
+export function* outsiders(view: KeptView, taken: Taken): Steps<Outsiders> {
   const { id } = view;
   const lanes = LANES.filter(({ direction, audit }) => direction === 'ingress' && !audit).filter((lane) =>
     view.hasRules(lane),
@@ -65,7 +70,7 @@ export function* outsiders(view: KeptView, inside: readonly Cidr[]): Steps<Outsi
     if (text !== undefined) cost += learn(text, cells) * COST_OF_ENTRY;
   };
   yield* stepping(
-    soleAddresses(view.ranges('ingress'), [...inside, ...NOBODYS]),
+    soleAddresses(view.ranges('ingress'), taken),
     ({ family, of, address }) => {
       cost = 1;
       if (address !== undefined) look(family, address.value, of?.range.text);

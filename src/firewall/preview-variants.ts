@@ -1,12 +1,12 @@
 /** Which addresses of a party the rules of the other side tell apart. */
-import { type Address, type Cidr, type Family, formatAddress } from '../model/address.js';
+import { type Address, type Family, formatAddress } from '../model/address.js';
 import { type Steps, stepping } from '../work/steps.js';
 import type { PacketPeer } from './lookup.js';
 import type { PreviewSide } from './preview-side.js';
 import type { Party, PreviewEndpoint, PreviewIdentity, PreviewInput, Side } from './preview-types.js';
 import { firstFrom } from './range-nodes.js';
 import { isWithin, type Range, rangeOf } from './ranges.js';
-import { soleAddresses } from './sole-addresses.js';
+import { soleAddresses, Taken } from './sole-addresses.js';
 
 const EVERYWHERE: Readonly<Record<Family, Range>> = { 4: rangeOf('0.0.0.0/0'), 6: rangeOf('::/0') };
 /** Addresses that are told of a party where only some of its are meant, and exceptions of a range. */
@@ -26,7 +26,7 @@ export interface Variant {
 
 export class Variants {
   readonly #host: readonly string[];
-  readonly #inside: readonly Cidr[];
+  readonly #inside: Taken;
   readonly #outsideOf: Readonly<Record<Family, WeakMap<PreviewSide, Variant[]>>> = {
     4: new WeakMap(),
     6: new WeakMap(),
@@ -36,7 +36,7 @@ export class Variants {
 
   constructor({ host, inside }: Pick<PreviewInput, 'host' | 'inside'>) {
     this.#host = host;
-    this.#inside = inside;
+    this.#inside = new Taken(inside);
   }
 
   /** The variants of a party as the rules of the other side tell them apart. */

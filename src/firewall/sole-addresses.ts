@@ -16,69 +16,84 @@ const FAMILIES = [4, 6] as const;
 /** In the 16 bytes of the maps these are those of IPv4 (RFC 4291, 2.5.5.2): no packet of IPv6 has one. */
 const MAPPED: Cidr = { family: 6, base: 0xffffn << 32n, prefixLength: 96 };
 
+/** Addresses that are not to be found, sorted once for any number of searches. */
+export class Taken {
+  /** Apart from each other, in their order. */
+  readonly #spans: Readonly<Record<Family, { readonly first: bigint; last: bigint }[]>> = { 4: [], 6: [] };
+
+  /** `cidrs` in any order. */
+  constructor(cidrs: readonly Cidr[]) {
+    for (const cidr of [...cidrs, MAPPED].sort(compareRanges)) {
+      const spans = this.#spans[cidr.family];
+      const before = spans.at(-1);
+      const last = lastOf(cidr);
+      if (before === undefined || before.last + 1n < cidr.base) spans.push({ first: cidr.base, last });
+      else if (before.last < last) before.last = last;
+    }
+  }
+
+  /** The first that is not taken from an address on; past the last one of the family: all are. */
+  from(family: Family, address: bigint): bigint {
+    const spans = this.#spans[family];
+    let [low, high] = [0, spans.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((spans[middle]?.last ?? 0n) < address) low = middle + 1;
+      else high = middle;
+    }
+    const span = spans[low];
+    return span !== undefined && span.first <= address ? span.last + 1n : address;
+  }
+}
+
 /** A range that others may still be found inside of. */
 interface Open<Ranged> {
-  /** Undefined: it stands for what is around all ranges, or for taken addresses. */
+  /** Undefined: it stands for what is around all ranges. */
   readonly of: Ranged | undefined;
   readonly last: bigint;
-  /** The first address that is in none of those that were found inside; past the last one where all are. */
+  /** The first address that is in none of those that were found inside, nor taken; past the last one where none is left. */
   sole: bigint;
-  /** Nothing in it is to be found. */
-  readonly isTaken: boolean;
 }
 
 /**
- * Each range once, and in each family what is around all. `ranges` in the order of compareRanges(), each once; `taken` in
- * any. Costs the sum of both.
+ * Each range once, and in each family what is around all. `ranges` in the order of compareRanges(), each once. Costs their
+ * number, however many are taken, but for the logarithm of that.
  */
 export function* soleAddresses<Ranged extends { readonly range: Range }>(
   ranges: readonly Ranged[],
-  taken: readonly Cidr[],
+  taken: Taken,
 ): Iterable<SoleAddress<Ranged>> {
-  const sorted = [...taken, MAPPED].sort(compareRanges);
-  let nextRange = 0;
-  let nextTaken = 0;
+  let next = 0;
   for (const family of FAMILIES) {
     const around: Open<Ranged> = {
       of: undefined,
       last: lastOf(EVERYWHERE[family]),
-      sole: 0n,
-      isTaken: false,
+      sole: taken.from(family, 0n),
     };
     const open: Open<Ranged>[] = [];
     let top = around;
-    const enter = (base: bigint, last: bigint, of: Ranged | undefined) => {
-      if (top.sole === base) top.sole = last + 1n;
-      open.push(top);
-      top = { of, last, sole: base, isTaken: of === undefined || top.isTaken };
-    };
     for (;;) {
-      const ranged = ranges[nextRange];
+      const ranged = ranges[next];
       const range = ranged?.range.family === family ? ranged.range : undefined;
-      const cidr = sorted[nextTaken]?.family === family ? sorted[nextTaken] : undefined;
-      // Of equal ones first what is taken: nothing of the other is left then.
-      const isTaken = cidr !== undefined && (range === undefined || compareRanges(cidr, range) <= 0);
-      const base = isTaken ? cidr.base : range?.base;
       for (let outer = open.at(-1); outer !== undefined; outer = open.at(-1)) {
-        if (base !== undefined && base <= top.last) break;
-        if (top.of !== undefined) yield soleOf(family, top);
+        if (range !== undefined && range.base <= top.last) break;
+        yield soleOf(family, top);
         open.pop();
         top = outer;
       }
-      if (isTaken) {
-        nextTaken += 1;
-        enter(cidr.base, lastOf(cidr), undefined);
-      } else if (range !== undefined) {
-        nextRange += 1;
-        enter(range.base, range.last, ranged);
-      } else break;
+      if (range === undefined) break;
+      next += 1;
+      const { base, last } = range;
+      if (top.sole >= base && top.sole <= last) top.sole = taken.from(family, last + 1n);
+      open.push(top);
+      top = { of: ranged, last, sole: taken.from(family, base) };
     }
     yield soleOf(family, around);
   }
 }
 
-function soleOf<Ranged>(family: Family, { of, last, sole, isTaken }: Open<Ranged>): SoleAddress<Ranged> {
-  return { family, of, address: isTaken || sole > last ? undefined : { family, value: sole } };
+function soleOf<Ranged>(family: Family, { of, last, sole }: Open<Ranged>): SoleAddress<Ranged> {
+  return { family, of, address: sole > last ? undefined : { family, value: sole } };
 }
 
 function lastOf(cidr: Cidr): bigint {

@@ -6,6 +6,7 @@
  * address in IPv6, and of an IPv4 range on lo every address. What is sent there reaches sockets of the node, so they
  * are the node too.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { EndpointTable, Prefix } from '../datapath/endpoint-table.js';
 import {
   type Address,
@@ -27,8 +28,17 @@ import { addressesOf } from './nat/published.js';
 /** Of `lo` (LOOPBACK_IFINDEX of linux/net_namespace.h). */
 const LOOPBACK_INDEX = 1;
 
+/** What is inside, and what tells it. */
+interface Inside {
+  readonly by: readonly object[];
+  readonly ranges: readonly Cidr[];
+}
+
 export class HostPrefixes {
   private watch: Disposable | undefined;
+  /** The node's, when it was looked last: the kernel tells when to look again. */
+  private addresses: readonly AddressInfo[] = [];
+  private known: Inside | undefined;
   private syncing: Promise<boolean> = Promise.resolve(false);
 
   constructor(
@@ -54,6 +64,27 @@ export class HostPrefixes {
     this.table.removePrefix(servicePrefix(address).cidr);
   }
 
+  /**
+   * Addresses that nobody outside has: the node's own, as the kernel has told last, and those of networks and services. The
+   * same object as long as they are the same.
+   */
+  inside(): readonly Cidr[] {
+    const { addresses } = this;
+    const list = this.reader.list(networks);
+    const listed = this.reader.list(services);
+    // Records are replaced, never changed.
+    const by = [...list, ...listed, addresses];
+    if (this.known === undefined || !isSame(this.known.by, by)) {
+      const ranges = [
+        ...list.flatMap(networkRanges).map(({ cidr }) => cidr),
+        ...listed.flatMap(addressesOf).map(single),
+        ...ownOf(list, addresses),
+      ];
+      this.known = { by, ranges };
+    }
+    return this.known.ranges;
+  }
+
   /** Makes the table what it should be now. True: something was otherwise. */
   sync(): Promise<boolean> {
     this.syncing = this.syncing
@@ -76,7 +107,9 @@ export class HostPrefixes {
   }
 
   private wanted(): Prefix[] {
-    const own = takenRanges(this.reader.list(networks), this.host.addresses());
+    const addresses = this.host.addresses();
+    if (!isDeepStrictEqual(addresses, this.addresses)) this.addresses = addresses;
+    const own = takenRanges(this.reader.list(networks), addresses);
     const taken = new Set(own.map(formatCidr));
     return [
       ...this.reader.list(networks).flatMap(prefixesOf),
@@ -107,16 +140,13 @@ export function ownAddresses(reader: Reader, host: Rtnl): IsOwn {
 
 /** Every range that is the node's own, most of them of one address. */
 export function ownRanges(reader: Reader, host: Rtnl): Cidr[] {
-  const list = reader.list(networks);
-  const gateways = list.flatMap(networkRanges).map(({ gateway }) => single(gateway));
-  const ranges = [...gateways, ...takenRanges(list, host.addresses())];
-  return [...new Map(ranges.map((range) => [formatCidr(range), range])).values()];
+  return ownOf(reader.list(networks), host.addresses());
 }
 
-/** Addresses that nobody outside has: the node's own, and those of networks. */
-export function insideRanges(reader: Reader, host: Rtnl): Cidr[] {
-  const ofNetworks = reader.list(networks).flatMap(networkRanges);
-  return [...ofNetworks.map(({ cidr }) => cidr), ...ownRanges(reader, host)];
+function ownOf(list: readonly Network[], found: readonly AddressInfo[]): Cidr[] {
+  const gateways = list.flatMap(networkRanges).map(({ gateway }) => single(gateway));
+  const ranges = [...gateways, ...takenRanges(list, found)];
+  return [...new Map(ranges.map((range) => [formatCidr(range), range])).values()];
 }
 
 /** What the kernel takes for the node. Of a network's range that is the gateway's address alone: the rest is nobody's. */
@@ -163,4 +193,8 @@ function single(text: string): Cidr {
 /** The range of that address alone. */
 function hostRange(address: Address): Cidr {
   return cidrOf(address, addressBits(address.family));
+}
+
+function isSame(left: readonly object[], right: readonly object[]): boolean {
+  return left.length === right.length && left.every((one, index) => one === right[index]);
 }

@@ -15,7 +15,7 @@ import { Endpoints } from './endpoints/endpoints.js';
 import { Explanations } from './explain.js';
 import { FlowLog } from './flow-log.js';
 import { Gate } from './gate.js';
-import { HostPrefixes, type IsOwn, insideRanges, ownAddresses } from './host-prefixes.js';
+import { HostPrefixes, type IsOwn, ownAddresses } from './host-prefixes.js';
 import { Namespaces } from './namespaces.js';
 import { Services } from './nat/balancing.js';
 import { Connections } from './nat/connections.js';
@@ -216,7 +216,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.runtimeNetworks = new RuntimeNetworks(store);
     this.reservations = new Reservations({ store, serial });
     this.namespaces = new Namespaces({ store, serial, policy, onLeft });
-    const previewed = { store, policy, host, flows: this.flows };
+    const previewed = { store, policy, host, prefixes, flows: this.flows };
     this.policies = new Policies({
       store,
       serial,
@@ -224,7 +224,7 @@ export class LocalNode implements Node, AsyncDisposable {
       preview: (apply, undo) => previewPolicies(previewed, apply, undo),
       onLeft,
     });
-    const reachability = new Reachability(policy.inForce, () => insideRanges(store, host));
+    const reachability = new Reachability(policy.inForce, () => prefixes.inside());
     this.portMappings = new PortMappings({
       store,
       serial,
@@ -232,6 +232,7 @@ export class LocalNode implements Node, AsyncDisposable {
       publishing,
       policy,
       reachable: (targets) => reachability.among(targets),
+      onUnknown: onError('could not find out whether port mappings are reachable from outside'),
       onLeft,
     });
     const addresses = new ServiceAddresses(options.settings, isOwn);

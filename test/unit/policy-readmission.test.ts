@@ -9,6 +9,7 @@ import type { CompiledPolicy } from '../../src/firewall/types.js';
 import type { AppError } from '../../src/model/errors.js';
 import { type Policy, policyRef } from '../../src/model/policy.js';
 import { EmbeddedStore } from '../../src/store/embedded.js';
+import { PolicyNumbering } from '../../src/vnet/policy/policy-numbering.js';
 import { Retry } from '../../src/vnet/retry.js';
 import { Serial } from '../../src/vnet/serial.js';
 import { finish, type Steps } from '../../src/work/steps.js';
@@ -215,6 +216,39 @@ describe('while somebody is cut off', () => {
     expect(tried).toHaveBeenCalledTimes(3);
   });
 
+  it('it is done when packets are judged again, also where no number could be forgotten', async () => {
+    const { world, table, errors } = await worldInDoubt();
+    const broken = new Error('the disk is full');
+    vi.spyOn(PolicyNumbering.prototype, 'retain').mockRejectedValue(broken);
+    const advance = vi.spyOn(table, 'advance').mockRejectedValueOnce(new Error('no grace period'));
+    await expect(world.sync.ensure()).rejects.toThrow('no grace period');
+    await world.sync.ensure();
+    expect(advance).toHaveBeenCalledTimes(2);
+    expect(errors.splice(0)).toEqual([broken]);
+    await world.sync.ensure();
+    expect(advance).toHaveBeenCalledTimes(2);
+    await world.requireExact();
+  });
+
+  it('a dry run refuses what the change would, also where it was not known what is in force', async () => {
+    const { world, table, back } = await worldInDoubt();
+    const [before, dry] = [table.advance, () => world.sync.preview(back.apply, back.undo)];
+    let asked = 0;
+    world.onUncertain = () => {
+      asked += 1;
+    };
+    table.advance = () => Promise.reject(new Error('no grace period'));
+    await expect(dry()).rejects.toThrow('no grace period');
+    expect(asked).toBe(1);
+    table.advance = before;
+    await expect(dry()).rejects.toMatchObject({ code: 'INSUFFICIENT_CAPACITY' });
+    await expect(world.sync.change(back.apply, back.undo)).rejects.toMatchObject({
+      code: 'INSUFFICIENT_CAPACITY',
+    });
+    expect([asked, world.cutOff]).toEqual([1, []]);
+    await world.requireExact();
+  });
+
   it('a dry run tells what would be in force of whom, and changes nothing', async () => {
     const table = smallTable({ ...WIDE, policy_max: 10 });
     const world = new World(store, table, [{ ports: 5 }, { ports: 6 }]);
@@ -315,6 +349,28 @@ describe('while somebody is cut off', () => {
     }
   });
 });
+
+/** Room was made for one who was cut off, and letting them in has failed: it is not known what the tables have. */
+async function worldInDoubt() {
+  const table = smallTable({ ...WIDE, policy_max: 20 });
+  const world = new World(store, table, [{ ports: 9 }, { ports: 9 }, { ports: 10 }]);
+  const errors: unknown[] = [];
+  world.onError = (error) => errors.push(error);
+  await world.sync.resync();
+  const policy = policyOf('p0', '0', { ports: 9 });
+  const commit = table.commit.bind(table);
+  const failing = vi.spyOn(table, 'commit').mockImplementation((change) => {
+    return failing.mock.calls.length === 2 ? Promise.reject(new Error('no grace period')) : commit(change);
+  });
+  await world.remove(policy);
+  failing.mockRestore();
+  expect([errors.splice(0).map(String), world.cutOff]).toEqual([['Error: no grace period'], [FIRST + 2]]);
+  const back = {
+    apply: (engine: PolicyEngine) => engine.upsertingPolicy(policy),
+    undo: (engine: PolicyEngine) => engine.removingPolicy(policyRef(policy)),
+  };
+  return { world, table, errors, back };
+}
 
 /** At which turn each step of what the engine tells was done. */
 function followed<Name extends 'takingSnapshot' | 'takingRulesOf'>(

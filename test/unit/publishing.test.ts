@@ -20,7 +20,12 @@ import { eraseEndpoint, type RecordOptions, recordEndpoint } from '../../src/vne
 import type { HostPrefixes } from '../../src/vnet/host-prefixes.js';
 import { Services } from '../../src/vnet/nat/balancing.js';
 import { NodePorts } from '../../src/vnet/nat/node-ports.js';
-import { erasePorts, PortMappings, recordPorts } from '../../src/vnet/nat/port-mappings.js';
+import {
+  erasePorts,
+  PortMappings,
+  type PortMappingsParts,
+  recordPorts,
+} from '../../src/vnet/nat/port-mappings.js';
 import { Publishing } from '../../src/vnet/nat/publishing.js';
 import { ServiceAddresses } from '../../src/vnet/nat/service-addresses.js';
 import { requireNetwork } from '../../src/vnet/networks.js';
@@ -37,6 +42,8 @@ class Kernel {
   /** Identities whose rules it has no room for. */
   readonly cutOff = new Map<number, readonly PolicySize[]>();
   failure: unknown;
+  /** Why it could not be found out whether mappings are reachable. */
+  readonly unknown: unknown[] = [];
   listening: { port: number; address: string; owner: string }[] = [];
 
   async sync(wanted: readonly FrontendState[]): Promise<void> {
@@ -88,7 +95,10 @@ afterEach(async () => {
 });
 
 /** The control plane of a daemon that has started. */
-async function started(settings: object = {}) {
+async function started(
+  settings: object = {},
+  reachable: PortMappingsParts['reachable'] = async () => new Set(),
+) {
   const options = settingsSchema.parse(settings);
   const isOwn = (address: { value: bigint }) => address.value === 0xc6120001n;
   const nodePorts = new NodePorts({
@@ -112,7 +122,8 @@ async function started(settings: object = {}) {
   const addresses = new ServiceAddresses(options, isOwn);
   const policy = { cutOffBy: (identity: number) => kernel.cutOff.get(identity) };
   const portMappingService = new PortMappings({
-    ...{ store, serial, nodePorts, publishing, policy, onLeft, reachable: async () => new Set<never>() },
+    ...{ store, serial, nodePorts, publishing, policy, onLeft, reachable },
+    onUnknown: (error) => kernel.unknown.push(error),
   });
   const services = new Services({ store, serial, nodePorts, addresses, prefixes, publishing, onLeft });
   const connect = async (id: string, more: Partial<EndpointRequestInput> = {}, network = 'front') => {
@@ -170,6 +181,20 @@ describe('a port mapping', () => {
       'TCP/any4/8080': [`${ip_address}:80`],
       'TCP/any6/8080': [`[${ip6_address}]:80`],
     });
+  });
+
+  it('is made and told of, also where it could not be found out who reaches it', async () => {
+    const broken = new Error('no memory');
+    const { connect, map, portMappings: service } = await started({}, () => Promise.reject(broken));
+    await connect('a');
+    const mapping = await map({ host_port: 8080 });
+    expect(mapping).toMatchObject({
+      reachable_from_outside: false,
+      hint: expect.stringMatching(/could not be found out: the log/),
+    });
+    expect(Object.keys(kernel.leads)).toEqual(['TCP/any4/8080', 'TCP/any6/8080']);
+    expect([await service.list(), await service.get(mapping.id)]).toEqual([[mapping], mapping]);
+    expect(kernel.unknown).toEqual([broken, broken, broken]);
   });
 
   it('of one address leads from there alone', async () => {

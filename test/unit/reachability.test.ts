@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PolicyEngine } from '../../src/firewall/engine.js';
 import { tableAbout } from '../../src/firewall/excerpt.js';
 import { decide, type PacketPeer, RuleTable } from '../../src/firewall/lookup.js';
-import { outsiders } from '../../src/firewall/outsiders.js';
+import { notOutside, outsiders } from '../../src/firewall/outsiders.js';
 import { SubjectView } from '../../src/firewall/subject-view.js';
 import {
   type Address,
@@ -17,6 +17,7 @@ import {
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { PROTOCOL_NUMBERS, type Protocol } from '../../src/model/names.js';
 import { parsePolicy } from '../../src/model/policy.js';
+import { Answers } from '../../src/vnet/policy/answers.js';
 import { Reachability, type Target } from '../../src/vnet/policy/reachability.js';
 import type { Steps } from '../../src/work/steps.js';
 import { type Populated, populated } from '../support/policy-arbitraries.js';
@@ -220,7 +221,7 @@ it('all of whom rules say the same, be it in many rules, are looked at once', ()
   }));
   const view = engineWith(...rules).inForce.view(256);
   const cells = view && vi.spyOn(view, 'cell');
-  const steps = outsiders(view as SubjectView, []);
+  const steps = outsiders(view as SubjectView, notOutside([]));
   let [ofOneStep, step] = [0, steps.next()];
   for (; step.done !== true; step = steps.next()) {
     ofOneStep = Math.max(ofOneStep, cells?.mock.calls.length ?? 0);
@@ -335,5 +336,54 @@ describe('who asks again', () => {
     engine.removePolicy({ namespace: 'default', name: 'p' });
     expect(await ask()).toBe(false);
     expect(looks).toHaveBeenCalledTimes(2);
+  });
+
+  it('pays for what is inside once, and not for each container', async () => {
+    const engine = engineWith({ from: [{ cidr: '203.0.113.0/24' }], ports });
+    for (const id of [257, 258, 259])
+      engine.upsertIdentity({ id, network_id: 1, namespace: 'default', labels: {} });
+    let reads = 0;
+    const inside = [...Array(200).keys()].map((part): Cidr => {
+      const { family, prefixLength, base } = parseCidr(`10.9.${part}.0/24`);
+      const read = () => {
+        reads += 1;
+        return base;
+      };
+      return Object.defineProperty({ family, prefixLength, base }, 'base', { get: read });
+    });
+    const reachability = new Reachability(engine.inForce, () => inside);
+    const ask = (...ids: number[]) => reachability.among(ids.map((id) => targetOf(id, 'TCP', 80)));
+    expect((await ask(256)).size).toBe(1);
+    const once = reads;
+    expect(once).toBeGreaterThan(200);
+    expect((await ask(257, 258, 259)).size).toBe(3);
+    expect(reads).toBe(once);
+  });
+
+  it('is asked anew about whom more has been asked since than is remembered', () => {
+    const answers = new Answers(3);
+    const [one, other, third] = [256, 257, 258].map((id) => ({ id, version: {} }));
+    if (one === undefined || other === undefined || third === undefined) throw new Error('not there');
+    answers.set(one, 'a', true);
+    answers.set(one, 'b', false);
+    answers.set(other, 'a', true);
+    answers.set(other, 'a', true);
+    expect([one, one, other].map((who, at) => answers.get(who, at === 1 ? 'b' : 'a'))).toEqual([
+      true,
+      false,
+      true,
+    ]);
+    answers.set(third, 'a', true);
+    expect([one, other, third].map((who) => answers.get(who, 'a'))).toEqual([undefined, true, true]);
+    const changed = { ...other, version: {} };
+    expect(answers.get(changed, 'a')).toBeUndefined();
+    answers.set(changed, 'b', true);
+    expect([answers.get(other, 'a'), answers.get(changed, 'b'), answers.get(third, 'a')]).toEqual([
+      undefined,
+      true,
+      true,
+    ]);
+    for (const question of ['a', 'c', 'd', 'e']) answers.set(changed, question, true);
+    expect([answers.get(changed, 'a'), answers.get(third, 'a')]).toEqual([undefined, undefined]);
   });
 });

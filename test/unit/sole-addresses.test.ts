@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { compareRanges, type Range, rangeOf } from '../../src/firewall/ranges.js';
-import { soleAddresses } from '../../src/firewall/sole-addresses.js';
+import { soleAddresses, Taken } from '../../src/firewall/sole-addresses.js';
 import {
   type Cidr,
   cidrOf,
@@ -56,7 +56,7 @@ it('of every range it is the first that no narrower range has, and nobody has ta
   fc.assert(
     fc.property(fc.array(cidr, { maxLength: 14 }), fc.array(cidr, { maxLength: 4 }), (named, taken) => {
       const ranges = rangesOf(named);
-      const all = [...soleAddresses(ranges, taken)];
+      const all = [...soleAddresses(ranges, new Taken(taken))];
       const told = all.flatMap(({ of, address }) =>
         of === undefined ? [] : [[of.range.text, address && formatAddress(address)] as const],
       );
@@ -79,7 +79,7 @@ const outside = (named: string[], taken: string[] = []) =>
     [
       ...soleAddresses(
         rangesOf(named.map((text) => parseCidr(text))),
-        taken.map((text) => parseCidr(text)),
+        new Taken(taken.map((text) => parseCidr(text))),
       ),
     ]
       .filter(({ of }) => of === undefined)

@@ -24,6 +24,8 @@ export interface PortMappingsParts {
   policy: Pick<PolicySync, 'cutOffBy'>;
   /** Those that somebody outside may reach, by what is in force at the moment of the call. */
   reachable: (targets: readonly Target[]) => Promise<ReadonlySet<Target>>;
+  /** That has failed, which is told of the mappings. */
+  onUnknown: (error: unknown) => void;
   onLeft: OnLeft;
 }
 
@@ -44,7 +46,7 @@ export class PortMappings implements PortMappingService {
 
   async list(): Promise<PortMapping[]> {
     const asked = this.records().map((mapping) => this.asked(mapping));
-    const reached = await this.parts.reachable(targetsOf(asked));
+    const reached = await this.reached(asked);
     return asked.map((one) => described(one, reached));
   }
 
@@ -102,7 +104,18 @@ export class PortMappings implements PortMappingService {
 
   private async described(mapping: PortMappingRecord): Promise<PortMapping> {
     const asked = this.asked(mapping);
-    return described(asked, await this.parts.reachable(targetsOf([asked])));
+    return described(asked, await this.reached([asked]));
+  }
+
+  /** Undefined: it is not known. Mappings are in force, and there to be told of, also then. */
+  private async reached(asked: readonly Asked[]): Promise<ReadonlySet<Target> | undefined> {
+    const { reachable, onUnknown } = this.parts;
+    try {
+      return await reachable(asked.flatMap(({ target }) => target ?? []));
+    } catch (error) {
+      onUnknown(error);
+      return undefined;
+    }
   }
 
   private asked(mapping: PortMappingRecord): Asked {
@@ -120,20 +133,22 @@ export class PortMappings implements PortMappingService {
   }
 }
 
-function targetsOf(asked: readonly Asked[]): Target[] {
-  return asked.flatMap(({ target }) => target ?? []);
-}
-
-function described({ mapping, target, cutOff }: Asked, reached: ReadonlySet<Target>): PortMapping {
-  if (target !== undefined && reached.has(target)) return { ...mapping, reachable_from_outside: true };
+function described(
+  { mapping, target, cutOff }: Asked,
+  reached: ReadonlySet<Target> | undefined,
+): PortMapping {
+  if (target !== undefined && reached?.has(target)) return { ...mapping, reachable_from_outside: true };
   const { protocol, container_port, network } = mapping;
-  const hint =
-    target === undefined
-      ? 'the container is being connected or disconnected: ask again when that is done'
-      : cutOff === undefined
-        ? `no policy lets the outside reach ${protocol} port ${container_port} of the container: allow it by a NetworkPolicy with an ipBlock in ingress, or connect it to a network of another isolation_mode than ${network} has`
-        : `the container is cut off, because its rules do not fit into the kernel: ${cutOffAdvice(cutOff)}`;
-  return { ...mapping, reachable_from_outside: false, hint };
+  const hint = () => {
+    if (target === undefined)
+      return 'the container is being connected or disconnected: ask again when that is done';
+    if (cutOff !== undefined)
+      return `the container is cut off, because its rules do not fit into the kernel: ${cutOffAdvice(cutOff)}`;
+    if (reached === undefined)
+      return 'whether a policy lets the outside in could not be found out: the log of the daemon tells why';
+    return `no policy lets the outside reach ${protocol} port ${container_port} of the container: allow it by a NetworkPolicy with an ipBlock in ingress, or connect it to a network of another isolation_mode than ${network} has`;
+  };
+  return { ...mapping, reachable_from_outside: false, hint: hint() };
 }
 
 /** Records the mappings that a container is connected with: all, or it throws as NodePorts.choose() does. */

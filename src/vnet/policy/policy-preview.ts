@@ -16,7 +16,7 @@ import type { Steps } from '../../work/steps.js';
 import { inTurns } from '../../work/turns.js';
 import type { FlowEvent, PolicyPreview } from '../contract.js';
 import type { FlowLog } from '../flow-log.js';
-import { insideRanges, ownRanges } from '../host-prefixes.js';
+import { type HostPrefixes, ownRanges } from '../host-prefixes.js';
 import { portNames } from '../parties.js';
 import { cutOffsTold } from './cut-offs.js';
 import type { AffectedRules, EngineChange, PolicySync } from './policy-sync.js';
@@ -41,6 +41,7 @@ export interface PreviewParts {
   store: Reader;
   policy: PolicySync;
   host: Rtnl;
+  prefixes: Pick<HostPrefixes, 'inside'>;
   flows: FlowLog;
 }
 
@@ -56,7 +57,7 @@ export async function previewPolicies(
   apply: EngineChange,
   undo: EngineChange,
 ): Promise<PolicyPreview> {
-  const { policy, store, host, flows } = parts;
+  const { policy, store, host, prefixes, flows } = parts;
   const rules = await policy.preview(apply, undo);
   const affected = await tablesOf(rules);
   const known = new Map<number, RuleTable>();
@@ -76,7 +77,7 @@ export async function previewPolicies(
         .map(({ family, base: value }) => ({ family, value }))
         .filter(isReachable)
         .map(formatAddress),
-      inside: insideRanges(store, host),
+      inside: prefixes.inside(),
       limits: { decisions: DECISIONS_MAX, changes: CHANGES_MAX },
     }),
   );

@@ -84,10 +84,11 @@ export class PolicySync {
   }
 
   /**
-   * Throws what change() would throw because it does not fit, and changes nothing. Tells the rules of those for whom the
+   * Throws what change() would throw because it does not fit, and changes nothing that is to be. Tells the rules of those for whom the
    * change would make a difference, before it and after it.
    */
   async preview(apply: EngineChange, undo: EngineChange): Promise<AffectedRules> {
+    await this.ensureNow();
     const { engine } = this;
     using _ = engine.hold();
     const after = new Map<number, CompiledPolicy>();
@@ -158,11 +159,7 @@ export class PolicySync {
    * all of it fits talks to nobody, until what is taken away makes room.
    */
   async resync(): Promise<void> {
-    await inTurns(this.engine.takingDelta());
-    const policy = await inTurns(this.engine.takingSnapshot());
-    const wanted = await this.encodeAll(policy);
-    this.isUncertain = true;
-    const changed = await this.admission.compare(wanted);
+    const { policy, changed } = await this.compare();
     this.isUncertain = false;
     if (changed) this.cutIdle();
     await this.numbering.retain(addition(policy));
@@ -174,11 +171,32 @@ export class PolicySync {
    */
   async ensure(): Promise<void> {
     if (!this.isUncertain) return;
-    await this.resync();
+    const { policy } = await this.compare();
     // Packets may have missed rules that were written meanwhile: until they are judged again, it is not done.
-    this.isUncertain = true;
     await this.table.advance();
     this.isUncertain = false;
+    this.cutIdle();
+    await this.numbering
+      .retain(addition(policy))
+      .catch((error: unknown) => this.on.error(error, 'could not forget numbers before the next start'));
+  }
+
+  /** Makes the tables equal to the engine's policy, as far as there is room. Its caller says when that is all that is to be. */
+  private async compare(): Promise<{ policy: CompiledPolicy; changed: boolean }> {
+    await inTurns(this.engine.takingDelta());
+    const policy = await inTurns(this.engine.takingSnapshot());
+    const wanted = await this.encodeAll(policy);
+    this.isUncertain = true;
+    return { policy, changed: await this.admission.compare(wanted) };
+  }
+
+  /** ensure(), for a caller that needs it done now. */
+  private async ensureNow(): Promise<void> {
+    try {
+      await this.ensure();
+    } finally {
+      if (this.isUncertain) this.on.uncertain();
+    }
   }
 
   private cutIdle(): void {
@@ -193,9 +211,9 @@ export class PolicySync {
     write: (change: PolicyChange) => Promise<void>,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
+    // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
+    await this.ensureNow();
     try {
-      // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
-      await this.ensure();
       await this.numbering.forgetUnnamed();
       const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
       await this.readmit(delta);
