@@ -134,6 +134,8 @@ interface BpfFunctions {
   clsactAttach(program: ProgramHandle, ...place: ClsactArguments): void;
   clsactDetach(...place: ClsactArguments): boolean;
   clsactQuery(...place: ClsactArguments): number | undefined;
+  clsactEnsure(ifindex: number): string;
+  clsactReplaceIngress(ifindex: number): string;
   clsactLine(ifindex: number, ingress: boolean): { handle: number; priority: number; programId: number }[];
 
   ringBufferOpen(
