@@ -16,6 +16,7 @@
 #include "abi/policy.h"
 #include "abi/queue.h"
 #include "abi/service.h"
+#include "abi/stand_in.h"
 #include "abi/types.h"
 #include "maps/maps.h"
 #include "lib/config.h"
@@ -80,6 +81,9 @@ EXPORT(struct, deny_key);
 EXPORT(struct, inbound);
 EXPORT(enum, deny_key_bits);
 EXPORT(enum, inbound_flags);
+
+EXPORT(struct, stand_in);
+EXPORT(enum, stand_in_hook);
 
 EXPORT(struct, frontend_key);
 EXPORT(struct, frontend);

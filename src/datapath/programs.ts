@@ -62,7 +62,7 @@ export async function loadCopy(
   const settings = sized(asked, pins);
   using object = await loadObject(
     name,
-    valuesOf({ ...settings, explain: 0 }),
+    valuesOf({ ...settings, explain: 0, stands_in: 1 }),
     pinnedSizes(settings, pins),
     pins,
   );
@@ -131,7 +131,7 @@ export async function loadPrograms(
     for (const program of [...loaded.values(), ...Object.values(sockets ?? {})]) program.close();
     flush?.close();
   };
-  const variables = { ...settings, explain: 0 };
+  const variables = { ...settings, explain: 0, stands_in: 0 };
   const load = async (name: ProgramName) => {
     using object = await loadObject(name, valuesOf(variables), sizes, pins);
     loaded.set(name, object.program(name));
@@ -215,7 +215,7 @@ export async function loadExplaining(
   const settings = sized(asked, pins);
   using object = await loadObject(
     name,
-    valuesOf({ ...settings, explain: 1 }),
+    valuesOf({ ...settings, explain: 1, stands_in: 0 }),
     pinnedSizes(settings, pins),
     pins,
   );

@@ -1,7 +1,9 @@
 /** A program of somebody else that is put before ours can see what ours judges, and does not decide for it. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { type LINED_UP, loadCopy } from '../../src/datapath/programs.js';
 import type { Readiness } from '../../src/model/health.js';
-import { type Direction, tcxSupported } from '../../src/native/bpf.js';
+import { settingsSchema } from '../../src/model/settings.js';
+import { BpfLink, type Direction, tcxSupported } from '../../src/native/bpf.js';
 import {
   type Container,
   FAMILIES,
@@ -153,6 +155,48 @@ describe.skipIf(!tcxSupported())('before ours is one that only looks:', () => {
     expect(await lastWords(storm)).toMatch(/^[0-9]{3,}$/);
     expect((await capture.stop()).filter(({ type }) => ETHER_IP.includes(type))).toEqual([]);
     expect(JSON.parse(await lastWords(calls))).toMatchObject({ failed: 0, error: '' });
+  });
+});
+
+describe.skipIf(!tcxSupported())('while a copy of ours stands before ours,', () => {
+  const held: { close(): void }[] = [];
+  afterEach(() => {
+    for (const one of held.splice(0).reverse()) one.close();
+  });
+  async function standIn(name: (typeof LINED_UP)[number], { netns, device, direction }: Place) {
+    const { bpffs } = site().daemon;
+    const settings = settingsSchema.parse({ bpffs_dir: bpffs });
+    const program = await loadCopy(name, settings, { maps: `${bpffs}/maps`, links: `${bpffs}/links` });
+    held.push(program);
+    const ifindex = netns.net.link(device)?.index ?? 0;
+    held.push(netns.net.run(() => BpfLink.attachTcx({ program, ifindex, direction, position: 'first' })));
+  }
+
+  it.each([
+    ['no limit', {}],
+    ['a limit of bandwidth', { options: { bandwidth: { ingress_rate: 100_000_000 } } }],
+  ])('everything open stays so, translated or not, and is counted once: %s', async (_, options) => {
+    const outside = await site().outside({ isUplink: true });
+    const uplink: Place = { netns: site().daemon.netns, device: 'uplink', direction: 'ingress' };
+    await expect.poll(() => line(uplink), SOON).toEqual(['from_uplink']);
+    await site().network('blue', { isolation_mode: 'none', options: { masquerade: true } });
+    const a = await site().container('a', 'blue', options);
+    const b = await site().container('b', 'blue');
+    const open = () => unlike('open', 4, [a, outside], [b, a], [site().host, a]);
+    expect(await open()).toEqual([]);
+    const counted = async () => {
+      const before = await site().packets({ container: a, reason: 'NONE' });
+      await site().host.dial(a, { protocol: 'udp', expected: 'open' });
+      return (await site().packets({ container: a, reason: 'NONE' })) - before;
+    };
+    const once = await counted();
+    expect(once).toBeGreaterThan(0);
+    await standIn('to_container', hostSide(a, 'egress'));
+    await standIn('from_container', hostSide(a, 'ingress'));
+    await standIn('from_uplink', uplink);
+    expect(line(hostSide(a, 'egress'))).toEqual(['to_container', 'to_container']);
+    expect(await open()).toEqual([]);
+    expect(await counted()).toBe(once);
   });
 });
 
