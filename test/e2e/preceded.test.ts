@@ -1,9 +1,11 @@
 /** A program of somebody else that is put before ours can see what ours judges, and does not decide for it. */
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type LINED_UP, loadCopy } from '../../src/datapath/programs.js';
+import { u32 } from '../../src/datapath/abi/codec.js';
+import { CONFIG } from '../../src/datapath/abi/generated.js';
 import type { Readiness } from '../../src/model/health.js';
-import { settingsSchema } from '../../src/model/settings.js';
-import { BpfLink, type Direction, tcxSupported } from '../../src/native/bpf.js';
+import { BpfLink, BpfMap, BpfObject, type Direction, tcxSupported } from '../../src/native/bpf.js';
 import {
   type Container,
   FAMILIES,
@@ -15,6 +17,7 @@ import {
 import { runCtl } from '../support/ctl.js';
 import type { TestNetns } from '../support/netns.js';
 import { passBy } from '../support/pass-by.js';
+import { OBJECT_FOLDER } from '../support/programs.js';
 import { parseMetrics } from '../support/prometheus-text.js';
 import { useSite } from '../support/site.js';
 import { lineAt, Stranger } from '../support/stranger.js';
@@ -132,6 +135,27 @@ describe.skipIf(!tcxSupported())('before ours is one that passes everything,', (
     await expect.poll(() => line(place), SOON).toEqual(['from_uplink', 'first']);
     expect(await unlike('open', 4, [a, outside])).toEqual([]);
   });
+
+  it('on the uplink and at a container, when the pins of all maps are gone: ours goes first with the maps that it has', async () => {
+    const outside = await site().outside({ isUplink: true });
+    const uplink: Place = { netns: site().daemon.netns, device: 'uplink', direction: 'ingress' };
+    await expect.poll(() => line(uplink), SOON).toEqual(['from_uplink']);
+    await site().network('blue', { isolation_mode: 'none', options: { masquerade: true } });
+    const a = await site().container('a', 'blue');
+    expect(await unlike('open', 4, [a, outside])).toEqual([]);
+    const maps = `${site().daemon.bpffs}/maps`;
+    for (const name of readdirSync(maps)) rmSync(`${maps}/${name}`);
+    const observer = await stranger('next');
+    for (const place of [uplink, hostSide(a, 'egress')]) {
+      enter(observer, place);
+      await expect.poll(() => line(place)[0], SOON).not.toBe('first');
+    }
+    expect(await unlike('open', 4, [a, outside], [site().host, a])).toEqual([]);
+    expect(readdirSync(maps)).toEqual([]);
+    // It pins maps again, and leaves the node as others find it.
+    await site().daemon.kill();
+    await site().daemon.start();
+  });
 });
 
 describe.skipIf(!tcxSupported())('before ours is one that only looks:', () => {
@@ -163,10 +187,16 @@ describe.skipIf(!tcxSupported())('while a copy of ours stands before ours,', () 
   afterEach(() => {
     for (const one of held.splice(0).reverse()) one.close();
   });
-  async function standIn(name: (typeof LINED_UP)[number], { netns, device, direction }: Place) {
-    const { bpffs } = site().daemon;
-    const settings = settingsSchema.parse({ bpffs_dir: bpffs });
-    const program = await loadCopy(name, settings, { maps: `${bpffs}/maps`, links: `${bpffs}/links` });
+  async function standIn(name: string, { netns, device, direction }: Place) {
+    const pinRoot = `${site().daemon.bpffs}/maps`;
+    using object = BpfObject.open(join(OBJECT_FOLDER, `${name}.bpf.o`));
+    object.setVariable(CONFIG.stands_in.variable, u32.encode(1));
+    for (const pin of readdirSync(pinRoot)) {
+      using map = BpfMap.fromPin(`${pinRoot}/${pin}`);
+      if (object.mapNames.includes(pin)) object.setMaxEntries(pin, map.info.maxEntries);
+    }
+    await object.load({ pinRoot });
+    const program = object.program(name);
     held.push(program);
     const ifindex = netns.net.link(device)?.index ?? 0;
     held.push(netns.net.run(() => BpfLink.attachTcx({ program, ifindex, direction, position: 'first' })));
@@ -189,14 +219,15 @@ describe.skipIf(!tcxSupported())('while a copy of ours stands before ours,', () 
       await site().host.dial(a, { protocol: 'udp', expected: 'open' });
       return (await site().packets({ container: a, reason: 'NONE' })) - before;
     };
-    const once = await counted();
+    // What is lost on a busy machine is sent again.
+    const once = Math.min(await counted(), await counted(), await counted());
     expect(once).toBeGreaterThan(0);
     await standIn('to_container', hostSide(a, 'egress'));
     await standIn('from_container', hostSide(a, 'ingress'));
     await standIn('from_uplink', uplink);
     expect(line(hostSide(a, 'egress'))).toEqual(['to_container', 'to_container']);
     expect(await open()).toEqual([]);
-    expect(await counted()).toBe(once);
+    await expect.poll(counted, SOON).toBe(once);
   });
 });
 

@@ -86,6 +86,7 @@ interface BpfFunctions {
   objectOpen(path: string): ObjectHandle;
   objectSetVariable(object: ObjectHandle, name: string, bytes: Uint8Array): void;
   objectSetMaxEntries(object: ObjectHandle, map: string, entries: number): void;
+  objectShareMaps(object: ObjectHandle, program: ProgramHandle): void;
   objectLoad(object: ObjectHandle, pinRoot?: string): Promise<void>;
   objectProgram(object: ObjectHandle, name: string): ProgramHandle;
   objectMap(object: ObjectHandle, name: string): MapHandle;
