@@ -37,18 +37,13 @@ export class ClsactAttachments implements Attachments {
   }
 
   isAttached(target: Attachable): boolean {
-    return this.isIntact(target.interface);
+    return this.isInOrder(target.interface);
   }
 
-  isIntact(interfaceName: string): boolean {
+  isInOrder(interfaceName: string): boolean {
     const ifindex = this.indexes.get(interfaceName);
     if (ifindex === undefined) return false;
     return HOOKS.every(({ direction }) => this.filters.isIntact({ ifindex, direction }));
-  }
-
-  /** isIntact() has asked for that too. */
-  isPreceded(): boolean {
-    return false;
   }
 
   detach({ interface: name, ifindex }: Attachable): void {

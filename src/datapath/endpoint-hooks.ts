@@ -35,13 +35,12 @@ export interface Attachments {
   guard(target: Attachable, open: () => NetnsHandle): boolean;
   /** Whether the current programs are on both hooks, and the guard is on the other side. */
   isAttached(target: Attachable): boolean;
-  /** Whether nobody has taken links, filters or pins away, or changed them, since this daemon had them in order. */
-  isIntact(interfaceName: string): boolean;
   /**
-   * Whether programs of others have been put before links of ours. `netnsPath`: where the container's side is; there is no
-   * look at that one where nothing of it is found.
+   * Whether nobody has taken links, filters or pins away, changed them, or put programs before them, since this daemon had
+   * them in order; no matter what is before ours for as long as ours is not to go first again. `netnsPath`: where the
+   * container's side is; there is no look at its line where nothing of it is found, nor each time.
    */
-  isPreceded(interfaceName: string, netnsPath: string): boolean;
+  isInOrder(interfaceName: string, netnsPath: string): boolean;
   /** Takes them off; nothing there is fine. */
   detach(target: Attachable): void;
   /** Interfaces for which pins exist. */

@@ -14,10 +14,17 @@ import {
 } from './endpoint-hooks.js';
 import { firstOnTcx } from './interface-links.js';
 import type { LinkPins } from './link-pins.js';
+import type { LinkState } from './link-state.js';
 import type { Loss } from './repair-ledger.js';
 
 /** A pin of ours; whatever else stands in the directory is somebody else's. */
 const PIN = /^(qn[0-9a-f]{8})_(?:from_container|to_container|leave_container)~?$/;
+
+/** To look at a guard is to go into the container's namespace, and it guards what from_container judges all the same. */
+const LOOKS_PER_GUARD = 3;
+
+/** Nothing is to be done now. */
+const SETTLED: ReadonlySet<LinkState> = new Set(['in order', 'waiting']);
 
 /** Does what is to be done where the interface is. */
 type Inside = <T>(work: () => T) => T;
@@ -26,6 +33,8 @@ export class TcxAttachments implements Attachments {
   readonly kind = 'tcx';
   /** Interfaces on whose other side somebody has been seen before the guard. */
   private readonly precededGuards = new Set<string>();
+  /** Looks since the last one at the guard, by interface. */
+  private readonly guardLooks = new Map<string, number>();
 
   constructor(
     private readonly programs: AttachedPrograms,
@@ -45,36 +54,28 @@ export class TcxAttachments implements Attachments {
   }
 
   adopt(target: Attachable): boolean {
-    const expedited: Inside = (work) => {
-      using _ = expediteGracePeriods();
-      return work();
-    };
-    return HOOKS.map((hook) => this.keep(hook, target, expedited)).includes('link');
+    return HOOKS.map((hook) => this.keep(hook, target)).includes('link');
   }
 
   guard(target: Attachable, open: () => NetnsHandle): boolean {
     const isPreceded = this.precededGuards.delete(target.interface);
     const inside: Inside = (work) => {
       using netns = open();
-      using _ = expediteGracePeriods();
       return netns.run(work);
     };
     return this.keep(GUARD, target, inside, isPreceded) === 'link';
   }
 
-  isAttached(target: Attachable): boolean {
-    return this.isIntact(target.interface);
+  isAttached({ interface: name }: Attachable): boolean {
+    return [...HOOKS, GUARD].every((hook) => this.pins.isIntact(nameOf(hook, name)));
   }
 
-  isIntact(interfaceName: string): boolean {
-    return [...HOOKS, GUARD].every((hook) => this.pins.isIntact(nameOf(hook, interfaceName)));
-  }
-
-  isPreceded(interfaceName: string, netnsPath: string): boolean {
+  isInOrder(interfaceName: string, netnsPath: string): boolean {
     if (this.isGuardPreceded(interfaceName, netnsPath)) this.precededGuards.add(interfaceName);
     return (
-      this.precededGuards.has(interfaceName) ||
-      HOOKS.some((hook) => this.pins.isPreceded(nameOf(hook, interfaceName)))
+      !this.precededGuards.has(interfaceName) &&
+      HOOKS.every((hook) => SETTLED.has(this.pins.look(nameOf(hook, interfaceName)))) &&
+      this.pins.isIntact(nameOf(GUARD, interfaceName))
     );
   }
 
@@ -88,14 +89,18 @@ export class TcxAttachments implements Attachments {
 
   unpin(interfaceName: string): void {
     this.precededGuards.delete(interfaceName);
+    this.guardLooks.delete(interfaceName);
     for (const hook of [...HOOKS, GUARD]) this.pins.remove(nameOf(hook, interfaceName));
   }
 
-  /** No where the container's side is not found: what the path leads to is not the daemon's. */
+  /** By a look each few times. No where the container's side is not found: what the path leads to is not the daemon's. */
   private isGuardPreceded(interfaceName: string, netnsPath: string): boolean {
+    const looks = this.guardLooks.get(interfaceName) ?? 0;
+    this.guardLooks.set(interfaceName, (looks + 1) % LOOKS_PER_GUARD);
+    if (looks > 0) return false;
     try {
       using netns = NetnsHandle.open(netnsPath);
-      return netns.run(() => this.pins.isPreceded(nameOf(GUARD, interfaceName)));
+      return netns.run(() => this.pins.look(nameOf(GUARD, interfaceName))) === 'preceded';
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
       return false;

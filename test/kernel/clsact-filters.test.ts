@@ -164,10 +164,10 @@ describe('"ingress" is in the place of clsact, with one line for both hooks:', (
     programs.inside(() => own.adopt(target()));
     expect(lines()).toEqual(expected());
     replace();
-    expect(programs.inside(() => own.isIntact('host0'))).toBe(false);
+    expect(programs.inside(() => own.isInOrder('host0'))).toBe(false);
     expect(programs.inside(() => own.adopt(target()))).toBe(true);
     expect(lines()).toEqual(expected());
-    expect(programs.inside(() => own.isIntact('host0'))).toBe(true);
+    expect(programs.inside(() => own.isInOrder('host0'))).toBe(true);
     expect(lost()).toEqual(['link', 'link']);
     expect(programs.inside(() => own.adopt(target()))).toBe(false);
     expect(lost()).toEqual([]);
