@@ -95,7 +95,8 @@ export class TcxAttachments implements Attachments {
 
   /** By a look each few times. No where the container's side is not found: what the path leads to is not the daemon's. */
   private isGuardPreceded(interfaceName: string, netnsPath: string): boolean {
-    const looks = this.guardLooks.get(interfaceName) ?? 0;
+    // Not at all of them by one look.
+    const looks = this.guardLooks.get(interfaceName) ?? this.guardLooks.size % LOOKS_PER_GUARD;
     this.guardLooks.set(interfaceName, (looks + 1) % LOOKS_PER_GUARD);
     if (looks > 0) return false;
     try {

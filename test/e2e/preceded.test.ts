@@ -26,8 +26,8 @@ const site = useSite({ settings: { uplink: 'auto' } });
 
 const PORT = '5000';
 const EVERYONE = '255.255.255.255';
-/** The daemon looks every 5 s. */
-const SOON = { timeout: 20_000, interval: 100 };
+/** The daemon looks every 5 s, and at guards each third time. */
+const SOON = { timeout: 40_000, interval: 100 };
 const ETHER_IP = [0x0800, 0x86dd];
 
 let strangers: Stranger[] = [];
