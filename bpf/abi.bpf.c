@@ -17,6 +17,7 @@
 #include "abi/queue.h"
 #include "abi/seal.h"
 #include "abi/service.h"
+#include "abi/stand_in.h"
 #include "abi/types.h"
 #include "maps/maps.h"
 #include "lib/config.h"
@@ -82,6 +83,9 @@ EXPORT(struct, deny_key);
 EXPORT(struct, inbound);
 EXPORT(enum, deny_key_bits);
 EXPORT(enum, inbound_flags);
+
+EXPORT(struct, stand_in);
+EXPORT(enum, stand_in_hook);
 
 EXPORT(struct, frontend_key);
 EXPORT(struct, frontend);

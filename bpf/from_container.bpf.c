@@ -11,6 +11,7 @@
 #include "lib/neighbour.h"
 #include "lib/outgoing.h"
 #include "lib/parse.h"
+#include "lib/stand_in.h"
 
 #define DHCP4_SERVER 67
 #define DHCP4_CLIENT 68
@@ -133,9 +134,12 @@ static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, stru
 SEC("tc")
 int from_container(struct __sk_buff *skb)
 {
-	struct passage *passage = passage_begin(skb);
+	struct passage *passage;
 	enum drop_reason reason;
 
+	if (is_answered(skb, STAND_IN_FROM_CONTAINER))
+		return ACTION_PASS;
+	passage = passage_begin(skb);
 	if (!passage)
 		return ACTION_DROP;
 	/* When the container wants it to leave (SO_TXTIME) holds in the container: no queue of the node's is
@@ -143,7 +147,8 @@ int from_container(struct __sk_buff *skb)
 	skb->tstamp = 0;
 	reason = handle_frame(skb, passage);
 	account(skb, passage, DIRECTION_EGRESS, reason);
-	return reason && !passage->answered ? ACTION_DROP : passage->action;
+	return answer_once(skb, STAND_IN_FROM_CONTAINER,
+			   reason && !passage->answered ? ACTION_DROP : passage->action);
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -15,6 +15,7 @@
 #include "lib/inbound.h"
 #include "lib/parse.h"
 #include "lib/service.h"
+#include "lib/stand_in.h"
 #include "lib/translate.h"
 
 /* Answer of the functions below that is no drop reason: the packet is for the node. */
@@ -267,16 +268,20 @@ static __always_inline int handle_frame(struct __sk_buff *skb, struct passage *p
 SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
-	struct passage *passage = passage_begin(skb);
+	struct passage *passage;
 	int reason;
 
+	if (is_answered(skb, STAND_IN_FROM_UPLINK))
+		return ACTION_PASS;
+	passage = passage_begin(skb);
 	if (!passage)
 		return ACTION_PASS;
 	reason = handle_frame(skb, passage);
 	if (reason == NOT_OURS)
-		return ACTION_PASS;
+		return answer_once(skb, STAND_IN_FROM_UPLINK, ACTION_PASS);
 	account(skb, passage, DIRECTION_INGRESS, (enum drop_reason)reason);
-	return reason && !passage->answered ? ACTION_DROP : passage->action;
+	return answer_once(skb, STAND_IN_FROM_UPLINK,
+			   reason && !passage->answered ? ACTION_DROP : passage->action);
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -12,6 +12,7 @@
 #include "lib/icmp_error.h"
 #include "lib/parse.h"
 #include "lib/queue.h"
+#include "lib/stand_in.h"
 
 /*
  * Who sent it, told by where it entered the node, not by what it says. ingress_ifindex is 0 for what the
@@ -180,10 +181,13 @@ static __always_inline enum drop_reason handle_frame(struct __sk_buff *skb, stru
 SEC("tc")
 int to_container(struct __sk_buff *skb)
 {
-	struct passage *passage = passage_begin(skb);
+	struct passage *passage;
 	enum drop_reason reason;
 	bool judged = false;
 
+	if (is_answered(skb, STAND_IN_TO_CONTAINER))
+		return ACTION_PASS;
+	passage = passage_begin(skb);
 	if (!passage)
 		return ACTION_DROP;
 	reason = handle_frame(skb, passage, &judged);
@@ -195,7 +199,8 @@ int to_container(struct __sk_buff *skb)
 	}
 	if (reason)
 		return ACTION_DROP;
-	return passage->self.flags & ENDPOINT_LIMITED_INGRESS ? enqueue(skb) : ACTION_PASS;
+	return answer_once(skb, STAND_IN_TO_CONTAINER,
+			   passage->self.flags & ENDPOINT_LIMITED_INGRESS ? enqueue(skb) : ACTION_PASS);
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

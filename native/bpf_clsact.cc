@@ -80,6 +80,61 @@ Napi::Value clsact_query(const Napi::CallbackInfo &info)
 	return Napi::Number::New(info.Env(), place.filter.prog_id);
 }
 
+/* The kernel's name of the queueing discipline that has the filters of both hooks, or of one; none: empty. */
+std::string qdisc_kind(uint32_t ifindex)
+{
+	tcmsg about = {};
+	about.tcm_family = AF_UNSPEC;
+	about.tcm_ifindex = static_cast<int>(ifindex);
+	MessagePtr message = new_message(RTM_GETQDISC, NLM_F_DUMP, about);
+	NetlinkSocket socket(NETLINK_ROUTE);
+	std::string kind;
+	/* Not by asking for that one: to such a question older kernels answer to everybody who watches. */
+	socket.exchange(message.get(), "list", "queueing disciplines", [&](nlmsghdr *header) {
+		auto *found = static_cast<tcmsg *>(nlmsg_data(header));
+		nlattr *attributes[TCA_MAX + 1];
+		if (header->nlmsg_type != RTM_NEWQDISC || found->tcm_ifindex != about.tcm_ifindex ||
+		    found->tcm_parent != TC_H_CLSACT ||
+		    nlmsg_parse(header, sizeof(tcmsg), attributes, TCA_MAX, nullptr))
+			return;
+		if (attributes[TCA_KIND])
+			kind = nla_get_string(attributes[TCA_KIND]);
+	});
+	return kind;
+}
+
+/* arguments: ifindex. What is there now: "clsact", which is made where there is nothing, or "ingress". */
+Napi::Value clsact_ensure(const Napi::CallbackInfo &info)
+{
+	bpf_tc_hook hook = {};
+	hook.sz = sizeof(hook);
+	hook.ifindex = static_cast<int>(to_u32(info[0], "ifindex"));
+	hook.attach_point = BPF_TC_INGRESS;
+	int result = bpf_tc_hook_create(&hook);
+	if (result != -EEXIST)
+		check(result, "make clsact for", "ifindex " + std::to_string(hook.ifindex));
+	std::string kind = result == 0 ? "clsact" : qdisc_kind(to_u32(info[0], "ifindex"));
+	return Napi::String::New(info.Env(), kind);
+}
+
+/*
+ * arguments: ifindex. Puts clsact in the place of "ingress", with whose filters it goes. Not in one step:
+ * kernels before 6.5 free what is still in use when they do that.
+ */
+Napi::Value clsact_replace_ingress(const Napi::CallbackInfo &info)
+{
+	tcmsg about = {};
+	about.tcm_family = AF_UNSPEC;
+	about.tcm_ifindex = static_cast<int>(to_u32(info[0], "ifindex"));
+	about.tcm_parent = TC_H_INGRESS;
+	about.tcm_handle = TC_H_MAKE(TC_H_INGRESS, 0);
+	std::string object = "ingress of ifindex " + std::to_string(about.tcm_ifindex);
+	MessagePtr message = new_message(RTM_DELQDISC, 0, about);
+	check_libnl(nla_put_string(message.get(), TCA_KIND, "ingress"), "remove", object);
+	NetlinkSocket(NETLINK_ROUTE).exchange(message.get(), "remove", object);
+	return clsact_ensure(info);
+}
+
 /* {handle, priority, programId} of a filter that every packet meets; else undefined. */
 Napi::Value filter_value(Napi::Env env, nlmsghdr *header)
 {
@@ -132,5 +187,7 @@ void init_bpf_clsact(Napi::Env env, Napi::Object exports)
 	define<clsact_attach>(env, exports, "clsactAttach");
 	define<clsact_detach>(env, exports, "clsactDetach");
 	define<clsact_query>(env, exports, "clsactQuery");
+	define<clsact_ensure>(env, exports, "clsactEnsure");
+	define<clsact_replace_ingress>(env, exports, "clsactReplaceIngress");
 	define<clsact_line>(env, exports, "clsactLine");
 }

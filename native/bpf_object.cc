@@ -11,6 +11,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <cstring>
+#include <vector>
 
 namespace
 {
@@ -122,6 +123,43 @@ Napi::Value object_set_max_entries(const Napi::CallbackInfo &info)
 	uint32_t entries = to_u32(info[2], "max_entries");
 	bpf_map *map = find_map(object, name, "set max_entries of map");
 	check(bpf_map__set_max_entries(map, entries), "set max_entries of map", name);
+	return info.Env().Undefined();
+}
+
+/* Maps that the object would pin by that name, which the kernel cuts off; else null. */
+bpf_map *find_shared(bpf_object *object, const char *name)
+{
+	for (bpf_map *map = nullptr; (map = bpf_object__next_map(object, map));)
+		if (bpf_map__pin_path(map) && strncmp(bpf_map__name(map), name, BPF_OBJ_NAME_LEN - 1) == 0)
+			return map;
+	return nullptr;
+}
+
+/* (object, program): its shared maps are those of the program, as large as they are, and no pins are asked.
+ */
+Napi::Value object_share_maps(const Napi::CallbackInfo &info)
+{
+	constexpr const char *operation = "share maps with";
+	Object &object = in_state(info, Object::State::OPEN, operation);
+	int program = resource<Program>(info, 1)->fd.get();
+	std::vector<uint32_t> ids(info_of<bpf_prog_info>(program, "program").nr_map_ids);
+	bpf_prog_info used = {};
+	uint32_t size = sizeof(used);
+	used.nr_map_ids = ids.size();
+	used.map_ids = reinterpret_cast<uintptr_t>(ids.data());
+	check(bpf_obj_get_info_by_fd(program, &used, &size), "read info of", "program");
+	for (uint32_t id : ids) {
+		UniqueFd fd(check(bpf_map_get_fd_by_id(id), "open map", std::to_string(id)));
+		bpf_map *map = find_shared(object.object.get(), info_of<bpf_map_info>(fd.get(), "map").name);
+		if (!map)
+			continue; /* the program's own */
+		check(bpf_map__reuse_fd(map, fd.get()), operation, bpf_map__name(map));
+		check(bpf_map__set_pin_path(map, nullptr), operation, bpf_map__name(map));
+	}
+	/* Declared, and used by neither: a load that wants one all the same fails. */
+	for (bpf_map *map = nullptr; (map = bpf_object__next_map(object.object.get(), map));)
+		if (bpf_map__pin_path(map))
+			check(bpf_map__set_autocreate(map, false), operation, bpf_map__name(map));
 	return info.Env().Undefined();
 }
 
@@ -265,6 +303,7 @@ void init_bpf_object(Napi::Env env, Napi::Object exports)
 	define<object_open>(env, exports, "objectOpen");
 	define<object_set_variable>(env, exports, "objectSetVariable");
 	define<object_set_max_entries>(env, exports, "objectSetMaxEntries");
+	define<object_share_maps>(env, exports, "objectShareMaps");
 	define<object_load>(env, exports, "objectLoad");
 	define<object_program>(env, exports, "objectProgram");
 	define<object_map>(env, exports, "objectMap");

@@ -27,3 +27,5 @@ CONFIG(__u32, events_burst, 500, "events an endpoint may cause at once");
 CONFIG(__u32, nat_port_min, 61000, "first port of the node that masqueraded flows may take");
 CONFIG(__u32, nat_port_max, 65535, "last port of the node that masqueraded flows may take");
 CONFIG(__u32, explain, 0, "1: judge each packet as the first of its flow and tell why, without a trace");
+CONFIG(__u32, stands_in, 0,
+       "1: a second copy, which stands before the other at its hook while that one moves");

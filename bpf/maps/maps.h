@@ -16,6 +16,7 @@
 #include "../abi/nat.h"
 #include "../abi/policy.h"
 #include "../abi/service.h"
+#include "../abi/stand_in.h"
 
 /* Written by the daemon, read once per packet. No entry: DROP_UNKNOWN_ENDPOINT. */
 struct {
@@ -295,6 +296,18 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } qn_event_loss SEC(".maps");
+
+/*
+ * Written by the copy of a program that stands in while ours moves at a hook, read there by the other: see
+ * lib/stand_in.h.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct stand_in);
+} qn_stand_in SEC(".maps");
 
 /*
  * Written by a program that was loaded to explain, read by the daemon after it ran it. Not pinned: each such

@@ -2,6 +2,8 @@
  * Filters of clsact, for kernels without TCX: first at their hooks, put back when somebody has taken them away. They have no
  * pins, and live with the interface.
  */
+
+import { AppError } from '../model/errors.js';
 import {
   attachClsact,
   type BpfProgram,
@@ -10,6 +12,8 @@ import {
   DEFAULT_HANDLE,
   type Direction,
   detachClsact,
+  ensureClsact,
+  replaceIngress,
 } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { Precedence } from './precedence.js';
@@ -23,6 +27,8 @@ import {
 
 /** Of our filter while another is to take its place: one is always there. */
 const DRAFT_HANDLE = DEFAULT_HANDLE + 1;
+
+const DIRECTIONS = ['ingress', 'egress'] as const;
 
 export interface Hook {
   ifindex: number;
@@ -44,8 +50,22 @@ export class ClsactFilters {
   ) {}
 
   /**
+   * Makes sure that the interface has a hook for egress: `ingress` in the place of clsact has none, filters for it land
+   * among those of the other, and is replaced, with all its filters. Throws INTERNAL when it is there again at once.
+   */
+  requireBothHooks(ifindex: number): void {
+    const [one, other] = DIRECTIONS.map((direction) => clsactLine(ifindex, direction));
+    const hasBoth = one?.length !== 0 && other?.length !== 0;
+    // Of `ingress` both are the same line. To ask what it is takes longer the more interfaces there are.
+    if (hasBoth && JSON.stringify(one) !== JSON.stringify(other)) return;
+    if (ensureClsact(ifindex) !== 'ingress') return;
+    if (replaceIngress(ifindex) === 'ingress')
+      throw new AppError('INTERNAL', `"ingress" is again in the place of clsact on interface ${ifindex}`);
+  }
+
+  /**
    * Makes sure that the program is at the hook, before all others; takes over what an earlier daemon left. What was
-   * missing, if anything: after `link` it had to be attached.
+   * missing, if anything: after `link` it had to be attached. Throws INTERNAL when it is not there then.
    */
   keep({ name, program, ...hook }: WantedFilter): Loss | undefined {
     const pin = nameOf(hook);
@@ -62,7 +82,10 @@ export class ClsactFilters {
       const repair = { pin, program: name, lost: what };
       if (wasKnown) this.ledger.add(by === undefined ? repair : { ...repair, by });
     };
-    if (lost !== undefined) tell(lost);
+    if (lost !== undefined) {
+      requireThere(hook, id);
+      tell(lost);
+    }
     // A new one is put before those that are there.
     const others = own === undefined ? [] : line.slice(0, line.indexOf(own)).filter((one) => !isDraft(one));
     const by = predecessorsOf(others.map(({ programId }) => programId));
@@ -99,12 +122,18 @@ export class ClsactFilters {
 
   /** Of an interface that is gone, and whose number another may get. */
   forget(ifindex: number): void {
-    for (const direction of ['ingress', 'egress'] as const) {
+    for (const direction of DIRECTIONS) {
       const pin = nameOf({ ifindex, direction });
       this.known.delete(pin);
       this.precedence.forget(pin);
     }
   }
+}
+
+function requireThere(hook: Hook, id: number): void {
+  const line = clsactLine(hook.ifindex, hook.direction);
+  if (line.some((one) => isOwn(one) && one.programId === id)) return;
+  throw new AppError('INTERNAL', `the filter ${nameOf(hook)} was put there, and is not there`);
 }
 
 /** A new filter comes before those of its priority, and lower priorities there are none: each step leaves one of ours. */

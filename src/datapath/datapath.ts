@@ -1,10 +1,11 @@
 /** The kernel's side of the node: programs, their maps, and what is attached where. */
 import { existsSync } from 'node:fs';
+import { AppError } from '../model/errors.js';
 import type { Settings } from '../model/settings.js';
 import { RingBuffer } from '../native/bpf.js';
 import { waitForPrograms } from '../native/rcu.js';
 import { Event } from './abi/generated.js';
-import { type Attachments, openAttachments } from './attachments.js';
+import { openAttachments } from './attachments.js';
 import { type CgroupRoot, findCgroupRoot } from './cgroup-root.js';
 import { Claim } from './claim.js';
 import { ClsactFilters } from './clsact-filters.js';
@@ -12,6 +13,7 @@ import { ConnectionTable } from './connection-table.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
 import { DenyTable } from './deny-table.js';
+import type { Attachments } from './endpoint-hooks.js';
 import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
 import { FrontendTable } from './frontend-table.js';
@@ -74,7 +76,17 @@ export class Datapath implements AsyncDisposable {
     readonly policyMax: number,
   ) {
     const { repairs: ledger, precedence } = this;
-    this.spares = new Spares((name) => loadCopy(name, settings, place.pins));
+    const originals = {
+      from_container: programs.fromContainer,
+      to_container: programs.toContainer,
+      leave_container: programs.leaveContainer,
+      from_uplink: programs.fromUplink,
+    };
+    this.spares = new Spares(async (name) => {
+      const original = originals[name];
+      if (original === undefined) throw new AppError('INTERNAL', `program ${name} was not loaded`);
+      return await loadCopy(name, original, settings, place.pins);
+    });
     this.links = new LinkPins(place.pins.links, {
       ledger,
       precedence,

@@ -1,7 +1,9 @@
 /** Links of programs on interfaces: what they are called, and where they are put. */
 import { AttachType, BpfLink, type BpfProgram, type Direction, LinkType } from '../native/bpf.js';
-import type { LinkPins, WantedLink } from './link-pins.js';
+import { expediteGracePeriods } from '../native/rcu.js';
+import type { LinkPins } from './link-pins.js';
 import type { LinkedProgram } from './repair-ledger.js';
+import type { WantedLink } from './wanted-link.js';
 
 /** The links of one program, one for each interface that it is on: `<program>-<ifindex>`. */
 export class InterfaceLinks {
@@ -38,7 +40,10 @@ export function firstOnTcx(
     program,
     place: { type: LinkType.TCX, attachType, ifindex },
     attach: (copy) =>
-      inside(() => BpfLink.attachTcx({ program: copy, ifindex, direction, position: 'first' })),
+      inside(() => {
+        using _ = expediteGracePeriods();
+        return BpfLink.attachTcx({ program: copy, ifindex, direction, position: 'first' });
+      }),
     first: { inside },
   };
 }

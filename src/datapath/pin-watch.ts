@@ -8,11 +8,14 @@ export class PinWatch implements Disposable {
   private watcher: FSWatcher | undefined;
   /** Of the directory that is watched. */
   private inode = 0;
+  /** Why the directory that is there is not watched. */
+  problem: string | undefined;
 
   constructor(
     private readonly directory: string,
     /** Something has happened to what has that name. */
     private readonly onChange: (name: string) => void,
+    private readonly open: typeof watch = watch,
   ) {}
 
   /** Watches the directory that is there now; to be called again when it may be another. */
@@ -22,14 +25,16 @@ export class PinWatch implements Disposable {
     this[Symbol.dispose]();
     if (inode === 0) return;
     try {
-      const watcher = watch(this.directory, { persistent: false }, (_, name) => {
+      const watcher = this.open(this.directory, { persistent: false }, (_, name) => {
         if (name !== null) this.onChange(name);
       });
       watcher.on('error', () => this[Symbol.dispose]());
       this.watcher = watcher;
       this.inode = inode;
-    } catch {
+      this.problem = undefined;
+    } catch (error) {
       // No directory any more, or no file is left, or too many watches.
+      this.problem = error instanceof Error ? error.message : String(error);
     }
   }
 

@@ -7,7 +7,7 @@ import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../model/errors.js';
 import type { Settings } from '../model/settings.js';
-import { BpfMap, BpfObject, type BpfProgram, mountBpffs, tcxSupported } from '../native/bpf.js';
+import { BpfMap, BpfObject, BpfProgram, mountBpffs, tcxSupported } from '../native/bpf.js';
 import { KernelError } from '../native/errors.js';
 import { NetnsHandle } from '../native/net.js';
 import { isRealtimeKernel } from '../native/realtime.js';
@@ -53,19 +53,18 @@ export interface Programs extends Disposable {
 /** Those that stand in line with programs of others. */
 export const LINED_UP = ['from_container', 'to_container', 'leave_container', 'from_uplink'] as const;
 
-/** Another copy of a program that loadPrograms() has loaded, with the same maps. Throws KERNEL_UNSUPPORTED. */
+/**
+ * Another copy of a program that loadPrograms() has loaded, which stands in for it: with its very maps, whose pins somebody may
+ * have removed or replaced. Throws KERNEL_UNSUPPORTED.
+ */
 export async function loadCopy(
   name: (typeof LINED_UP)[number],
+  original: BpfProgram,
   asked: Settings,
   pins: PinDirectories,
 ): Promise<BpfProgram> {
   const settings = sized(asked, pins);
-  using object = await loadObject(
-    name,
-    valuesOf({ ...settings, explain: 0 }),
-    pinnedSizes(settings, pins),
-    pins,
-  );
+  using object = await loadObject(name, valuesOf({ ...settings, explain: 0, stands_in: 1 }), original);
   return object.program(name);
 }
 
@@ -131,9 +130,9 @@ export async function loadPrograms(
     for (const program of [...loaded.values(), ...Object.values(sockets ?? {})]) program.close();
     flush?.close();
   };
-  const variables = { ...settings, explain: 0 };
+  const variables = { ...settings, explain: 0, stands_in: 0 };
   const load = async (name: ProgramName) => {
-    using object = await loadObject(name, valuesOf(variables), sizes, pins);
+    using object = await loadObject(name, valuesOf(variables), { sizes, pins });
     loaded.set(name, object.program(name));
     if (name === 'conntrack_sweep') flush = object.map('flush');
   };
@@ -179,7 +178,7 @@ async function allDone(tasks: readonly Promise<void>[]): Promise<void> {
 
 /** Those that are not there yet, each once: see bpf/tables.bpf.c. */
 async function makeMaps(sizes: ReadonlyMap<MapName, number>, pins: PinDirectories): Promise<void> {
-  using _ = await loadObject(MAPS_OBJECT, [], sizes, pins);
+  using _ = await loadObject(MAPS_OBJECT, [], { sizes, pins });
 }
 
 /** For the network namespace of the calling thread, which is the node. */
@@ -192,8 +191,7 @@ async function loadSocketPrograms(
   using object = await loadObject(
     SOCKET_OBJECT,
     [...valuesOf(variables), ['node_netns', u64.encode(netns.cookie)]],
-    sizes,
-    pins,
+    { sizes, pins },
   );
   const programs = SOCKET_PROGRAMS.map((name) => [name, object.program(name)] as const);
   return Object.fromEntries(programs) as Record<(typeof SOCKET_PROGRAMS)[number], BpfProgram>;
@@ -213,12 +211,10 @@ export async function loadExplaining(
   pins: PinDirectories,
 ): Promise<ExplainingProgram> {
   const settings = sized(asked, pins);
-  using object = await loadObject(
-    name,
-    valuesOf({ ...settings, explain: 1 }),
-    pinnedSizes(settings, pins),
+  using object = await loadObject(name, valuesOf({ ...settings, explain: 1, stands_in: 0 }), {
+    sizes: pinnedSizes(settings, pins),
     pins,
-  );
+  });
   const program = object.program(name);
   const answers = object.map('explanations');
   return {
@@ -243,12 +239,18 @@ function valuesOf(variables: Variables): [symbol: string, bytes: Uint8Array][] {
   return Object.values(CONFIG).map(({ name, variable, codec }) => [variable, codec.encode(variables[name])]);
 }
 
+/** Those that are pinned, or are made and pinned in these sizes. */
+interface PinnedMaps {
+  sizes: ReadonlyMap<MapName, number>;
+  pins: PinDirectories;
+}
+
 async function loadObject(
   name: ProgramName | typeof SOCKET_OBJECT | typeof MAPS_OBJECT,
   /** Symbols of variables, and their values. */
   values: Iterable<readonly [symbol: string, bytes: Uint8Array]>,
-  sizes: ReadonlyMap<MapName, number>,
-  pins: PinDirectories,
+  /** Where it has its maps from. */
+  maps: PinnedMaps | BpfProgram,
 ): Promise<BpfObject> {
   const path = fileURLToPath(new URL(`${name}.bpf.o`, OBJECTS));
   if (!existsSync(path)) {
@@ -258,10 +260,15 @@ async function loadObject(
   try {
     object = BpfObject.open(path);
     for (const [symbol, bytes] of values) object.setVariable(symbol, bytes);
-    for (const [map, size] of sizes) {
+    if (maps instanceof BpfProgram) {
+      object.shareMaps(maps);
+      await object.load();
+      return object;
+    }
+    for (const [map, size] of maps.sizes) {
       if (object.mapNames.includes(map)) object.setMaxEntries(map, size);
     }
-    await object.load({ pinRoot: pins.maps });
+    await object.load({ pinRoot: maps.pins.maps });
     return object;
   } catch (error) {
     object?.close();

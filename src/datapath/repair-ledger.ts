@@ -51,14 +51,45 @@ function nameOf(id: number): string {
   }
 }
 
+/** Put back that often, each time within CALM_MS of the time before: somebody takes it off again and again. */
+const RECURRING_MIN = 3;
+const CALM_MS = 60_000;
+
+interface Recurrence {
+  times: number;
+  lastAt: number;
+}
+
 export class RepairLedger {
   private readonly counts = new Map<string, number>();
   private untold: Repair[] = [];
+  /** Of what was off, by pin. */
+  private readonly recurrences = new Map<string, Recurrence>();
+
+  /** `now`: milliseconds, of a clock that nobody sets. */
+  constructor(private readonly now = () => performance.now()) {}
 
   add(repair: Repair): void {
     const key = `${repair.program} ${repair.lost}`;
     this.counts.set(key, (this.counts.get(key) ?? 0) + 1);
     this.untold.push(repair);
+    if (repair.lost !== 'link' && repair.lost !== 'program') return;
+    this.forgetCalm();
+    const { times = 0 } = this.recurrences.get(repair.pin) ?? {};
+    this.recurrences.set(repair.pin, { times: times + 1, lastAt: this.now() });
+  }
+
+  /** What is taken off again and again, and may be off by now. */
+  recurring(): { pin: string; times: number }[] {
+    this.forgetCalm();
+    return [...this.recurrences]
+      .filter(([, { times }]) => times >= RECURRING_MIN)
+      .map(([pin, { times }]) => ({ pin, times }));
+  }
+
+  private forgetCalm(): void {
+    const before = this.now() - CALM_MS;
+    for (const [pin, { lastAt }] of this.recurrences) if (lastAt < before) this.recurrences.delete(pin);
   }
 
   /** What was added since the last call. */

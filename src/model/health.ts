@@ -77,6 +77,16 @@ export const precededState = z.strictObject({
 });
 export type PrecededState = z.infer<typeof precededState>;
 
+export const UNREPAIRED_TOLD = 16;
+
+/** There while programs or pins that somebody takes away cannot be put back, or are taken away again and again. */
+export const unrepairedState = z.strictObject({
+  problems: z.int().min(1).describe('How many there are'),
+  first: z.array(z.string().max(1024)).max(UNREPAIRED_TOLD).describe('Some of them'),
+  message: z.string().max(1024).describe('What that means'),
+});
+export type UnrepairedState = z.infer<typeof unrepairedState>;
+
 export const readiness = z
   .strictObject({
     ready: z.boolean().describe('Whether every condition holds'),
@@ -106,6 +116,11 @@ export const readiness = z
     preceded: precededState
       .optional()
       .describe('There while programs of others run before ours; no condition of readiness'),
+    unrepaired: unrepairedState
+      .optional()
+      .describe(
+        'There while programs or pins that somebody takes away cannot be put back, or are taken away again and again; no condition of readiness',
+      ),
   })
   .meta({ id: 'Readiness' });
 export type Readiness = z.infer<typeof readiness>;

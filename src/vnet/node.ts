@@ -28,6 +28,7 @@ import { Publishing } from './nat/publishing.js';
 import { ServiceAddresses } from './nat/service-addresses.js';
 import { Uplinks } from './nat/uplinks.js';
 import { type NetworkFiles, Networks, networkSources } from './networks.js';
+import { NoticeDelay } from './notice-delay.js';
 import { NodeObservation } from './observation.js';
 import { IdentityUse } from './policy/identities.js';
 import { isolatedBy } from './policy/isolating.js';
@@ -50,9 +51,6 @@ const UPKEEP_INTERVAL_MS = 5_000;
 
 /** Looks after those that could not put something back, before the next at intervals: the kernel may still be ending a link. */
 const RETRIES_MS = [100, 1_000] as const;
-
-/** How long a change of filters waits for those that come with it: each endpoint that is made or removed is several. */
-const FILTERS_SETTLE_MS = 500;
 
 /** As much of a logger as is used here; pino's has it. */
 export interface NodeLog {
@@ -94,6 +92,7 @@ export class LocalNode implements Node, AsyncDisposable {
   private readonly repairs: Repairs;
   private readonly upkeep: Upkeep;
   private filterWatch: Disposable | undefined;
+  private readonly noticeDelay = new NoticeDelay(UPKEEP_INTERVAL_MS);
   private readonly pinWatch: PinWatch;
   private isStarted = false;
 
@@ -152,6 +151,7 @@ export class LocalNode implements Node, AsyncDisposable {
       uplinks,
       nodeConnect,
       policy,
+      repairs: this.repairs,
     });
     this.pinWatch = links.watch(() => this.upkeep.request(0));
     let problems: string[] = [];
@@ -168,7 +168,7 @@ export class LocalNode implements Node, AsyncDisposable {
           uplinks.sync();
         },
         () => {
-          this.repairs.tell(problems);
+          if (this.repairs.tell(problems)) this.noticeDelay.repaired();
           failures = problems.length === 0 ? 0 : failures + 1;
           const delayMs = RETRIES_MS[failures - 1];
           if (delayMs !== undefined) this.upkeep.request(delayMs);
@@ -304,7 +304,7 @@ export class LocalNode implements Node, AsyncDisposable {
     this.upkeep.start(UPKEEP_INTERVAL_MS);
     // Of TCX the kernel tells nobody.
     if (datapath.attachments.kind === 'clsact')
-      this.filterWatch = host.watch(['filter'], () => this.upkeep.request(FILTERS_SETTLE_MS));
+      this.filterWatch = host.watch(['filter'], () => this.upkeep.request(this.noticeDelay.ms));
     this.observation.fulfil('sync');
     this.gate.open();
     return report;

@@ -5,7 +5,13 @@ import type { Datapath } from '../datapath/datapath.js';
 import type { Preceded } from '../datapath/precedence.js';
 import { LINED_UP } from '../datapath/programs.js';
 import type { Endpoint } from '../model/endpoint.js';
-import { PRECEDED_BY_TOLD, PRECEDED_TOLD, READINESS, type Readiness } from '../model/health.js';
+import {
+  PRECEDED_BY_TOLD,
+  PRECEDED_TOLD,
+  READINESS,
+  type Readiness,
+  UNREPAIRED_TOLD,
+} from '../model/health.js';
 import type { Identity } from '../model/identity.js';
 import type { Store } from '../store/store.js';
 import { endpoints, identities } from '../store/tables.js';
@@ -15,6 +21,7 @@ import type { NodeConnect } from './nat/node-connect.js';
 import type { Uplinks } from './nat/uplinks.js';
 import type { IdentityUse } from './policy/identities.js';
 import type { PolicySync } from './policy/policy-sync.js';
+import type { Repairs } from './repairs.js';
 
 type Check = (typeof READINESS)[number];
 
@@ -34,6 +41,7 @@ export class NodeObservation implements Observation {
       uplinks: Pick<Uplinks, 'states'>;
       nodeConnect: Pick<NodeConnect, 'state'>;
       policy: Pick<PolicySync, 'state'>;
+      repairs: Pick<Repairs, 'problems'>;
     },
   ) {}
 
@@ -49,6 +57,7 @@ export class NodeObservation implements Observation {
     const node_connect = this.parts.nodeConnect.state;
     const { state: policies } = this.parts.policy;
     const preceded = this.parts.datapath.precedence.list();
+    const problems = this.parts.repairs.problems();
     return {
       ready: checks.every(({ ready }) => ready),
       checks,
@@ -56,6 +65,7 @@ export class NodeObservation implements Observation {
       ...(node_connect === undefined ? {} : { node_connect }),
       ...(policies === undefined ? {} : { policies }),
       ...(preceded.length === 0 ? {} : { preceded: precededState(preceded) }),
+      ...(problems.length === 0 ? {} : { unrepaired: unrepairedState(problems) }),
     };
   }
 
@@ -149,6 +159,15 @@ function precededState(preceded: readonly Preceded[]): NonNullable<Readiness['pr
     })),
     message:
       'programs of others run before ours, and can pass what ours would drop: detach them, or have them attached behind',
+  };
+}
+
+function unrepairedState(problems: readonly string[]): NonNullable<Readiness['unrepaired']> {
+  return {
+    problems: problems.length,
+    first: problems.slice(0, UNREPAIRED_TOLD).map((problem) => problem.slice(0, 1024)),
+    message:
+      'programs or pins of ours are taken away and cannot be kept in place: what ours would drop can pass where they are off',
   };
 }
 

@@ -2,6 +2,8 @@
 export class Upkeep {
   private timer: NodeJS.Timeout | undefined;
   private soon: NodeJS.Timeout | undefined;
+  /** When that is, of performance.now(). */
+  private soonAt = 0;
   private isUnderWay = false;
   private isAskedAgain = false;
 
@@ -14,9 +16,16 @@ export class Upkeep {
     this.timer = setInterval(() => void this.run(), intervalMs).unref();
   }
 
-  /** Once, that much later or after what is under way then: for whatever else is asked for until then, too. */
+  /**
+   * Once, that much later or after what is under way then: for whatever else is asked for until then, too. Who asks for it
+   * sooner has it sooner.
+   */
   request(delayMs: number): void {
-    this.soon ??= setTimeout(() => {
+    const at = performance.now() + delayMs;
+    if (this.soon !== undefined && this.soonAt <= at) return;
+    clearTimeout(this.soon);
+    this.soonAt = at;
+    this.soon = setTimeout(() => {
       this.soon = undefined;
       this.isAskedAgain = this.isUnderWay;
       void this.run();
@@ -26,6 +35,7 @@ export class Upkeep {
   stop(): void {
     clearInterval(this.timer);
     clearTimeout(this.soon);
+    this.soon = undefined;
     this.isAskedAgain = false;
   }
 

@@ -3,6 +3,7 @@
  * before are put right while it runs.
  */
 import { afterEach, expect, it } from 'vitest';
+import type { Readiness } from '../../src/model/health.js';
 import { clsactLine, type Direction } from '../../src/native/bpf.js';
 import { type Container, unlike } from '../support/containers.js';
 import { parseMetrics } from '../support/prometheus-text.js';
@@ -106,6 +107,33 @@ it('the filter on the uplink is put back, and answers find the way back again', 
   await expect.poll(() => filters('uplink', 'ingress'), SOON).toEqual(before);
   expect(await unlike('open', 4, [a, outside])).toEqual([]);
   await expect.poll(() => since(counted), SOON).toEqual({ 'from_uplink link': 1 });
+});
+
+it('the queueing discipline for one hook in its place is replaced, and each program is at its own again', async () => {
+  const { a, device, hooks, before, counted } = await scene();
+  await tc('qdisc', 'del', 'dev', device, 'clsact');
+  await tc('qdisc', 'add', 'dev', device, 'ingress');
+  await expect.poll(hooks, SOON).toEqual(before);
+  expect(await arrives(a)).toBe(false);
+  await expect.poll(() => tc('qdisc', 'show', 'dev', device), SOON).toContain('clsact');
+  await expect.poll(() => since(counted), SOON).toEqual({ 'from_container link': 1, 'to_container link': 1 });
+});
+
+it('who takes the filters off in a loop is told of, in few lines, until he stops', {
+  timeout: 120_000,
+}, async () => {
+  const { device, hooks, before } = await scene();
+  const lines = () => site().daemon.log.split('programs were taken off').length - 1;
+  const unrepaired = async () => (await site().rest.expect<Readiness>('GET', '/readyz')).unrepaired;
+  const told = lines();
+  for (let times = 0; times < 3; times++) {
+    await tc('qdisc', 'del', 'dev', device, 'clsact');
+    await expect.poll(hooks, SOON).toEqual(before);
+  }
+  await expect
+    .poll(unrepaired, SOON)
+    .toMatchObject({ first: expect.arrayContaining([expect.stringContaining('again and again')]) });
+  expect(lines() - told).toBeLessThanOrEqual(5);
 });
 
 it('what was removed while no daemon ran is there again after its start', async () => {

@@ -1,7 +1,11 @@
 /** A program of somebody else that is put before ours can see what ours judges, and does not decide for it. */
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { u32 } from '../../src/datapath/abi/codec.js';
+import { CONFIG } from '../../src/datapath/abi/generated.js';
 import type { Readiness } from '../../src/model/health.js';
-import { type Direction, tcxSupported } from '../../src/native/bpf.js';
+import { BpfLink, BpfMap, BpfObject, type Direction, tcxSupported } from '../../src/native/bpf.js';
 import {
   type Container,
   FAMILIES,
@@ -13,6 +17,7 @@ import {
 import { runCtl } from '../support/ctl.js';
 import type { TestNetns } from '../support/netns.js';
 import { passBy } from '../support/pass-by.js';
+import { OBJECT_FOLDER } from '../support/programs.js';
 import { parseMetrics } from '../support/prometheus-text.js';
 import { useSite } from '../support/site.js';
 import { lineAt, Stranger } from '../support/stranger.js';
@@ -21,8 +26,8 @@ const site = useSite({ settings: { uplink: 'auto' } });
 
 const PORT = '5000';
 const EVERYONE = '255.255.255.255';
-/** The daemon looks every 5 s. */
-const SOON = { timeout: 20_000, interval: 100 };
+/** The daemon looks every 5 s, and at guards each third time. */
+const SOON = { timeout: 40_000, interval: 100 };
 const ETHER_IP = [0x0800, 0x86dd];
 
 let strangers: Stranger[] = [];
@@ -130,6 +135,27 @@ describe.skipIf(!tcxSupported())('before ours is one that passes everything,', (
     await expect.poll(() => line(place), SOON).toEqual(['from_uplink', 'first']);
     expect(await unlike('open', 4, [a, outside])).toEqual([]);
   });
+
+  it('on the uplink and at a container, when the pins of all maps are gone: ours goes first with the maps that it has', async () => {
+    const outside = await site().outside({ isUplink: true });
+    const uplink: Place = { netns: site().daemon.netns, device: 'uplink', direction: 'ingress' };
+    await expect.poll(() => line(uplink), SOON).toEqual(['from_uplink']);
+    await site().network('blue', { isolation_mode: 'none', options: { masquerade: true } });
+    const a = await site().container('a', 'blue');
+    expect(await unlike('open', 4, [a, outside])).toEqual([]);
+    const maps = `${site().daemon.bpffs}/maps`;
+    for (const name of readdirSync(maps)) rmSync(`${maps}/${name}`);
+    const observer = await stranger('next');
+    for (const place of [uplink, hostSide(a, 'egress')]) {
+      enter(observer, place);
+      await expect.poll(() => line(place)[0], SOON).not.toBe('first');
+    }
+    expect(await unlike('open', 4, [a, outside], [site().host, a])).toEqual([]);
+    expect(readdirSync(maps)).toEqual([]);
+    // It pins maps again, and leaves the node as others find it.
+    await site().daemon.kill();
+    await site().daemon.start();
+  });
 });
 
 describe.skipIf(!tcxSupported())('before ours is one that only looks:', () => {
@@ -153,6 +179,55 @@ describe.skipIf(!tcxSupported())('before ours is one that only looks:', () => {
     expect(await lastWords(storm)).toMatch(/^[0-9]{3,}$/);
     expect((await capture.stop()).filter(({ type }) => ETHER_IP.includes(type))).toEqual([]);
     expect(JSON.parse(await lastWords(calls))).toMatchObject({ failed: 0, error: '' });
+  });
+});
+
+describe.skipIf(!tcxSupported())('while a copy of ours stands before ours,', () => {
+  const held: { close(): void }[] = [];
+  afterEach(() => {
+    for (const one of held.splice(0).reverse()) one.close();
+  });
+  async function standIn(name: string, { netns, device, direction }: Place) {
+    const pinRoot = `${site().daemon.bpffs}/maps`;
+    using object = BpfObject.open(join(OBJECT_FOLDER, `${name}.bpf.o`));
+    object.setVariable(CONFIG.stands_in.variable, u32.encode(1));
+    for (const pin of readdirSync(pinRoot)) {
+      using map = BpfMap.fromPin(`${pinRoot}/${pin}`);
+      if (object.mapNames.includes(pin)) object.setMaxEntries(pin, map.info.maxEntries);
+    }
+    await object.load({ pinRoot });
+    const program = object.program(name);
+    held.push(program);
+    const ifindex = netns.net.link(device)?.index ?? 0;
+    held.push(netns.net.run(() => BpfLink.attachTcx({ program, ifindex, direction, position: 'first' })));
+  }
+
+  it.each([
+    ['no limit', {}],
+    ['a limit of bandwidth', { options: { bandwidth: { ingress_rate: 100_000_000 } } }],
+  ])('everything open stays so, translated or not, and is counted once: %s', async (_, options) => {
+    const outside = await site().outside({ isUplink: true });
+    const uplink: Place = { netns: site().daemon.netns, device: 'uplink', direction: 'ingress' };
+    await expect.poll(() => line(uplink), SOON).toEqual(['from_uplink']);
+    await site().network('blue', { isolation_mode: 'none', options: { masquerade: true } });
+    const a = await site().container('a', 'blue', options);
+    const b = await site().container('b', 'blue');
+    const open = () => unlike('open', 4, [a, outside], [b, a], [site().host, a]);
+    expect(await open()).toEqual([]);
+    const counted = async () => {
+      const before = await site().packets({ container: a, reason: 'NONE' });
+      await site().host.dial(a, { protocol: 'udp', expected: 'open' });
+      return (await site().packets({ container: a, reason: 'NONE' })) - before;
+    };
+    // What is lost on a busy machine is sent again.
+    const once = Math.min(await counted(), await counted(), await counted());
+    expect(once).toBeGreaterThan(0);
+    await standIn('to_container', hostSide(a, 'egress'));
+    await standIn('from_container', hostSide(a, 'ingress'));
+    await standIn('from_uplink', uplink);
+    expect(line(hostSide(a, 'egress'))).toEqual(['to_container', 'to_container']);
+    expect(await open()).toEqual([]);
+    await expect.poll(counted, SOON).toBe(once);
   });
 });
 

@@ -1,6 +1,7 @@
 /** Filters of clsact, for kernels without TCX: whoever takes them away or comes before them, they are put back. */
 import { execFileSync } from 'node:child_process';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ClsactAttachments } from '../../src/datapath/clsact-attachments.js';
 import { ClsactFilters } from '../../src/datapath/clsact-filters.js';
 import { Precedence } from '../../src/datapath/precedence.js';
 import { type Loss, RepairLedger } from '../../src/datapath/repair-ledger.js';
@@ -21,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => programs?.close());
 beforeEach(() => {
   now = 0;
-  ledger = new RepairLedger();
+  ledger = new RepairLedger(() => now);
   precedence = new Precedence(() => now);
   filters = new ClsactFilters(ledger, precedence);
 });
@@ -131,4 +132,66 @@ it('what is removed is gone, once and again, and its interface is nobody of ours
   expect([line(), isIntact()]).toEqual([[], false]);
   keep();
   expect(lost()).toEqual([]);
+});
+
+describe('"ingress" is in the place of clsact, with one line for both hooks:', () => {
+  const both = ['ingress', 'egress'] as const;
+  const lines = () =>
+    programs.inside(() =>
+      both.map((direction) => clsactLine(hook().ifindex, direction).map(({ programId }) => programId)),
+    );
+  const attachments = () =>
+    new ClsactAttachments(
+      { fromContainer: program(), toContainer: programs.program('to_container'), leaveContainer: undefined },
+      filters,
+    );
+  const target = () => ({ interface: 'host0', ifindex: hook().ifindex });
+  const expected = () => [[program().info().id], [programs.program('to_container').info().id]];
+  const replace = () => {
+    removeQdisc();
+    tc('qdisc', 'add', 'dev', 'host0', 'ingress');
+  };
+  afterEach(() => {
+    try {
+      tc('qdisc', 'del', 'dev', 'host0', 'ingress');
+    } catch {
+      // There is none.
+    }
+  });
+
+  it('each program is at its own hook again, and stays there', () => {
+    const own = attachments();
+    programs.inside(() => own.adopt(target()));
+    expect(lines()).toEqual(expected());
+    replace();
+    expect(programs.inside(() => own.isInOrder('host0'))).toBe(false);
+    expect(programs.inside(() => own.adopt(target()))).toBe(true);
+    expect(lines()).toEqual(expected());
+    expect(programs.inside(() => own.isInOrder('host0'))).toBe(true);
+    expect(lost()).toEqual(['link', 'link']);
+    expect(programs.inside(() => own.adopt(target()))).toBe(false);
+    expect(lost()).toEqual([]);
+  });
+
+  it('so they are on an interface that is new to the daemon', () => {
+    tc('qdisc', 'add', 'dev', 'host0', 'ingress');
+    programs.inside(() => attachClsact({ program: stranger(), ...hook(), handle: FOREIGN_HANDLE }));
+    const own = attachments();
+    programs.inside(() => own.adopt(target()));
+    expect(lines()).toEqual(expected());
+  });
+
+  it('what is taken off again and again is known as such, until it is calm', () => {
+    const own = attachments();
+    programs.inside(() => own.adopt(target()));
+    for (let times = 0; times < 3; times++) {
+      expect(ledger.recurring()).toEqual([]);
+      replace();
+      programs.inside(() => own.adopt(target()));
+    }
+    const pins = both.map((direction) => `clsact-${direction}-${hook().ifindex}`);
+    expect(ledger.recurring()).toEqual(pins.map((pin) => ({ pin, times: 3 })));
+    now += 60_001;
+    expect(ledger.recurring()).toEqual([]);
+  });
 });

@@ -1,10 +1,11 @@
 /** Links of programs go on whoever removes their pins, and what was taken away is put back and told of. */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, watch } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { firstOnTcx } from '../../src/datapath/interface-links.js';
-import { LinkPins, type WantedLink } from '../../src/datapath/link-pins.js';
+import { LinkPins } from '../../src/datapath/link-pins.js';
 import { Precedence } from '../../src/datapath/precedence.js';
 import { type Loss, RepairLedger } from '../../src/datapath/repair-ledger.js';
+import type { WantedLink } from '../../src/datapath/wanted-link.js';
 import { BpfLink, LinkType, mountBpffs, tcxPrograms, tcxSupported } from '../../src/native/bpf.js';
 import { KernelError } from '../../src/native/errors.js';
 import { Programs } from '../support/programs.js';
@@ -246,7 +247,8 @@ if (tcxSupported()) {
     const precedence = () => new Precedence(() => now);
     const contender = (more: object = {}) =>
       new LinkPins(directory, { ledger, precedence: precedence(), spare: () => other(), ...more });
-    const isPreceded = (by: LinkPins) => programs.inside(() => by.isPreceded(NAME));
+    const look = (by: LinkPins) => programs.inside(() => by.look(NAME));
+    const isPreceded = (by: LinkPins) => look(by) === 'preceded';
 
     it.each([
       ['open', undefined],
@@ -325,7 +327,10 @@ if (tcxSupported()) {
         }
         keep(own);
         if (attached()[0] === program().info().id) times.push(now / 1000);
-        else expect(order.list()).toHaveLength(1);
+        else {
+          expect(order.list()).toHaveLength(1);
+          expect(look(own)).toBe('waiting');
+        }
       }
       expect(times).toEqual([0, 5, 15, 35, 75, 155, 315, 615, 915]);
       expect(counted('position')).toBe(times.length);
@@ -396,6 +401,26 @@ if (tcxSupported()) {
     rmSync(path());
     await expect.poll(() => told).toBe(before + 1);
     keep();
+  });
+
+  it.each([
+    ['held by their pins alone', 0, 1],
+    ['open', undefined, 0],
+  ])('where pins cannot be watched that is a problem of links that are %s', (_, openMax, count) => {
+    const refused = () => {
+      throw new Error('too many watches');
+    };
+    let open: typeof watch = refused as never;
+    using own = new LinkPins(directory, openMax === undefined ? {} : { openMax });
+    using watched = own.watch(() => undefined, ((...args: Parameters<typeof watch>) =>
+      open(...args)) as never);
+    watched.renew();
+    expect(own.problems()).toEqual([]);
+    keep(own);
+    expect(own.problems()).toEqual(Array(count).fill(expect.stringContaining('too many watches')));
+    open = watch;
+    watched.renew();
+    expect(own.problems()).toEqual([]);
   });
 
   it('what is removed is gone, with its pin or without', async () => {

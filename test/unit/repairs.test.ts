@@ -4,9 +4,16 @@ import type { Repair } from '../../src/datapath/repair-ledger.js';
 import { Repairs } from '../../src/vnet/repairs.js';
 
 function scene(
-  links: { problems?: string[]; isPrivate?: boolean; preceded?: () => Preceded[]; spares?: string[] } = {},
+  links: {
+    problems?: string[];
+    isPrivate?: boolean;
+    preceded?: () => Preceded[];
+    spares?: string[];
+    recurring?: { pin: string; times: number }[];
+  } = {},
 ) {
   let found: Repair[] = [];
+  const time = { ms: 0 };
   const told: string[] = [];
   const warned: string[] = [];
   const write =
@@ -20,7 +27,8 @@ function scene(
       problems: () => links.problems ?? [],
       isPrivate: () => links.isPrivate ?? false,
     },
-    repairs: { take: () => found.splice(0) },
+    repairs: { take: () => found.splice(0), recurring: () => links.recurring ?? [] },
+    now: () => time.ms,
     precedence: { list: () => links.preceded?.() ?? [] },
     spares: { problems: () => links.spares ?? [] },
     log: { warn: write('warn'), error: write('error') },
@@ -31,7 +39,7 @@ function scene(
     repairs.tell(problems);
     return told.splice(0);
   };
-  return Object.assign(look, { warned });
+  return Object.assign(look, { warned, time, problems: () => repairs.problems() });
 }
 
 it('pins alone are told of as less than programs', () => {
@@ -82,4 +90,45 @@ it.each([true, false])('pins that end with the daemon are told of as such: %s', 
   expect(look.warned).toEqual([
     expect.stringMatching(isPrivate ? /there again, .*Do not restart/ : /there again$/),
   ]);
+});
+
+it('who takes programs off in a loop gets few lines, and each pin is in one', () => {
+  const look = scene();
+  let lines = 0;
+  for (; look.time.ms < 60_000; look.time.ms += 500)
+    lines += look([], { pin: `p${look.time.ms % 1500}`, program: 'to_container', lost: 'link' }).length;
+  expect(lines).toBe(5);
+  expect(look([])).toEqual([expect.stringMatching(/"p\d+","p\d+","p\d+"/)]);
+});
+
+it('however many are behind others, and however these change, one short line a minute tells', () => {
+  let ids = 0;
+  const at = (count: number, name = 'other'): Preceded[] =>
+    Array.from({ length: count }, (_, pin) => ({
+      pin: `p${pin}`,
+      program: 'from_container',
+      by: [{ id: ++ids, name }],
+    }));
+  let preceded = at(900);
+  const look = scene({ preceded: () => preceded });
+  const [line = '', ...others] = look([]);
+  expect(others).toEqual([]);
+  expect(JSON.parse(line.slice('error '.length))).toMatchObject({ programs: { length: 16 }, more: 884 });
+  for (look.time.ms = 500; look.time.ms < 300_000; look.time.ms += 500) {
+    preceded = at(800 + ((look.time.ms / 500) % 50));
+    expect(look([])).toEqual([]);
+  }
+  preceded = at(20);
+  expect(look([])).toHaveLength(1);
+  preceded = at(20, 'new');
+  expect(look([])).toEqual([]);
+  look.time.ms += 60_000;
+  expect(look([])).toHaveLength(1);
+});
+
+it('what is taken off again and again is a problem that can be asked for', () => {
+  const recurring = [{ pin: 'clsact-egress-7', times: 3 }];
+  const look = scene({ recurring });
+  expect(look(['x'])).toEqual(['error {"problems":["x"]}']);
+  expect(look.problems()).toEqual(['x', expect.stringContaining('clsact-egress-7 is taken off')]);
 });

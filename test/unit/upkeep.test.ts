@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { expect, it, vi } from 'vitest';
+import { NoticeDelay } from '../../src/vnet/notice-delay.js';
 import { Upkeep } from '../../src/vnet/upkeep.js';
 
 it('a part that fails is told of, and keeps no other from its turn', async () => {
@@ -49,6 +50,37 @@ it('what is asked for is done once, after what is under way, and not after the e
   upkeep.stop();
   await setTimeout(20);
   expect(looks).toBe(3);
+});
+
+it('who asks for it sooner has it sooner, and whoever asked before has it then too', async () => {
+  vi.useFakeTimers();
+  try {
+    let looks = 0;
+    const upkeep = new Upkeep([() => ++looks], () => undefined);
+    upkeep.request(1000);
+    upkeep.request(100);
+    upkeep.request(500);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(looks).toBe(1);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(looks).toBe(1);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it('notices of what is taken away in a loop wait longer each time, and are soon heard again when it is calm', () => {
+  let now = 0;
+  const delay = new NoticeDelay(5000, () => now);
+  const delays = Array.from({ length: 6 }, () => {
+    const { ms } = delay;
+    now += ms;
+    delay.repaired();
+    return ms;
+  });
+  expect(delays).toEqual([500, 1000, 2000, 4000, 5000, 5000]);
+  now += 60_000;
+  expect(delay.ms).toBe(500);
 });
 
 function withResolvers() {

@@ -26,6 +26,7 @@ export function register(command: Command, contextOf: ContextOf): void {
       head +
         cutOffText(readiness.policies) +
         precededText(readiness.preceded) +
+        unrepairedText(readiness.unrepaired) +
         tableOf(['CHECK', 'READY', 'MESSAGE'], rows),
     );
   });
@@ -53,6 +54,14 @@ function precededText(preceded: Readiness['preceded']): string {
   const more = attachments - first.length;
   const rest = more === 0 ? '' : `  and ${more} more\n`;
   return `${attachments} programs are not the first: ${message}\n${lines.join('')}${rest}`;
+}
+
+function unrepairedText(unrepaired: Readiness['unrepaired']): string {
+  if (unrepaired === undefined) return '';
+  const { problems, first, message } = unrepaired;
+  const more = problems - first.length;
+  const rest = more === 0 ? '' : `  and ${more} more\n`;
+  return `${problems} problems: ${message}\n${first.map((problem) => `  ${problem}\n`).join('')}${rest}`;
 }
 
 function wayOf({ interface: name, ip_address, ip6_address, message, xdp }: UplinkState): string {

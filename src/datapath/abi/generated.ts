@@ -167,6 +167,15 @@ export const InboundFlags = {
 } as const;
 export type InboundFlags = (typeof InboundFlags)[keyof typeof InboundFlags];
 
+/** enum stand_in_hook */
+export const StandInHook = {
+  NONE: 0,
+  FROM_CONTAINER: 1,
+  TO_CONTAINER: 2,
+  FROM_UPLINK: 3,
+} as const;
+export type StandInHook = (typeof StandInHook)[keyof typeof StandInHook];
+
 /** enum frontend_flags */
 export const FrontendFlags = {
   SERVICE_ADDRESS: 1,
@@ -996,6 +1005,29 @@ export const Inbound: Codec<Inbound> = codec(
   }),
 );
 
+/** struct stand_in, 16 bytes. */
+export interface StandIn {
+  numberLow: number; // __u32
+  numberHigh: number; // __u32
+  ifindex: number; // __u32
+  hook: number; // __u32
+}
+export const StandIn: Codec<StandIn> = codec(
+  16,
+  (view, at, value) => {
+    u32.write(view, at, value.numberLow);
+    u32.write(view, at + 4, value.numberHigh);
+    u32.write(view, at + 8, value.ifindex);
+    u32.write(view, at + 12, value.hook);
+  },
+  (view, at) => ({
+    numberLow: u32.read(view, at),
+    numberHigh: u32.read(view, at + 4),
+    ifindex: u32.read(view, at + 8),
+    hook: u32.read(view, at + 12),
+  }),
+);
+
 /** struct frontend_key, 20 bytes. */
 export interface FrontendKey {
   address: Uint8Array; // struct ip_address
@@ -1722,6 +1754,18 @@ export const MAPS = {
     key: u32,
     value: u64,
   },
+  qn_stand_in: {
+    name: 'qn_stand_in',
+    type: 6,
+    typeName: 'percpu_array',
+    perCpu: true,
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 1,
+    flags: 0,
+    key: u32,
+    value: StandIn,
+  },
   explanations: {
     name: 'explanations',
     type: 2,
@@ -1864,6 +1908,14 @@ export const CONFIG = {
     type: 'u32',
     default: 0,
     doc: '1: judge each packet as the first of its flow and tell why, without a trace',
+    codec: u32,
+  },
+  stands_in: {
+    name: 'stands_in',
+    variable: 'config_stands_in',
+    type: 'u32',
+    default: 0,
+    doc: '1: a second copy, which stands before the other at its hook while that one moves',
     codec: u32,
   },
 } as const satisfies Record<string, SettingSpec>;

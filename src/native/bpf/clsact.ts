@@ -52,3 +52,17 @@ export interface ClsactEntry {
 export function clsactLine(ifindex: number, direction: Direction): ClsactEntry[] {
   return native.clsactLine(ifindex, direction === 'ingress');
 }
+
+/**
+ * What keeps the filters of the interface, once clsact is made where there is nothing: `ingress` stands in the place of
+ * clsact and has one hook, at which filters for egress land as well. Asks for all that the namespace has, if there was
+ * something.
+ */
+export function ensureClsact(ifindex: number): string {
+  return native.clsactEnsure(ifindex);
+}
+
+/** Puts clsact in the place of `ingress`, with which its filters go. @returns as ensureClsact(). @throws KernelError */
+export function replaceIngress(ifindex: number): string {
+  return native.clsactReplaceIngress(ifindex);
+}

@@ -86,6 +86,7 @@ interface BpfFunctions {
   objectOpen(path: string): ObjectHandle;
   objectSetVariable(object: ObjectHandle, name: string, bytes: Uint8Array): void;
   objectSetMaxEntries(object: ObjectHandle, map: string, entries: number): void;
+  objectShareMaps(object: ObjectHandle, program: ProgramHandle): void;
   objectLoad(object: ObjectHandle, pinRoot?: string): Promise<void>;
   objectProgram(object: ObjectHandle, name: string): ProgramHandle;
   objectMap(object: ObjectHandle, name: string): MapHandle;
@@ -134,6 +135,8 @@ interface BpfFunctions {
   clsactAttach(program: ProgramHandle, ...place: ClsactArguments): void;
   clsactDetach(...place: ClsactArguments): boolean;
   clsactQuery(...place: ClsactArguments): number | undefined;
+  clsactEnsure(ifindex: number): string;
+  clsactReplaceIngress(ifindex: number): string;
   clsactLine(ifindex: number, ingress: boolean): { handle: number; priority: number; programId: number }[];
 
   ringBufferOpen(

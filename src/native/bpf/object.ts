@@ -42,6 +42,14 @@ export class BpfObject extends Closable<ObjectHandle> {
   }
 
   /**
+   * Takes the maps that it would pin by their names from the program, whatever is pinned; before the load, which then
+   * makes none of them.
+   */
+  shareMaps(program: BpfProgram): void {
+    native.objectShareMaps(this.handle, BpfProgram.handleOf(program));
+  }
+
+  /**
    * Creates or adopts the maps, loads the programs, on a worker thread. When it fails, maps that it made are
    * gone.
    * @throws VerifierError when the verifier refuses a program.

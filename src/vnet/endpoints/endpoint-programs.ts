@@ -73,7 +73,7 @@ export function* mendPrograms({ store, host, datapath }: EndpointProgramsParts):
     try {
       const { host_interface: name, netns_path } = endpoint;
       const { attachments: attached } = datapath;
-      if (attached.isIntact(name) && !attached.isPreceded(name, netns_path)) continue;
+      if (attached.isInOrder(name, netns_path)) continue;
       const link = host.link(endpoint.host_interface);
       if (!isOwn(link, endpoint)) continue;
       attached.adopt({ interface: link.name, ifindex: link.index });

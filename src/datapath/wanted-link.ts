@@ -1,0 +1,21 @@
+/** What is wanted of a link. */
+import type { BpfLink, BpfProgram } from '../native/bpf.js';
+import type { Place } from './link-place.js';
+import type { LinkedProgram } from './repair-ledger.js';
+
+export interface PlaceInLine {
+  /** Does what is to be done where the interface is. */
+  inside: <T>(work: () => T) => T;
+}
+
+export interface WantedLink {
+  name: LinkedProgram;
+  program: BpfProgram;
+  place: Place;
+  /** It is one of a few, and is open in any case: what is done for it must not depend on files that are left. */
+  isOpen?: boolean;
+  /** Makes a link there; of a place where others can be too, before all of them. */
+  attach: (program: BpfProgram) => BpfLink;
+  /** Where its place among others counts. */
+  first?: PlaceInLine;
+}
