@@ -56,7 +56,8 @@ static __always_inline __u32 checksum_left_at(struct __sk_buff *skb)
 /*
  * Is the packet's own checksum left to the card? That of a datagram may be there already, while the one of a
  * packet inside of it is not (local checksum offload, Documentation/networking/checksum-offloads.rst). Of
- * what is to be cut into pieces all are left.
+ * what is to be cut into pieces all are left, as the kernel's own tunnels have it; whoever makes up another
+ * kind hurts himself.
  */
 static __always_inline bool checksum_is_left(struct __sk_buff *skb, const struct packet *packet)
 {

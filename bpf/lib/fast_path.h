@@ -27,7 +27,7 @@ struct fast_frame {
 /*
  * Is the checksum still to be made? Senders on this machine leave that to the card, which no XDP program is
  * told of; what is there then is the sum of the pseudo header. Of the packets that have a checksum one in
- * 65536 looks the same, and takes the longer way.
+ * 65536 looks the same, and takes the longer way. What a tunnel carries is not looked at.
  */
 static __always_inline bool checksum_seems_partial(const struct packet *packet,
 						   const struct fast_frame *frame)

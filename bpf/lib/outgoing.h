@@ -140,7 +140,7 @@ static __always_inline enum drop_reason handle_flow(struct __sk_buff *skb, struc
 {
 	struct outcome *outcome = &passage->outcome;
 	struct conntrack_entry *place = NULL;
-	enum flow_end sender;
+	enum flow_end sender = FLOW_OPENER;
 	int reason, located = NOT_LOCATED;
 	bool gone = false;
 

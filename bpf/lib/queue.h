@@ -46,18 +46,33 @@ static __always_inline bool sender_serves_many(struct __sk_buff *skb)
 	return socket && socket->type && socket->type != SOCKET_STREAM;
 }
 
+/* How many places a packet takes there: a token bucket cuts what is larger than it into its segments. */
+static __always_inline __u32 places_of(struct __sk_buff *skb, __u32 handle)
+{
+	__u32 size = skb->gso_size;
+
+	if (handle != TOKEN_BUCKET_HANDLE || !size)
+		return 1;
+	/* Not what a container says that they are, and one more for the headers. */
+	return size == GSO_BY_FRAGS ? skb->gso_segs : skb->len / size + 1;
+}
+
 /*
- * Do as many packets wait behind this hook as may? The queue would drop what is more, which nobody would be
- * told of, and the packet would have had its place in the bucket for nothing. The queue itself has room for
- * some more, of processors that find the last place at once.
+ * Do as many packets wait behind this hook that there is no place for another? The queue would drop what is
+ * more, which nobody would be told of, and the packet would have had its place in the bucket for nothing. The
+ * queue itself has room for some more, of processors that find the last place at once.
  */
 static __always_inline bool queue_is_full(struct __sk_buff *skb, const struct bandwidth *bucket)
 {
 	struct sk_buff *kernel = (struct sk_buff *)skb;
 	struct Qdisc *queue = BPF_CORE_READ(kernel, dev, qdisc);
+	__u32 handle;
 
-	return queue && queue_is_ours(BPF_CORE_READ(queue, handle)) &&
-	       BPF_CORE_READ(queue, q.qlen) >= bucket->queue_packets;
+	if (!queue)
+		return false;
+	handle = BPF_CORE_READ(queue, handle);
+	return queue_is_ours(handle) &&
+	       BPF_CORE_READ(queue, q.qlen) + places_of(skb, handle) > bucket->queue_packets;
 }
 
 /*

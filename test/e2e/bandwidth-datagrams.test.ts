@@ -16,6 +16,8 @@ const [COUNT, BYTES] = [500, 1400];
 const TINY_COUNT = 5000;
 /** The kernel keeps some 800 bytes for each of them. */
 const WAITING_MAX = 1024;
+/** What a socket sends in one piece. */
+const [PIECES, PIECE] = [120, 150];
 /** So many may find the last place at once. */
 const PROCESSORS_MAX = 64;
 const LONG = { timeout: 120_000 };
@@ -85,6 +87,21 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
     const dropped = () => site().packets({ container: slow, reason: 'BANDWIDTH_INGRESS' });
     await expect.poll(dropped).toBeGreaterThan(TINY_COUNT / 2);
     expect(await droppedBy(site().host, slow.endpoint.host_interface)).toBe(0);
+  });
+
+  it('so is what the queue would cut into more pieces than it has places', async () => {
+    await site().network('blue', { isolation_mode: 'none' });
+    const slow = await site().container('slow', 'blue', {
+      options: { bandwidth: { ingress_rate: 100_000 } },
+    });
+    const server = await site().container('server', 'blue');
+    await meet(server, slow, family);
+    expect(await server.spray(slow, COUNT, PIECES * PIECE, family, PIECE)).toBe(COUNT);
+    const dropped = () => site().packets({ container: slow, reason: 'BANDWIDTH_INGRESS' });
+    await expect.poll(dropped).toBeGreaterThan(COUNT / 2);
+    const { host_interface } = slow.endpoint;
+    expect(await waitingIn(site().host, host_interface)).toBeGreaterThan(WAITING_MAX / 4);
+    expect(await droppedBy(site().host, host_interface)).toBe(0);
   });
 
   it('of more of them than may pass as many do as of others: the limit is reached', LONG, async () => {

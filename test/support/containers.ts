@@ -66,9 +66,13 @@ export class Host implements Disposable {
     return (await this.netns.exec(trafficProgram('sockets'), args)).stdout.trim();
   }
 
-  /** Sends so many datagrams by one socket; how many it took before it had no room for long. */
-  async spray(to: Host, count: number, bytes: number, family: Family = 4): Promise<number> {
-    const args = [to.address(family), UDP_PORT, PATIENCE_MS.other, count, bytes].map(String);
+  /**
+   * Sends so many datagrams by one socket; how many it took before it had no room for long. `segment`: the kernel cuts
+   * each into datagrams of so many bytes, as late as it can.
+   */
+  async spray(to: Host, count: number, bytes: number, family: Family = 4, segment?: number): Promise<number> {
+    const cut = segment === undefined ? [] : [segment];
+    const args = [to.address(family), UDP_PORT, PATIENCE_MS.other, count, bytes, ...cut].map(String);
     return Number((await this.netns.exec(trafficProgram('sockets'), ['spray', ...args])).stdout);
   }
 

@@ -6,6 +6,7 @@
 #include "place.h"
 
 #include <fcntl.h>
+#include <netinet/udp.h>
 #include <sys/prctl.h>
 
 #define DATAGRAM_MAX 65536
@@ -17,9 +18,12 @@ static const char USAGE[] =
     "refused,\n"
     "                                                   blocked (nothing came back) or the error\n"
     "sockets pipe ADDRESS PORT                          TCP to and from standard input and output\n"
-    "sockets spray ADDRESS PORT TIMEOUT_MS COUNT BYTES  sends COUNT datagrams by one socket, prints how many "
-    "it\n"
-    "                                                   took before it had no room for so long\n";
+    "sockets spray ADDRESS PORT TIMEOUT_MS COUNT BYTES [SEGMENT] sends COUNT datagrams by one socket, which "
+    "the "
+    "kernel\n"
+    "                       cuts into those of SEGMENT bytes; prints how many it took before it had no room "
+    "for "
+    "so long\n";
 
 static void write_all(int fd, const char *bytes, size_t length)
 {
@@ -207,7 +211,7 @@ static int pipe_through(const char *address, const char *port)
 	}
 }
 
-static int spray(const char *address, const char *port, int timeout_ms, int count, size_t size)
+static int spray(const char *address, const char *port, int timeout_ms, int count, size_t size, int segment)
 {
 	static char bytes[DATAGRAM_MAX];
 	struct place place = place_of(address, port);
@@ -215,6 +219,8 @@ static int spray(const char *address, const char *port, int timeout_ms, int coun
 
 	if (fd < 0 || connect(fd, (struct sockaddr *)&place.address, place.length))
 		fail("connect");
+	if (segment && setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)))
+		fail("UDP_SEGMENT");
 	while (taken < count) {
 		ssize_t done = send(fd, bytes, size, 0);
 
@@ -244,8 +250,9 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(verb, "pipe") && argc == 4)
 		return pipe_through(argv[2], argv[3]);
-	if (!strcmp(verb, "spray") && argc == 7)
-		return spray(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), (size_t)atoi(argv[6]));
+	if (!strcmp(verb, "spray") && (argc == 7 || argc == 8))
+		return spray(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), (size_t)atoi(argv[6]),
+			     argc == 8 ? atoi(argv[7]) : 0);
 	fputs(USAGE, stderr);
 	return 2;
 }
