@@ -3,8 +3,8 @@
  * (BPF_PROG_TEST_RUN), nothing delivered.
  */
 import { EndpointTable } from '../../dist/datapath/endpoint-table.js';
-import { LinkPins } from '../../dist/datapath/link-pins.js';
-import { UplinkHook } from '../../dist/datapath/uplink-hook.js';
+import { LinkPins } from '../../dist/datapath/hooks/link-pins.js';
+import { UplinkHook } from '../../dist/datapath/hooks/uplink-hook.js';
 import { Cleanup } from './cleanup.mjs';
 import { loadCosts } from './costs.mjs';
 import { TCP, tcpFrame } from './frames.mjs';

@@ -5,22 +5,27 @@ import type { Settings } from '../model/settings.js';
 import { RingBuffer } from '../native/bpf.js';
 import { waitForPrograms } from '../native/rcu.js';
 import { Event } from './abi/generated.js';
-import { openAttachments } from './attachments.js';
-import { type CgroupRoot, findCgroupRoot } from './cgroup-root.js';
 import { Claim } from './claim.js';
-import { ClsactFilters } from './clsact-filters.js';
 import { ConnectionTable } from './connection-table.js';
 import { ConntrackSweeper } from './conntrack-sweeper.js';
 import { Counters } from './counters.js';
 import { DenyTable } from './deny-table.js';
-import type { Attachments } from './endpoint-hooks.js';
 import { EndpointTable } from './endpoint-table.js';
 import { Explainer } from './explainer.js';
 import { FrontendTable } from './frontend-table.js';
+import { openAttachments } from './hooks/attachments.js';
+import { type CgroupRoot, findCgroupRoot } from './hooks/cgroup-root.js';
+import { ClsactFilters } from './hooks/clsact-filters.js';
+import type { Attachments } from './hooks/endpoint-hooks.js';
+import { LinkPins } from './hooks/link-pins.js';
+import { Precedence } from './hooks/precedence.js';
+import { RepairLedger } from './hooks/repair-ledger.js';
+import { SocketHooks } from './hooks/socket-hooks.js';
+import { Spares } from './hooks/spares.js';
+import { UplinkHook } from './hooks/uplink-hook.js';
+import { XdpHook } from './hooks/xdp-hook.js';
 import { InboundControl } from './inbound.js';
-import { LinkPins } from './link-pins.js';
 import { PolicyTable } from './policy-table.js';
-import { Precedence } from './precedence.js';
 import {
   LINED_UP,
   loadCopy,
@@ -30,12 +35,7 @@ import {
   preparePins,
   removePins,
 } from './programs.js';
-import { RepairLedger } from './repair-ledger.js';
-import { SocketHooks } from './socket-hooks.js';
 import { SourceAddresses } from './source-addresses.js';
-import { Spares } from './spares.js';
-import { UplinkHook } from './uplink-hook.js';
-import { XdpHook } from './xdp-hook.js';
 
 /** Records that wait for the event loop; what comes beyond is dropped and counted. */
 const EVENTS_QUEUED_MAX = 16384;

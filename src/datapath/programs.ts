@@ -13,11 +13,11 @@ import { NetnsHandle } from '../native/net.js';
 import { isRealtimeKernel } from '../native/realtime.js';
 import { u64 } from './abi/codec.js';
 import { CONFIG } from './abi/generated.js';
-import type { CgroupRoot } from './cgroup-root.js';
+import type { CgroupRoot } from './hooks/cgroup-root.js';
+import { SOCKET_PROGRAMS, type SocketPrograms } from './hooks/socket-hooks.js';
 import { type MapName, nodeMemory, sizedFor, wantedSizes } from './map-sizes.js';
 import { type DatapathMaps, openMaps } from './maps.js';
 import { requirePrivate } from './private-directory.js';
-import { SOCKET_PROGRAMS, type SocketPrograms } from './socket-hooks.js';
 
 /** Where the build puts the object files. */
 const OBJECTS = new URL('../../bpf/build/', import.meta.url);

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ensureRouterDevice, removeRouterDevice } from '../bridge/router-device.js';
 import { Datapath } from '../datapath/datapath.js';
-import type { PinWatch } from '../datapath/pin-watch.js';
+import type { PinWatch } from '../datapath/hooks/pin-watch.js';
 import { nodeLabels } from '../model/node-labels.js';
 import type { Settings } from '../model/settings.js';
 import { Rtnl } from '../native/net.js';

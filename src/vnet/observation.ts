@@ -2,7 +2,7 @@
 
 import { type Count, dropReasonName } from '../datapath/counters.js';
 import type { Datapath } from '../datapath/datapath.js';
-import type { Preceded } from '../datapath/precedence.js';
+import type { Preceded } from '../datapath/hooks/precedence.js';
 import { LINED_UP } from '../datapath/programs.js';
 import type { Endpoint } from '../model/endpoint.js';
 import {

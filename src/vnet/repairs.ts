@@ -1,8 +1,8 @@
 /** Tells of programs and pins that somebody has taken away, or put others before, while the daemon ran. */
-import type { LinkPins } from '../datapath/link-pins.js';
-import type { Precedence } from '../datapath/precedence.js';
-import type { Loss, Repair, RepairLedger } from '../datapath/repair-ledger.js';
-import type { Spares } from '../datapath/spares.js';
+import type { LinkPins } from '../datapath/hooks/link-pins.js';
+import type { Precedence } from '../datapath/hooks/precedence.js';
+import type { Loss, Repair, RepairLedger } from '../datapath/hooks/repair-ledger.js';
+import type { Spares } from '../datapath/hooks/spares.js';
 import { bounded, EventPace, magnitude, StatePace } from './log-pace.js';
 
 /** Of pins in a file system that is mounted for the daemon alone. */

@@ -1,10 +1,10 @@
 /** Filters of clsact, for kernels without TCX: whoever takes them away or comes before them, they are put back. */
 import { execFileSync } from 'node:child_process';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ClsactAttachments } from '../../src/datapath/clsact-attachments.js';
-import { ClsactFilters } from '../../src/datapath/clsact-filters.js';
-import { Precedence } from '../../src/datapath/precedence.js';
-import { type Loss, RepairLedger } from '../../src/datapath/repair-ledger.js';
+import { ClsactAttachments } from '../../src/datapath/hooks/clsact-attachments.js';
+import { ClsactFilters } from '../../src/datapath/hooks/clsact-filters.js';
+import { Precedence } from '../../src/datapath/hooks/precedence.js';
+import { type Loss, RepairLedger } from '../../src/datapath/hooks/repair-ledger.js';
 import { attachClsact, clsactLine, detachClsact } from '../../src/native/bpf.js';
 import { Programs } from '../support/programs.js';
 

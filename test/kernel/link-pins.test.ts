@@ -1,11 +1,11 @@
 /** Links of programs go on whoever removes their pins, and what was taken away is put back and told of. */
 import { mkdirSync, readdirSync, rmSync, watch } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { firstOnTcx } from '../../src/datapath/interface-links.js';
-import { LinkPins } from '../../src/datapath/link-pins.js';
-import { Precedence } from '../../src/datapath/precedence.js';
-import { type Loss, RepairLedger } from '../../src/datapath/repair-ledger.js';
-import type { WantedLink } from '../../src/datapath/wanted-link.js';
+import { firstOnTcx } from '../../src/datapath/hooks/interface-links.js';
+import { LinkPins } from '../../src/datapath/hooks/link-pins.js';
+import { Precedence } from '../../src/datapath/hooks/precedence.js';
+import { type Loss, RepairLedger } from '../../src/datapath/hooks/repair-ledger.js';
+import type { WantedLink } from '../../src/datapath/hooks/wanted-link.js';
 import { BpfLink, LinkType, mountBpffs, tcxPrograms, tcxSupported } from '../../src/native/bpf.js';
 import { KernelError } from '../../src/native/errors.js';
 import { Programs } from '../support/programs.js';

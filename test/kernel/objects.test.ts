@@ -4,7 +4,7 @@ import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CONFIG, MAPS } from '../../src/datapath/abi/generated.js';
-import { SOCKET_PROGRAMS } from '../../src/datapath/socket-hooks.js';
+import { SOCKET_PROGRAMS } from '../../src/datapath/hooks/socket-hooks.js';
 import { BpfObject, mountBpffs, tcxSupported } from '../../src/native/bpf.js';
 import { verifiedInstructions } from '../support/program-descriptor.js';
 import { OBJECT_FOLDER, PROGRAMS, SOCKET_OBJECT, setIfKnown, TCX_PROGRAMS } from '../support/programs.js';

@@ -4,14 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { findCgroupRoot } from '../../src/datapath/cgroup-root.js';
-import { LinkPins } from '../../src/datapath/link-pins.js';
+import { findCgroupRoot } from '../../src/datapath/hooks/cgroup-root.js';
+import { LinkPins } from '../../src/datapath/hooks/link-pins.js';
 import {
   SOCKET_PROGRAMS,
   SocketHooks,
   type SocketProgramName,
   type SocketPrograms,
-} from '../../src/datapath/socket-hooks.js';
+} from '../../src/datapath/hooks/socket-hooks.js';
 import { BpfLink, BpfObject, type BpfProgram, mountBpffs } from '../../src/native/bpf.js';
 import { OBJECT_FOLDER, SOCKET_OBJECT } from '../support/programs.js';
 

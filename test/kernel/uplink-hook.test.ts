@@ -1,9 +1,9 @@
 /** The program on the uplinks comes, stays and goes with them, and so does what the other programs know of them. */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ClsactFilters } from '../../src/datapath/clsact-filters.js';
-import { LinkPins } from '../../src/datapath/link-pins.js';
-import { UplinkHook } from '../../src/datapath/uplink-hook.js';
+import { ClsactFilters } from '../../src/datapath/hooks/clsact-filters.js';
+import { LinkPins } from '../../src/datapath/hooks/link-pins.js';
+import { UplinkHook } from '../../src/datapath/hooks/uplink-hook.js';
 import { BpfLink, mountBpffs, queryClsact, tcxSupported } from '../../src/native/bpf.js';
 import { mappedAddress } from '../support/packet.js';
 import { Programs } from '../support/programs.js';

@@ -2,9 +2,9 @@
 import { existsSync, rmSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { InboundFlags } from '../../src/datapath/abi/generated.js';
+import { LinkPins } from '../../src/datapath/hooks/link-pins.js';
+import { XdpHook } from '../../src/datapath/hooks/xdp-hook.js';
 import { InboundControl } from '../../src/datapath/inbound.js';
-import { LinkPins } from '../../src/datapath/link-pins.js';
-import { XdpHook } from '../../src/datapath/xdp-hook.js';
 import { BpfLink, mountBpffs } from '../../src/native/bpf.js';
 import { Programs } from '../support/programs.js';
 

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmdirSync, statSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { findCgroupRoot } from '../../src/datapath/cgroup-root.js';
+import { findCgroupRoot } from '../../src/datapath/hooks/cgroup-root.js';
 import { AttachType, BpfLink, BpfObject, type BpfProgram, LinkType } from '../../src/native/bpf.js';
 import { ClosedError } from '../../src/native/errors.js';
 import { compiled, pinDirectory, thrown } from './bpf-fixtures.js';

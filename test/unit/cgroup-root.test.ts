@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { cgroupMounts, findCgroupRoot } from '../../src/datapath/cgroup-root.js';
+import { cgroupMounts, findCgroupRoot } from '../../src/datapath/hooks/cgroup-root.js';
 
 const UNIFIED = '25 30 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate';
 const OLD = '31 30 0:28 / /sys/fs/cgroup/cpu rw,relatime shared:5 - cgroup cgroup rw,cpu';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { openLinksMax } from '../../src/datapath/open-links.js';
+import { openLinksMax } from '../../src/datapath/hooks/open-links.js';
 
 it.each([
   [524_288, 262_144],

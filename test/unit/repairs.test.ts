@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import type { Preceded } from '../../src/datapath/precedence.js';
-import type { Repair } from '../../src/datapath/repair-ledger.js';
+import type { Preceded } from '../../src/datapath/hooks/precedence.js';
+import type { Repair } from '../../src/datapath/hooks/repair-ledger.js';
 import { Repairs } from '../../src/vnet/repairs.js';
 
 function scene(

@@ -1,5 +1,5 @@
 /** How the node's own processes reach port mappings and services: by hooks of their sockets, where there are cgroups. */
-import type { SocketHooks } from '../../datapath/socket-hooks.js';
+import type { SocketHooks } from '../../datapath/hooks/socket-hooks.js';
 import type { NodeConnectState } from '../../model/health.js';
 
 export interface NodeConnectParts {

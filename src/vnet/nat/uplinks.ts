@@ -3,8 +3,8 @@
  * the programs follow.
  */
 import { type FoundUplink, findUplinks, needsRoutes } from '../../bridge/find-uplinks.js';
-import type { UplinkHook } from '../../datapath/uplink-hook.js';
-import type { XdpHook } from '../../datapath/xdp-hook.js';
+import type { UplinkHook } from '../../datapath/hooks/uplink-hook.js';
+import type { XdpHook } from '../../datapath/hooks/xdp-hook.js';
 import type { UplinkState } from '../../model/health.js';
 import type { Settings } from '../../model/settings.js';
 import type { LinkInfo, Rtnl } from '../../native/net.js';

@@ -2,7 +2,7 @@
  * The links of programs: pinned, so that they hold while no daemon runs, and open in this process. Whoever removes a pin
  * ends nothing as long as the daemon runs, and it pins the link again.
  */
-import type { BpfLink, BpfProgram, LinkInfo } from '../native/bpf.js';
+import type { BpfLink, BpfProgram, LinkInfo } from '../../native/bpf.js';
 import { LinkFront } from './link-front.js';
 import { before, isAt, isAttached, lineOf, type Place } from './link-place.js';
 import { type FoundLink, type KnownLink, type LinkState, lossOf } from './link-state.js';

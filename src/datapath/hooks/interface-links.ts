@@ -1,6 +1,6 @@
 /** Links of programs on interfaces: what they are called, and where they are put. */
-import { AttachType, BpfLink, type BpfProgram, type Direction, LinkType } from '../native/bpf.js';
-import { expediteGracePeriods } from '../native/rcu.js';
+import { AttachType, BpfLink, type BpfProgram, type Direction, LinkType } from '../../native/bpf.js';
+import { expediteGracePeriods } from '../../native/rcu.js';
 import type { LinkPins } from './link-pins.js';
 import type { LinkedProgram } from './repair-ledger.js';
 import type { WantedLink } from './wanted-link.js';

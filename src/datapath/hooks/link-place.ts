@@ -1,6 +1,6 @@
 /** Where links are, and who stands before them there. */
-import { AttachType, type LinkInfo, LinkType, type TcxEntry, tcxLine } from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
+import { AttachType, type LinkInfo, LinkType, type TcxEntry, tcxLine } from '../../native/bpf.js';
+import { KernelError } from '../../native/errors.js';
 import { type Predecessor, predecessorsOf } from './repair-ledger.js';
 
 /** Where a link is, in the kernel's words. */

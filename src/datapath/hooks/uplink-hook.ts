@@ -2,13 +2,13 @@
  * The program on the uplinks, and what the programs know of the uplinks. Translation begins when its answers find the
  * way back, and ends before they do not: first the program, then the address; and the other way round.
  */
-import { parseAddress, toBytes16 } from '../model/address.js';
-import { type BpfProgram, tcxSupported } from '../native/bpf.js';
-import { Uplink, UplinkFlags, UplinkLimit } from './abi/generated.js';
+import { parseAddress, toBytes16 } from '../../model/address.js';
+import { type BpfProgram, tcxSupported } from '../../native/bpf.js';
+import { Uplink, UplinkFlags, UplinkLimit } from '../abi/generated.js';
+import type { TypedMap } from '../typed-map.js';
 import { ClsactFilters } from './clsact-filters.js';
 import { firstOnTcx, InterfaceLinks } from './interface-links.js';
 import type { LinkPins } from './link-pins.js';
-import type { TypedMap } from './typed-map.js';
 
 const NO_ADDRESS = new Uint8Array(16);
 const SLOTS = UplinkLimit.SLOTS;

@@ -1,6 +1,6 @@
 /** The hooks of an endpoint's interface, what is on each, and what can be done with them whatever the kernel has. */
-import type { BpfProgram } from '../native/bpf.js';
-import type { NetnsHandle } from '../native/net.js';
+import type { BpfProgram } from '../../native/bpf.js';
+import type { NetnsHandle } from '../../native/net.js';
 
 /** On the host's side. */
 export const HOOKS = [

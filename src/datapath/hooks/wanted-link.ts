@@ -1,5 +1,5 @@
 /** What is wanted of a link. */
-import type { BpfLink, BpfProgram } from '../native/bpf.js';
+import type { BpfLink, BpfProgram } from '../../native/bpf.js';
 import type { Place } from './link-place.js';
 import type { LinkedProgram } from './repair-ledger.js';
 

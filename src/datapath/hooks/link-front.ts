@@ -1,6 +1,6 @@
 /** Puts links before those of others at their hooks. */
-import type { BpfLink, BpfProgram } from '../native/bpf.js';
-import { expediteGracePeriods } from '../native/rcu.js';
+import type { BpfLink, BpfProgram } from '../../native/bpf.js';
+import { expediteGracePeriods } from '../../native/rcu.js';
 import { predecessors } from './link-place.js';
 import type { PinDirectory } from './pin-directory.js';
 import type { Precedence } from './precedence.js';

@@ -3,7 +3,7 @@
  * pins, and live with the interface.
  */
 
-import { AppError } from '../model/errors.js';
+import { AppError } from '../../model/errors.js';
 import {
   attachClsact,
   type BpfProgram,
@@ -14,8 +14,8 @@ import {
   detachClsact,
   ensureClsact,
   replaceIngress,
-} from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
+} from '../../native/bpf.js';
+import { KernelError } from '../../native/errors.js';
 import { Precedence } from './precedence.js';
 import {
   type LinkedProgram,

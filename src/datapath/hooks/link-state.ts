@@ -1,5 +1,5 @@
 /** What a link ought to be, and what is found of it. */
-import type { BpfLink, LinkInfo } from '../native/bpf.js';
+import type { BpfLink, LinkInfo } from '../../native/bpf.js';
 import type { Place } from './link-place.js';
 import type { LinkedProgram, Loss } from './repair-ledger.js';
 

@@ -1,6 +1,6 @@
 /** Links that are open in this process: they go on without their pins for as long as it runs. */
-import type { BpfLink } from '../native/bpf.js';
-import { descriptorsMax } from '../native/descriptors.js';
+import type { BpfLink } from '../../native/bpf.js';
+import { descriptorsMax } from '../../native/descriptors.js';
 
 /** For everything else; the daemon has some hundred open, and a connection of its API is one each. */
 const OTHER_FILES_MIN = 512;

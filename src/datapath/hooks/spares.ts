@@ -2,9 +2,9 @@
  * Second copies of programs. The kernel takes a program once at each place, and its links cannot move: who is to go before
  * others without being off for a moment needs another copy to stand there meanwhile. Loaded when they are first asked for.
  */
-import { AppError } from '../model/errors.js';
-import type { BpfProgram } from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
+import { AppError } from '../../model/errors.js';
+import type { BpfProgram } from '../../native/bpf.js';
+import { KernelError } from '../../native/errors.js';
 import type { LinkedProgram } from './repair-ledger.js';
 
 export class Spares<Name extends LinkedProgram = LinkedProgram> implements Disposable {

@@ -1,6 +1,6 @@
 /** Where the machine's cgroups of version 2 begin: hooks of sockets that hang there see those of every process. */
 import { readFileSync, statfsSync } from 'node:fs';
-import { CGROUP_ROOT_AUTO, CGROUP_ROOT_NONE } from '../model/settings.js';
+import { CGROUP_ROOT_AUTO, CGROUP_ROOT_NONE } from '../../model/settings.js';
 
 /** CGROUP2_SUPER_MAGIC of linux/magic.h */
 const CGROUP2_MAGIC = 0x63677270;

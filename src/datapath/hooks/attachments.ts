@@ -1,5 +1,5 @@
 /** The programs on the hooks of each endpoint's interface: by links where the kernel has TCX (6.6), else by filters of clsact. */
-import { tcxSupported } from '../native/bpf.js';
+import { tcxSupported } from '../../native/bpf.js';
 import { ClsactAttachments } from './clsact-attachments.js';
 import type { ClsactFilters } from './clsact-filters.js';
 import type { AttachedPrograms, Attachments } from './endpoint-hooks.js';

@@ -6,9 +6,9 @@
  * gain nothing on from_uplink, which comes right behind. And where it runs (Linux 6.18), TC programs get their packets
  * without the Ethernet header.
  */
-import { BpfLink, type BpfProgram, LinkType } from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
-import type { InboundControl } from './inbound.js';
+import { BpfLink, type BpfProgram, LinkType } from '../../native/bpf.js';
+import { KernelError } from '../../native/errors.js';
+import type { InboundControl } from '../inbound.js';
 import { InterfaceLinks } from './interface-links.js';
 import type { LinkPins } from './link-pins.js';
 

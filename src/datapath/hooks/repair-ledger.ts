@@ -1,7 +1,7 @@
 /** What was lost of programs while the daemon ran, and was put back: told of once, and counted. */
 
-import { programName } from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
+import { programName } from '../../native/bpf.js';
+import { KernelError } from '../../native/errors.js';
 
 /** By which what was lost is told and counted; all hooks of sockets are one. */
 export const LINKED_PROGRAMS = [

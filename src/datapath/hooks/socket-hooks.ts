@@ -3,7 +3,7 @@
  * root cgroup by links that are pinned, so that they hold while no daemon runs, and are replaced in place.
  */
 import { statSync } from 'node:fs';
-import { AttachType, BpfLink, type BpfProgram, LinkType } from '../native/bpf.js';
+import { AttachType, BpfLink, type BpfProgram, LinkType } from '../../native/bpf.js';
 import type { CgroupRoot } from './cgroup-root.js';
 import type { LinkPins } from './link-pins.js';
 

@@ -1,7 +1,7 @@
 /** The directory of the pins of links: files by their names, which others can remove or replace at any time. */
 import { lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
-import { BpfLink, mountBpffs } from '../native/bpf.js';
-import { KernelError } from '../native/errors.js';
+import { BpfLink, mountBpffs } from '../../native/bpf.js';
+import { KernelError } from '../../native/errors.js';
 
 /** Behind the name of a pin: of the link that is to take the place of the one by that name. */
 const DRAFT = '~';

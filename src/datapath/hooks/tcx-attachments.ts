@@ -1,7 +1,7 @@
 /** Programs of endpoints by TCX links, which are pinned, so that they hold while no daemon runs, and replaced in place. */
-import { KernelError } from '../native/errors.js';
-import { NetnsHandle } from '../native/net.js';
-import { expediteGracePeriods } from '../native/rcu.js';
+import { KernelError } from '../../native/errors.js';
+import { NetnsHandle } from '../../native/net.js';
+import { expediteGracePeriods } from '../../native/rcu.js';
 import {
   type Attachable,
   type AttachedPrograms,
