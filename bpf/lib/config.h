@@ -29,3 +29,6 @@ CONFIG(__u32, nat_port_max, 65535, "last port of the node that masqueraded flows
 CONFIG(__u32, explain, 0, "1: judge each packet as the first of its flow and tell why, without a trace");
 CONFIG(__u32, stands_in, 0,
        "1: a second copy, which stands before the other at its hook while that one moves");
+
+/* What the numbers of lib/secret_random.h are made with; another one whenever the programs are loaded. */
+const volatile __u64 random_secret[2] = {};

@@ -6,17 +6,19 @@
 #pragma once
 
 #include "conntrack.h"
+#include "secret_random.h"
 
-/* Ports that are tried, at random: of a range that is 90 % taken, one in a thousand flows finds none. */
-#define NAT_TRIES 64
+/* Ports that are tried, of a range that is 90 % taken: one in two hundred flows finds none of them. */
+#define NAT_TRIES_COMMON 48
 /*
  * The last eighth of the range is for who finds nothing in the rest: of these ports each endpoint has a
  * share, which one in 32 others has too. So whoever takes all that there is towards a destination leaves the
- * others something.
+ * others something. Of the default range a share is 17 ports, of which each is tried.
  */
 #define NAT_KEPT_PART  8
 #define NAT_SHARES     32
-#define NAT_TRIES_KEPT 16
+#define NAT_TRIES_KEPT 24
+#define NAT_TRIES      (NAT_TRIES_COMMON + NAT_TRIES_KEPT)
 /* After as many that were taken, one will do that only a closed connection has. */
 #define NAT_TRIES_FREE 2
 
@@ -143,16 +145,17 @@ static __always_inline bool nat_port_is_connected(struct __sk_buff *skb, const s
 	return key->protocol == IPPROTO_UDP && udp_port_is_connected(skb, key);
 }
 
-/* One of the ports that the flow of an endpoint may take, at random; the more tries, the more there are. */
-static __always_inline __be16 nat_port_of(__u32 endpoint_id, int tries)
+/* One of the ports that the flow of an endpoint may take: another one with each try. */
+static __always_inline __be16 nat_port_of(__u32 endpoint_id, __u64 random, __u32 try)
 {
 	__u32 size = config_nat_port_max - config_nat_port_min + 1, kept = size / NAT_KEPT_PART / NAT_SHARES;
-	__u32 common = size - kept * NAT_SHARES, random = bpf_get_prandom_u32(), offset;
+	__u32 common = size - kept * NAT_SHARES, first = (__u32)random, step = (__u32)(random >> 32) | 1,
+	      offset;
 
-	if (kept && tries >= NAT_TRIES - NAT_TRIES_KEPT)
-		offset = common + random % kept * NAT_SHARES + endpoint_id % NAT_SHARES;
+	if (kept && try >= NAT_TRIES_COMMON)
+		offset = common + (first + try) % kept * NAT_SHARES + endpoint_id % NAT_SHARES;
 	else
-		offset = random % common;
+		offset = (first + try * step) % common;
 	return bpf_htons((__u16)(config_nat_port_min + offset));
 }
 
@@ -164,6 +167,7 @@ static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct pas
 {
 	struct conntrack_entry *record = &passage->record;
 	struct nat_alias *alias = &passage->alias;
+	__u64 random;
 	long error;
 
 	nat_key_of(&passage->flow.key, record, &alias->key);
@@ -177,8 +181,9 @@ static __attribute__((noinline)) int nat_claim(struct __sk_buff *skb, struct pas
 	}
 	if (config_nat_port_max < config_nat_port_min)
 		return DROP_NAT_PORTS;
-	for (int i = 0; i < NAT_TRIES; i++) {
-		alias->key.local_port = nat_port_of(record->endpoint_id[FLOW_OPENER], i);
+	random = secret_random();
+	for (__u32 i = 0; i < NAT_TRIES; i++) {
+		alias->key.local_port = nat_port_of(record->endpoint_id[FLOW_OPENER], random, i);
 		/* Most of a busy range are taken, which is told sooner than whether a socket has the port. */
 		if (bpf_map_lookup_elem(&qn_nat, &alias->key)) {
 			if (i < NAT_TRIES_FREE)

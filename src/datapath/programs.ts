@@ -3,6 +3,7 @@
  * earlier daemon left running; programs themselves are loaded anew at each start and then put in the place of
  * the old ones, link by link.
  */
+import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../model/errors.js';
@@ -29,6 +30,9 @@ type ProgramName = (typeof PROGRAMS | typeof TCX_PROGRAMS)[number];
 const SOCKET_OBJECT = 'node_connect';
 /** One without any. */
 const MAPS_OBJECT = 'tables';
+
+/** See bpf/lib/secret_random.h. */
+const RANDOM_SECRET_BYTES = 16;
 
 /** Values of the variables in .rodata, by name. */
 type Variables = Readonly<Record<keyof typeof CONFIG, number>>;
@@ -236,7 +240,13 @@ function pinnedSizes(settings: Settings, pins: PinDirectories): Map<MapName, num
 
 /** Of the variables that every program has. */
 function valuesOf(variables: Variables): [symbol: string, bytes: Uint8Array][] {
-  return Object.values(CONFIG).map(({ name, variable, codec }) => [variable, codec.encode(variables[name])]);
+  return [
+    ...Object.values(CONFIG).map(({ name, variable, codec }): [string, Uint8Array] => [
+      variable,
+      codec.encode(variables[name]),
+    ]),
+    ['random_secret', randomBytes(RANDOM_SECRET_BYTES)],
+  ];
 }
 
 /** Those that are pinned, or are made and pinned in these sizes. */

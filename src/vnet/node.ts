@@ -321,7 +321,7 @@ export class LocalNode implements Node, AsyncDisposable {
     // First what asks for more by itself.
     this.filterWatch?.[Symbol.dispose]();
     this.pinWatch[Symbol.dispose]();
-    this.upkeep.stop();
+    await this.upkeep.stop();
     this.ensuring.stop();
     await this.prefixes.stop();
     this.uplinks.stop();

@@ -4,8 +4,10 @@ export class Upkeep {
   private soon: NodeJS.Timeout | undefined;
   /** When that is, of performance.now(). */
   private soonAt = 0;
+  private isStopped = false;
   private isUnderWay = false;
   private isAskedAgain = false;
+  private underWay: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly parts: readonly (() => unknown)[],
@@ -32,27 +34,36 @@ export class Upkeep {
     }, delayMs).unref();
   }
 
-  stop(): void {
+  /** For good: no part begins any more. Resolves when the one that is under way has ended. */
+  async stop(): Promise<void> {
+    this.isStopped = true;
     clearInterval(this.timer);
     clearTimeout(this.soon);
     this.soon = undefined;
     this.isAskedAgain = false;
+    await this.underWay;
   }
 
   /** Every part in turn. Nothing while that is under way: what waits behind a long change must not pile up. */
   async run(): Promise<void> {
     if (this.isUnderWay) return;
     this.isUnderWay = true;
+    this.underWay = this.runParts();
+    await this.underWay;
+    this.isUnderWay = false;
+    if (!this.isAskedAgain) return;
+    this.isAskedAgain = false;
+    await this.run();
+  }
+
+  private async runParts(): Promise<void> {
     for (const part of this.parts) {
+      if (this.isStopped) return;
       try {
         await part();
       } catch (error) {
         this.onError(error);
       }
     }
-    this.isUnderWay = false;
-    if (!this.isAskedAgain) return;
-    this.isAskedAgain = false;
-    await this.run();
   }
 }

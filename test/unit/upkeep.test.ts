@@ -90,3 +90,18 @@ function withResolvers() {
   });
   return { promise, resolve };
 }
+
+it('the end waits for the part that is under way, after which none begins', async () => {
+  const { promise, resolve } = withResolvers();
+  const seen: string[] = [];
+  const upkeep = new Upkeep(
+    [() => promise.then(() => seen.push('first')), () => seen.push('second')],
+    () => undefined,
+  );
+  void upkeep.run();
+  const stopped = upkeep.stop().then(() => seen.push('stopped'));
+  resolve();
+  await stopped;
+  await upkeep.run();
+  expect(seen).toEqual(['first', 'stopped']);
+});
