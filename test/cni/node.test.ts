@@ -3,7 +3,7 @@ import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Backend } from '../../src/datapath/abi/generated.js';
-import { BpfMap } from '../../src/native/bpf.js';
+import { BpfLink, BpfMap } from '../../src/native/bpf.js';
 import type { Container } from '../support/containers.js';
 import { useSite } from '../support/site.js';
 import { Chain, ours, PluginError, type Result } from './chain.js';
@@ -119,17 +119,6 @@ describe('§2 CHECK on a node', () => {
       async () => host('link', 'set', (await endpoint()).host_interface ?? '', 'down')(),
     ],
     [
-      'the programs are not attached',
-      'not attached',
-      async () => {
-        const links = join(site().daemon.bpffs, 'links');
-        const { host_interface = '' } = await endpoint();
-        const own = readdirSync(links).filter((name) => name.startsWith(host_interface));
-        expect(own.length).toBeGreaterThan(0);
-        for (const name of own) rmSync(join(links, name));
-      },
-    ],
-    [
       'an entry of a map is missing',
       'maps',
       () => {
@@ -160,7 +149,7 @@ describe('§2 CHECK on a node', () => {
       },
     ],
   ];
-  it.each(damages)('reports that %s', async (_what, told, damage) => {
+  async function published(): Promise<[Container, check: () => Promise<unknown>]> {
     const publishing = new Chain(site().daemon, 'blue', [
       ours(site().daemon, { capabilities: { portMappings: true } }),
     ]);
@@ -168,12 +157,32 @@ describe('§2 CHECK on a node', () => {
     const container = site().bare('c1');
     const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }];
     const result = await publishing.add(container, { portMappings });
-    await publishing.check(container, result);
+    const check = () => publishing.check(container, result);
+    await check();
+    return [container, check];
+  }
+  const refused = (told: string) => ({ code: 130, details: expect.stringContaining(told) });
+
+  it.each(damages)('reports that %s', async (_what, told, damage) => {
+    const [container, check] = await published();
     await damage(container);
-    expect(await refusal(publishing.check(container, result))).toMatchObject({
-      code: 130,
-      details: expect.stringContaining(told),
-    });
+    expect(await refusal(check())).toMatchObject(refused(told));
+  });
+
+  it('reports that the programs are not attached, if it is asked before the daemon puts them back', async () => {
+    const [, check] = await published();
+    const links = join(site().daemon.bpffs, 'links');
+    const { host_interface = '' } = await endpoint();
+    const own = readdirSync(links).filter((name) => name.startsWith(host_interface));
+    expect(own.length).toBeGreaterThan(0);
+    const answer = async () => {
+      for (const name of own) {
+        using link = BpfLink.fromPin(join(links, name));
+        link.detach();
+      }
+      return refusal(check()).catch(() => undefined);
+    };
+    await expect.poll(answer).toMatchObject(refused('not attached'));
   });
 });
 
