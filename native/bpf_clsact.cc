@@ -69,17 +69,6 @@ Napi::Value clsact_detach(const Napi::CallbackInfo &info)
 	return Napi::Boolean::New(info.Env(), result == 0);
 }
 
-/* The program's id, or undefined. */
-Napi::Value clsact_query(const Napi::CallbackInfo &info)
-{
-	Place place = read_place(info, 0);
-	int result = bpf_tc_query(&place.hook, &place.filter);
-	if (is_absent(result))
-		return info.Env().Undefined();
-	check(result, "query clsact filter at", place.text);
-	return Napi::Number::New(info.Env(), place.filter.prog_id);
-}
-
 /* The kernel's name of the queueing discipline that has the filters of both hooks, or of one; none: empty. */
 std::string qdisc_kind(uint32_t ifindex)
 {
@@ -186,7 +175,6 @@ void init_bpf_clsact(Napi::Env env, Napi::Object exports)
 {
 	define<clsact_attach>(env, exports, "clsactAttach");
 	define<clsact_detach>(env, exports, "clsactDetach");
-	define<clsact_query>(env, exports, "clsactQuery");
 	define<clsact_ensure>(env, exports, "clsactEnsure");
 	define<clsact_replace_ingress>(env, exports, "clsactReplaceIngress");
 	define<clsact_line>(env, exports, "clsactLine");

@@ -55,31 +55,6 @@ Napi::Value tcx_supported_value(const Napi::CallbackInfo &info)
 	return Napi::Boolean::New(info.Env(), tcx_supported());
 }
 
-/* arguments: ifindex, ingress. An array of {id, name}, in the order in which they run; empty without TCX. */
-Napi::Value tcx_programs(const Napi::CallbackInfo &info)
-{
-	uint32_t ids[STANDING_MAX], count = STANDING_MAX;
-	uint32_t ifindex = to_u32(info[0], "ifindex");
-	bpf_attach_type type = info[1].ToBoolean() ? TCX_INGRESS : TCX_EGRESS;
-	auto programs = Napi::Array::New(info.Env());
-	int result = bpf_prog_query(static_cast<int>(ifindex), type, 0, nullptr, ids, &count);
-	/* ENOENT: nothing was ever attached there. */
-	if (result == -ENOENT || (result == -EINVAL && !tcx_supported()))
-		return programs;
-	check(result, "query TCX at", "ifindex " + std::to_string(ifindex));
-	for (uint32_t at = 0; at < count; at++) {
-		int opened = bpf_prog_get_fd_by_id(ids[at]);
-		if (opened == -ENOENT)
-			continue; /* it has gone meanwhile */
-		UniqueFd fd(check(opened, "open", "program " + std::to_string(ids[at])));
-		auto program = Napi::Object::New(info.Env());
-		program.Set("id", ids[at]);
-		program.Set("name", info_of<bpf_prog_info>(fd.get(), "program").name);
-		programs.Set(programs.Length(), program);
-	}
-	return programs;
-}
-
 /*
  * arguments: ifindex, ingress. An array of {programId, linkId}, in the order in which they run; linkId 0:
  * attached without a link. Opens nothing.
@@ -202,7 +177,6 @@ Napi::Value link_detach(const Napi::CallbackInfo &info)
 void init_bpf_link(Napi::Env env, Napi::Object exports)
 {
 	define<tcx_supported_value>(env, exports, "tcxSupported");
-	define<tcx_programs>(env, exports, "tcxPrograms");
 	define<tcx_line>(env, exports, "tcxLine");
 	define<link_attach_tcx>(env, exports, "linkAttachTcx");
 	define<link_attach_xdp>(env, exports, "linkAttachXdp");

@@ -26,6 +26,12 @@
 #define SEAL_FIRST ((__u64)SEAL_FACTOR * SEAL_FACTOR * SEAL_FACTOR)
 _Static_assert(SEAL_PLACE == 3, "the first word's power");
 
+/* What a word adds to the sum; the last has the seal in its upper half, which is taken for zero. */
+static __always_inline __u64 seal_term(__u64 word, bool is_last, __u64 factor)
+{
+	return (is_last ? (__u32)word : word ^ word >> 32) * factor;
+}
+
 /*
  * Reads a sealed value, and copies the first bytes of it. False: its words are not of one value. Both are
  * aligned to 8 bytes; lengths are constants and multiples of it.
@@ -41,7 +47,7 @@ static __always_inline bool sealed_read(void *to, __u32 copied, const void *from
 		word = source[i];
 		if (i < copied / 8)
 			target[i] = word;
-		sum += (i + 1 < bytes / 8 ? word ^ word >> 32 : (__u32)word) * factor;
+		sum += seal_term(word, i + 1 == bytes / 8, factor);
 		/* One word after the other: else the compiler keeps them all on the stack. */
 		asm volatile("" : "+r"(sum));
 		factor *= SEAL_FACTOR;
@@ -63,7 +69,7 @@ static __always_inline __u32 seal_of(const void *value, __u32 bytes)
 
 #pragma clang loop unroll(full)
 	for (__u32 i = 0; i < bytes / 8; i++) {
-		sum += (i + 1 < bytes / 8 ? source[i] ^ source[i] >> 32 : (__u32)source[i]) * factor;
+		sum += seal_term(source[i], i + 1 == bytes / 8, factor);
 		factor *= SEAL_FACTOR;
 	}
 	return (__u32)(sum >> 32);

@@ -8,9 +8,9 @@
  * The first writes a number that nobody can know into the frame, and the same for its CPU, on which no other
  * packet passes that hook between the two; the second believes it once. Where the number of a CPU is not
  * asked for, since somebody between has taken the packet, no other frame has it, and the next one that has
- * any takes it away. Where it stays in the frame,
- * since the second is gone, it is where the stack clears the frame's scratch before it sends it anywhere
- * (inet_skb_parm, inet6_skb_parm), and it counts at the same hook of the same interface alone.
+ * any takes it away. Where it stays in the frame, since the second is gone, it is where the stack clears the
+ * frame's scratch before it sends it anywhere (inet_skb_parm, inet6_skb_parm), and it counts at the same hook
+ * of the same interface alone.
  */
 #pragma once
 

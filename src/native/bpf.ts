@@ -7,7 +7,6 @@ export {
   DEFAULT_HANDLE,
   detachClsact,
   ensureClsact,
-  queryClsact,
   replaceIngress,
 } from './bpf/clsact.js';
 export type { LinkInfo, MapEntries, MapInfo, ProgramInfo, TestRunResult } from './bpf/functions.js';

@@ -38,11 +38,10 @@ export class Repairs {
 
   /** What could not be put back by the last look, or is taken off again and again, a sentence each. */
   problems(): string[] {
-    const { links, spares, repairs } = this.parts;
-    const recurring = repairs
+    const recurring = this.parts.repairs
       .recurring()
       .map(({ pin, times }) => `${pin} is taken off again and again: it was put back ${times} times`);
-    return [...this.ofEndpoints, ...links.problems(), ...spares.problems(), ...recurring];
+    return [...this.unmended(), ...recurring];
   }
 
   /**
@@ -54,13 +53,21 @@ export class Repairs {
     const repairs = this.parts.repairs.take();
     this.tellOfRepairs(repairs);
     this.tellOfPreceded();
-    const { links, spares, log } = this.parts;
-    const problems = [...ofEndpoints, ...links.problems(), ...spares.problems()];
+    const problems = this.unmended();
     const text = problems.join('\n');
     if (problems.length > 0 && text !== this.told)
-      log.error(bounded('problems', problems), 'programs or pins that were taken away could not be put back');
+      this.parts.log.error(
+        bounded('problems', problems),
+        'programs or pins that were taken away could not be put back',
+      );
     this.told = text;
     return repairs.length > 0;
+  }
+
+  /** What could not be put back. */
+  private unmended(): string[] {
+    const { links, spares } = this.parts;
+    return [...this.ofEndpoints, ...links.problems(), ...spares.problems()];
   }
 
   private tellOfRepairs(repairs: readonly Repair[]): void {

@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { ClsactFilters } from '../../src/datapath/hooks/clsact-filters.js';
 import { LinkPins } from '../../src/datapath/hooks/link-pins.js';
 import { UplinkHook } from '../../src/datapath/hooks/uplink-hook.js';
-import { BpfLink, mountBpffs, queryClsact, tcxSupported } from '../../src/native/bpf.js';
+import { BpfLink, mountBpffs, tcxSupported } from '../../src/native/bpf.js';
+import { queryClsact } from '../support/clsact.js';
 import { mappedAddress } from '../support/packet.js';
 import { Programs } from '../support/programs.js';
 

@@ -9,11 +9,11 @@ import {
   type BpfProgram,
   detachClsact,
   LinkType,
-  queryClsact,
   tcxSupported,
 } from '../../src/native/bpf.js';
 import { ClosedError } from '../../src/native/errors.js';
 import { NetnsHandle, Rtnl } from '../../src/native/net.js';
+import { queryClsact } from '../support/clsact.js';
 import { loadedSample, pinDirectory, thrown, u32 } from './bpf-fixtures.js';
 
 /** TC_ACT_UNSPEC: the next program decides. */

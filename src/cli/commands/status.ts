@@ -37,11 +37,9 @@ function cutOffText(policies: Readiness['policies']): string {
   const { identities_cut_off, cut_off, message } = policies;
   const lines = cut_off.map(
     ({ identity, network, namespace, cut_off_by }) =>
-      `  identity ${identity} (${network}/${namespace})${cut_off_by.length === 0 ? '' : `: ${cut_off_by.join(', ')}`}\n`,
+      `identity ${identity} (${network}/${namespace})${cut_off_by.length === 0 ? '' : `: ${cut_off_by.join(', ')}`}`,
   );
-  const more = identities_cut_off - cut_off.length;
-  const rest = more === 0 ? '' : `  and ${more} more\n`;
-  return `${identities_cut_off} identities are cut off: ${message}\n${lines.join('')}${rest}`;
+  return listText(identities_cut_off, `identities are cut off: ${message}`, lines);
 }
 
 function precededText(preceded: Readiness['preceded']): string {
@@ -49,19 +47,22 @@ function precededText(preceded: Readiness['preceded']): string {
   const { attachments, first, message } = preceded;
   const lines = first.map(
     ({ pin, in_front }) =>
-      `  ${pin}: behind ${in_front.map(({ id, name }) => `${name === '' ? 'program' : name} (id ${id})`).join(', ')}\n`,
+      `${pin}: behind ${in_front.map(({ id, name }) => `${name === '' ? 'program' : name} (id ${id})`).join(', ')}`,
   );
-  const more = attachments - first.length;
-  const rest = more === 0 ? '' : `  and ${more} more\n`;
-  return `${attachments} programs are not the first: ${message}\n${lines.join('')}${rest}`;
+  return listText(attachments, `programs are not the first: ${message}`, lines);
 }
 
 function unrepairedText(unrepaired: Readiness['unrepaired']): string {
   if (unrepaired === undefined) return '';
   const { problems, first, message } = unrepaired;
-  const more = problems - first.length;
-  const rest = more === 0 ? '' : `  and ${more} more\n`;
-  return `${problems} problems: ${message}\n${first.map((problem) => `  ${problem}\n`).join('')}${rest}`;
+  return listText(problems, `problems: ${message}`, first);
+}
+
+/** How many of them there are, what they are, and a line for each of those that are told. */
+function listText(count: number, what: string, told: readonly string[]): string {
+  const more = count - told.length;
+  const lines = [...told, ...(more === 0 ? [] : [`and ${more} more`])];
+  return `${count} ${what}\n${lines.map((line) => `  ${line}\n`).join('')}`;
 }
 
 function wayOf({ interface: name, ip_address, ip6_address, message, xdp }: UplinkState): string {

@@ -34,12 +34,6 @@ export function detachClsact(options: ClsactPlace): boolean {
   return native.clsactDetach(...place(options));
 }
 
-/** Our filter, if it is there. */
-export function queryClsact(options: ClsactPlace): { programId: number } | undefined {
-  const programId = native.clsactQuery(...place(options));
-  return programId === undefined ? undefined : { programId };
-}
-
 /** A filter of whoever's. */
 export interface ClsactEntry {
   handle: number;

@@ -122,7 +122,6 @@ interface BpfFunctions {
   mapDeleteBatch(map: MapHandle, keys: Uint8Array): Promise<number>;
 
   tcxSupported(): boolean;
-  tcxPrograms(ifindex: number, ingress: boolean): { id: number; name: string }[];
   tcxLine(ifindex: number, ingress: boolean): { programId: number; linkId: number }[];
   linkAttachTcx(program: ProgramHandle, ifindex: number, ingress: boolean, position: string): LinkHandle;
   linkAttachXdp(program: ProgramHandle, ifindex: number, generic: boolean): LinkHandle;
@@ -134,7 +133,6 @@ interface BpfFunctions {
 
   clsactAttach(program: ProgramHandle, ...place: ClsactArguments): void;
   clsactDetach(...place: ClsactArguments): boolean;
-  clsactQuery(...place: ClsactArguments): number | undefined;
   clsactEnsure(ifindex: number): string;
   clsactReplaceIngress(ifindex: number): string;
   clsactLine(ifindex: number, ingress: boolean): { handle: number; priority: number; programId: number }[];

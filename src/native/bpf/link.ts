@@ -1,7 +1,7 @@
 import { KernelError } from '../errors.js';
 import { Closable } from './closable.js';
 import { type LinkHandle, type LinkInfo, native } from './functions.js';
-import { BpfProgram } from './program.js';
+import { BpfProgram, programName } from './program.js';
 
 /** enum bpf_link_type of the kernel, as far as it is used here. */
 export const LinkType = { CGROUP: 3, XDP: 6, TCX: 11 } as const;
@@ -129,23 +129,26 @@ export function tcxSupported(): boolean {
   return tcx;
 }
 
-/**
- * Whoever's programs on a TCX hook, in the order in which they run; none on kernels before 6.6. The interface is one of
- * the network namespace of the calling thread.
- *
- * @throws KernelError EPERM, ENODEV.
- */
-export function tcxPrograms(ifindex: number, direction: Direction): { id: number; name: string }[] {
-  return native.tcxPrograms(ifindex, direction === 'ingress');
-}
-
 /** What runs on a hook: `linkId` 0: attached without a link. */
 export interface TcxEntry {
   programId: number;
   linkId: number;
 }
 
-/** As tcxPrograms(), in numbers and without opening anything: as cheap as a look at a hook can be. */
+/**
+ * Whoever's programs on a TCX hook, in the order in which they run; none on kernels before 6.6. The interface is one of
+ * the network namespace of the calling thread. Opens nothing: as cheap as a look at a hook can be.
+ *
+ * @throws KernelError EPERM, ENODEV.
+ */
 export function tcxLine(ifindex: number, direction: Direction): TcxEntry[] {
   return native.tcxLine(ifindex, direction === 'ingress');
+}
+
+/** The same with their names, but for those that have gone meanwhile. */
+export function tcxPrograms(ifindex: number, direction: Direction): { id: number; name: string }[] {
+  return tcxLine(ifindex, direction).flatMap(({ programId: id }) => {
+    const name = programName(id);
+    return name === undefined ? [] : [{ id, name }];
+  });
 }
