@@ -43,20 +43,29 @@ async function shareOfTiny(from: Container, to: Container, family: Family): Prom
   });
 }
 
-/** Until a neighbour is known the sender's own kernel keeps few of the packets for it, and drops the others. */
-async function meet(from: Container, to: Container, family: Family): Promise<void> {
-  expect(await from.spray(to, 1, 1, family)).toBe(1);
-  await expect.poll(() => from.output('ip', 'neigh', 'show', 'to', to.address(family))).toContain('lladdr');
+/**
+ * A slow container, and another that knows it as its neighbour: until then the sender's own kernel keeps few of the packets
+ * for it, and drops the others.
+ */
+async function slowAndServer(
+  family: Family,
+  bandwidth: { ingress_rate: number } = SLOW,
+): Promise<[slow: Container, server: Container]> {
+  await site().network('blue', { isolation_mode: 'none' });
+  const slow = await site().container('slow', 'blue', { options: { bandwidth } });
+  const server = await site().container('server', 'blue');
+  expect(await server.spray(slow, 1, 1, family)).toBe(1);
+  await expect
+    .poll(() => server.output('ip', 'neigh', 'show', 'to', slow.address(family)))
+    .toContain('lladdr');
+  return [slow, server];
 }
 
 describe.each(FAMILIES)('IPv%i:', (family) => {
   it('a socket that has sent a slow receiver more than may wait has room for others', async () => {
-    await site().network('blue', { isolation_mode: 'none' });
-    const slow = await site().container('slow', 'blue', { options: { bandwidth: SLOW } });
-    const server = await site().container('server', 'blue');
+    const [slow, server] = await slowAndServer(family);
     const received = () => site().packets({ container: slow, direction: 'ingress' });
     const sent = () => site().packets({ container: server, reason: 'NONE' });
-    await meet(server, slow, family);
     expect(await server.spray(slow, COUNT, BYTES, family)).toBe(COUNT);
     // The kernel may look at a packet after the socket has sent it.
     await expect.poll(sent).toBeGreaterThanOrEqual(COUNT);
@@ -68,10 +77,7 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
   });
 
   it('of the smallest datagrams no more wait than a megabyte of the kernel holds', async () => {
-    await site().network('blue', { isolation_mode: 'none' });
-    const slow = await site().container('slow', 'blue', { options: { bandwidth: SLOW } });
-    const server = await site().container('server', 'blue');
-    await meet(server, slow, family);
+    const [slow, server] = await slowAndServer(family);
     expect(await server.spray(slow, TINY_COUNT, 1, family)).toBe(TINY_COUNT);
     const waiting = await waitingIn(site().host, slow.endpoint.host_interface);
     expect(waiting).toBeGreaterThan(WAITING_MAX / 2);
@@ -79,10 +85,7 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
   });
 
   it('what of them finds no place is dropped with its reason, and none by the queue, which tells nobody', async () => {
-    await site().network('blue', { isolation_mode: 'none' });
-    const slow = await site().container('slow', 'blue', { options: { bandwidth: SLOW } });
-    const server = await site().container('server', 'blue');
-    await meet(server, slow, family);
+    const [slow, server] = await slowAndServer(family);
     expect(await server.spray(slow, TINY_COUNT, 1, family)).toBe(TINY_COUNT);
     const dropped = () => site().packets({ container: slow, reason: 'BANDWIDTH_INGRESS' });
     await expect.poll(dropped).toBeGreaterThan(TINY_COUNT / 2);
@@ -90,12 +93,7 @@ describe.each(FAMILIES)('IPv%i:', (family) => {
   });
 
   it('so is what the queue would cut into more pieces than it has places', async () => {
-    await site().network('blue', { isolation_mode: 'none' });
-    const slow = await site().container('slow', 'blue', {
-      options: { bandwidth: { ingress_rate: 100_000 } },
-    });
-    const server = await site().container('server', 'blue');
-    await meet(server, slow, family);
+    const [slow, server] = await slowAndServer(family, { ingress_rate: 100_000 });
     expect(await server.spray(slow, COUNT, PIECES * PIECE, family, PIECE)).toBe(COUNT);
     const dropped = () => site().packets({ container: slow, reason: 'BANDWIDTH_INGRESS' });
     await expect.poll(dropped).toBeGreaterThan(COUNT / 2);

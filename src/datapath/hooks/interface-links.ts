@@ -3,7 +3,7 @@ import { AttachType, BpfLink, type BpfProgram, type Direction, LinkType } from '
 import { expediteGracePeriods } from '../../native/rcu.js';
 import type { LinkPins } from './link-pins.js';
 import type { LinkedProgram } from './repair-ledger.js';
-import type { WantedLink } from './wanted-link.js';
+import type { Inside, WantedLink } from './wanted-link.js';
 
 /** The links of one program, one for each interface that it is on: `<program>-<ifindex>`. */
 export class InterfaceLinks {
@@ -24,15 +24,12 @@ export class InterfaceLinks {
   }
 }
 
-/**
- * Before all others on a hook of an interface: another program there must not see, or pass on, what ours would drop.
- * `inside`: does what is to be done where the interface is.
- */
+/** Before all others on a hook of an interface: another program there must not see, or pass on, what ours would drop. */
 export function firstOnTcx(
   name: LinkedProgram,
   program: BpfProgram,
   { ifindex, direction }: { ifindex: number; direction: Direction },
-  inside = <T>(work: () => T): T => work(),
+  inside: Inside = (work) => work(),
 ): WantedLink {
   const attachType = direction === 'ingress' ? AttachType.TCX_INGRESS : AttachType.TCX_EGRESS;
   return {
@@ -44,6 +41,6 @@ export function firstOnTcx(
         using _ = expediteGracePeriods();
         return BpfLink.attachTcx({ program: copy, ifindex, direction, position: 'first' });
       }),
-    first: { inside },
+    first: inside,
   };
 }

@@ -5,7 +5,7 @@ import { predecessors } from './link-place.js';
 import type { PinDirectory } from './pin-directory.js';
 import type { Precedence } from './precedence.js';
 import type { LinkedProgram, Predecessor } from './repair-ledger.js';
-import type { PlaceInLine, WantedLink } from './wanted-link.js';
+import type { Inside, WantedLink } from './wanted-link.js';
 
 export class LinkFront {
   /** Why links could not be put first, by name. */
@@ -27,7 +27,7 @@ export class LinkFront {
     pin: string,
     link: BpfLink,
     { name, program, attach }: WantedLink,
-    { inside }: PlaceInLine,
+    inside: Inside,
   ): { link: BpfLink; by: Predecessor[] } | undefined {
     let next: BpfLink | undefined;
     let by: Predecessor[];

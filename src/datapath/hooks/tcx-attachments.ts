@@ -16,6 +16,7 @@ import { firstOnTcx } from './interface-links.js';
 import type { LinkPins } from './link-pins.js';
 import type { LinkState } from './link-state.js';
 import type { Loss } from './repair-ledger.js';
+import type { Inside } from './wanted-link.js';
 
 /** A pin of ours; whatever else stands in the directory is somebody else's. */
 const PIN = /^(qn[0-9a-f]{8})_(?:from_container|to_container|leave_container)~?$/;
@@ -25,9 +26,6 @@ const LOOKS_PER_GUARD = 3;
 
 /** Nothing is to be done now. */
 const SETTLED: ReadonlySet<LinkState> = new Set(['in order', 'waiting']);
-
-/** Does what is to be done where the interface is. */
-type Inside = <T>(work: () => T) => T;
 
 export class TcxAttachments implements Attachments {
   readonly kind = 'tcx';

@@ -3,10 +3,8 @@ import type { BpfLink, BpfProgram } from '../../native/bpf.js';
 import type { Place } from './link-place.js';
 import type { LinkedProgram } from './repair-ledger.js';
 
-export interface PlaceInLine {
-  /** Does what is to be done where the interface is. */
-  inside: <T>(work: () => T) => T;
-}
+/** Does what is to be done where the interface is. */
+export type Inside = <T>(work: () => T) => T;
 
 export interface WantedLink {
   name: LinkedProgram;
@@ -17,5 +15,5 @@ export interface WantedLink {
   /** Makes a link there; of a place where others can be too, before all of them. */
   attach: (program: BpfProgram) => BpfLink;
   /** Where its place among others counts. */
-  first?: PlaceInLine;
+  first?: Inside;
 }

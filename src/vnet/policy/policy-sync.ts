@@ -84,8 +84,8 @@ export class PolicySync {
   }
 
   /**
-   * Throws what change() would throw because it does not fit, and changes nothing that is to be. Tells the rules of those for whom the
-   * change would make a difference, before it and after it.
+   * Throws what change() would throw because it does not fit, and changes nothing that is to be. Tells the rules of those for
+   * whom the change would make a difference, before it and after it.
    */
   async preview(apply: EngineChange, undo: EngineChange): Promise<AffectedRules> {
     await this.ensureNow();
@@ -211,9 +211,9 @@ export class PolicySync {
     write: (change: PolicyChange) => Promise<void>,
     record: () => Promise<unknown> = async () => undefined,
   ): Promise<boolean> {
-    // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
-    await this.ensureNow();
     try {
+      // Whoever was told to be cut off may have theirs, and changes of it would be kept from them.
+      await this.ensure();
       await this.numbering.forgetUnnamed();
       const { delta, isChanged } = await this.makeInForce(apply, undo, write, record);
       await this.readmit(delta);
